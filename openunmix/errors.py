@@ -1,0 +1,54 @@
+"""The exceptions of Open-Unmix.
+
+::
+
+    OpenUnmixError
+    ├── UnknownModelError (LookupError)     no model of that name
+    ├── CheckpointError   (ValueError)      weights that cannot be trusted or do not fit
+    ├── DownloadError     (OSError)         weights that could not be fetched or verified
+    │   └── UnreachableError                ... because the network or server is not there
+    ├── AudioFileError    (OSError)         a file that cannot be read or written as audio
+    └── MissingExtraError (ImportError)     an optional dependency is not installed
+
+Wrong arguments raise plain ``ValueError`` or ``TypeError``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioFileError",
+    "CheckpointError",
+    "DownloadError",
+    "MissingExtraError",
+    "OpenUnmixError",
+    "UnknownModelError",
+    "UnreachableError",
+]
+
+
+class OpenUnmixError(Exception):
+    """Base of every error that Open-Unmix raises on purpose."""
+
+
+class UnknownModelError(OpenUnmixError, LookupError):
+    """The model is neither a known name nor a folder or file that exists."""
+
+
+class CheckpointError(OpenUnmixError, ValueError):
+    """Model files are damaged, unsafe, or do not describe a network of Open-Unmix."""
+
+
+class DownloadError(OpenUnmixError, OSError):
+    """A file could not be fetched, stored or verified."""
+
+
+class UnreachableError(DownloadError):
+    """The network or the server could not be reached, or the server does not have the file."""
+
+
+class AudioFileError(OpenUnmixError, OSError):
+    """A file is missing, damaged, not audio, or cannot be written."""
+
+
+class MissingExtraError(OpenUnmixError, ImportError):
+    """A feature needs a package that is not installed; the message names the extra."""
