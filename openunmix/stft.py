@@ -1,0 +1,200 @@
+r"""Short-time Fourier transform on complex tensors.
+
+With the window :math:`w` of ``n_fft`` samples and a hop of ``n_hop`` samples,
+
+.. math:: X(f, t) = \sum_{n=0}^{N-1} w(n)\, x(n + t\,h)\, e^{-2\pi i f n / N}.
+
+With ``center=True`` frame :math:`t` is centred on sample :math:`t h`: the signal is extended by
+half a window on both sides by reflection. A clip too short to be reflected is extended with
+zeros first, so that every length from one sample on can be transformed and comes back.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["bandwidth_to_max_bin", "count_frames", "hann_window", "istft", "magnitude", "stft"]
+
+
+def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Return the periodic Hann window.
+
+    Parameters
+    ----------
+    n_fft : int
+        Length in samples; 4096 samples are 93 ms at 44.1 kHz.
+    dtype : torch.dtype, optional
+        Floating-point type, torch's default if not given.
+
+    Returns
+    -------
+    Tensor [shape=(n_fft,)], real
+        The window, 0 at its first sample and 1 in the middle.
+    """
+    return torch.hann_window(n_fft, periodic=True, dtype=dtype)
+
+
+def count_frames(samples: int, n_fft: int, n_hop: int, center: bool = True) -> int:
+    """Return how many frames :func:`stft` gives.
+
+    Parameters
+    ----------
+    samples : int
+        Length of the signal.
+    n_fft, n_hop : int
+        Window and hop length in samples.
+    center : bool
+        Whether frames are centred on multiples of the hop.
+
+    Returns
+    -------
+    int
+        The number of frames, at least 1.
+
+    Examples
+    --------
+    >>> count_frames(44100, 4096, 1024)
+    44
+    """
+    padded = max(samples, n_fft // 2 + 1) + 2 * (n_fft // 2) if center else max(samples, n_fft)
+    return 1 + (padded - n_fft) // n_hop
+
+
+def stft(
+    waveform: Tensor, n_fft: int, n_hop: int, window: Tensor | None = None, center: bool = True
+) -> Tensor:
+    """Short-time Fourier transform.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(..., samples)], real
+        The signal; any number of leading axes, at least one sample.
+    n_fft : int
+        Window length in samples.
+    n_hop : int
+        Distance between frames in samples.
+    window : Tensor [shape=(n_fft,)], optional
+        The window, periodic Hann if not given.
+    center : bool
+        Whether frame ``t`` is centred on sample ``t * n_hop`` (by reflection at the ends).
+        Otherwise it starts there.
+
+    Returns
+    -------
+    Tensor [shape=(..., bins, frames)], complex
+        The one-sided transform, ``bins = n_fft // 2 + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the signal has no samples.
+
+    Examples
+    --------
+    A cosine of period 8 lies in bin ``n_fft / 8``.
+
+    >>> cosine = torch.cos(2 * torch.pi * torch.arange(256) / 8)
+    >>> stft(cosine, n_fft=64, n_hop=16).abs().mean(dim=-1).argmax()
+    tensor(8)
+    """
+    samples = waveform.shape[-1]
+    if samples == 0:
+        raise ValueError("the signal has no samples; give at least one")
+    shortest = n_fft // 2 + 1 if center else n_fft
+    signal = waveform.reshape(-1, samples)
+    if samples < shortest:
+        signal = functional.pad(signal, (0, shortest - samples))
+    if window is None:
+        window = hann_window(n_fft, waveform.dtype).to(waveform.device)
+    spectrum = torch.stft(
+        signal, n_fft, n_hop, window=window, center=center, pad_mode="reflect", return_complex=True
+    )
+    return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
+
+
+def istft(
+    spectrum: Tensor,
+    n_fft: int,
+    n_hop: int,
+    window: Tensor | None = None,
+    center: bool = True,
+    length: int | None = None,
+) -> Tensor:
+    """Inverse of :func:`stft`, in the least-squares sense.
+
+    Parameters
+    ----------
+    spectrum : Tensor [shape=(..., bins, frames)], complex
+        A one-sided transform; any number of leading axes.
+    n_fft : int
+        Window length in samples.
+    n_hop : int
+        Distance between frames in samples.
+    window : Tensor [shape=(n_fft,)], optional
+        The window of the forward transform, periodic Hann if not given.
+    center : bool
+        As in the forward transform.
+    length : int, optional
+        Samples to return; a signal as long as the frames allow if not given.
+
+    Returns
+    -------
+    Tensor [shape=(..., samples)], real
+        The signal.
+    """
+    leading = spectrum.shape[:-2]
+    if window is None:
+        window = hann_window(n_fft, spectrum.real.dtype).to(spectrum.device)
+    waveform = torch.istft(
+        spectrum.reshape(-1, *spectrum.shape[-2:]),
+        n_fft,
+        n_hop,
+        window=window,
+        center=center,
+        length=length,
+    )
+    return waveform.reshape(*leading, -1)
+
+
+def magnitude(spectrum: Tensor) -> Tensor:
+    """Absolute value of a complex transform.
+
+    Parameters
+    ----------
+    spectrum : Tensor [shape=(...)], complex
+        Any complex tensor.
+
+    Returns
+    -------
+    Tensor [shape=(...)], real, non-negative
+        The magnitudes. The gradient at zero is zero.
+    """
+    return spectrum.abs()
+
+
+def bandwidth_to_max_bin(rate: float, n_fft: int, bandwidth: float) -> int:
+    """Return the number of bins that lie within a bandwidth.
+
+    Parameters
+    ----------
+    rate : float
+        Sample rate in Hz.
+    n_fft : int
+        Window length in samples.
+    bandwidth : float
+        Highest frequency in Hz, inclusive.
+
+    Returns
+    -------
+    int
+        The count of bins from 0 Hz to ``bandwidth``: 1487 for 16 kHz at 44.1 kHz and 4096.
+
+    Examples
+    --------
+    >>> bandwidth_to_max_bin(44100, 4096, 16000)
+    1487
+    """
+    bins = n_fft // 2 + 1
+    return min(int(bandwidth * n_fft / rate) + 1, bins)
