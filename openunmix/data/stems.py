@@ -1,0 +1,168 @@
+"""Tracks of stems, decoded once and kept in memory as 16-bit integers.
+
+A minute of one stereo stem takes 10.6 MB, a track of four minutes with four stems 170 MB. Drawing
+an excerpt is then a copy, so that even a fast device never waits for a decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from openunmix.audio import read_audio, resample
+from openunmix.errors import AudioFileError
+
+__all__ = ["Stem", "StemLibrary", "find_tracks"]
+
+EXTENSIONS = (".wav", ".flac", ".ogg")
+_FULL_SCALE = 32767.0
+
+
+@dataclass(frozen=True)
+class Stem:
+    """One stem of one track.
+
+    Attributes
+    ----------
+    track : str
+        Name of the track.
+    target : str
+        Name of the source it is a stem of.
+    waveform : Tensor [shape=(channels, samples)], int16
+        The decoded audio.
+    level : float
+        Root mean square of its loud half second blocks, full scale being 1; 0 if silent.
+    """
+
+    track: str
+    target: str
+    waveform: Tensor
+    level: float
+
+    @property
+    def samples(self) -> int:
+        """Length in samples."""
+        return self.waveform.shape[-1]
+
+    def excerpt(self, start: int, samples: int) -> Tensor:
+        """Return a float excerpt (2, samples), with silence after the stem's end."""
+        part = self.waveform[:, start : start + samples].float() / _FULL_SCALE
+        part = part.expand(2, -1)
+        return torch.nn.functional.pad(part, (0, samples - part.shape[-1]))
+
+
+class StemLibrary:
+    """All stems of a data set, by target and by track.
+
+    Parameters
+    ----------
+    stems : iterable of Stem
+        The stems; silent ones are left out.
+    targets : sequence of str
+        The sources that mixtures are made of, in order.
+    """
+
+    def __init__(self, stems: Iterable[Stem], targets: Sequence[str]) -> None:
+        self.targets = list(targets)
+        self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
+        tracks: dict[str, dict[str, Stem]] = {}
+        for stem in stems:
+            if stem.level > 0:
+                self.by_target[stem.target].append(stem)
+                tracks.setdefault(stem.track, {})[stem.target] = stem
+        self.complete = [track for track in tracks.values() if len(track) == len(self.targets)]
+        missing = [target for target, found in self.by_target.items() if not found]
+        if missing:
+            raise AudioFileError(f"no stem with sound found for {missing}; check the folders")
+
+
+def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """Find the folders of stems below a root.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of folders, one a track, with files named after their source.
+    targets : sequence of str
+        The sources to look for.
+
+    Returns
+    -------
+    dict of str to dict of str to Path
+        Files by track and by target; tracks with none of the targets are left out.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder or no track in it.
+    """
+    if not root.is_dir():
+        raise AudioFileError(f"{root}: no such folder; give a folder of track folders")
+    found = {
+        folder.name: {
+            target: path
+            for target in targets
+            for path in [folder / f"{target}{extension}" for extension in EXTENSIONS]
+            if path.is_file()
+        }
+        for folder in sorted(root.iterdir())
+        if folder.is_dir()
+    }
+    tracks = {name: files for name, files in found.items() if files}
+    if not tracks:
+        raise AudioFileError(f"{root}: no track folder holds any of {list(targets)}")
+    return tracks
+
+
+def load_tracks(
+    root: Path,
+    targets: Sequence[str],
+    sample_rate: int,
+    exclude: Mapping[str, Sequence[str]] | None = None,
+) -> list[Stem]:
+    """Decode a folder of track folders.
+
+    Parameters
+    ----------
+    root : Path
+        As in :func:`find_tracks`.
+    targets : sequence of str
+        The sources to load.
+    sample_rate : int
+        Rate in Hz; files of another rate are resampled.
+    exclude : mapping of str to sequence of str, optional
+        Targets to leave out, by track, where a stem does not hold what its name says.
+
+    Returns
+    -------
+    list of Stem
+        The stems.
+    """
+    exclude = exclude or {}
+    return [
+        load_stem(path, name, target, sample_rate)
+        for name, files in find_tracks(root, targets).items()
+        for target, path in files.items()
+        if target not in exclude.get(name, ())
+    ]
+
+
+def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
+    """Decode one file, at most two channels of it, to a :class:`Stem`."""
+    clip = read_audio(path)
+    waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
+    quantised = (waveform.clamp(-1, 1) * _FULL_SCALE).round().to(torch.int16)
+    return Stem(track, target, quantised, _level(waveform, sample_rate // 2))
+
+
+def _level(waveform: Tensor, block: int) -> float:
+    """Root mean square over the blocks that are within 20 dB of the loudest."""
+    usable = waveform.shape[-1] // block * block
+    if not usable:
+        return float(waveform.square().mean().sqrt())
+    power = waveform[:, :usable].square().mean(dim=0).reshape(-1, block).mean(dim=1)
+    return float(power[power >= 0.01 * power.max()].mean().sqrt())

@@ -1,0 +1,316 @@
+r"""The mask network of one target, and the separator built from several of them.
+
+:class:`OpenUnmix` estimates the magnitude of one target from the magnitude of the mixture:
+a dense layer compresses each frame, three recurrent layers look at the past and the future,
+two dense layers expand the result to a mask that multiplies the mixture [1]_.
+:class:`Separator` runs one network per target and turns their magnitudes into waveforms with
+the multichannel Wiener filter of :mod:`openunmix.wiener`.
+
+References
+----------
+.. [1] F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A Reference
+   Implementation for Music Source Separation", Journal of Open Source Software 4(41):1667, 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from openunmix.transforms import make_filterbanks
+from openunmix.wiener import wiener
+
+__all__ = ["OpenUnmix", "Separator"]
+
+
+class OpenUnmix(nn.Module):
+    """Network that estimates the magnitude spectrogram of one target.
+
+    Parameters
+    ----------
+    nb_bins : int
+        Frequency bins of the spectrogram, ``n_fft // 2 + 1``.
+    nb_channels : int
+        Audio channels.
+    hidden_size : int
+        Width of the dense bottleneck and of the recurrent layers; even, unless ``unidirectional``.
+    nb_layers : int
+        Number of stacked LSTM layers.
+    unidirectional : bool
+        Look only at the past, as a causal system must.
+    input_mean, input_scale : array of shape (nb_bins,), optional
+        Mean and standard deviation of the training mixtures per bin; 0 and 1 if not given.
+    max_bin : int, optional
+        The network sees only bins below this one; all ``nb_bins`` if not given. The mask covers
+        all bins in any case.
+    """
+
+    def __init__(
+        self,
+        nb_bins: int = 4096,
+        nb_channels: int = 2,
+        hidden_size: int = 512,
+        nb_layers: int = 3,
+        unidirectional: bool = False,
+        input_mean: np.ndarray | Tensor | None = None,
+        input_scale: np.ndarray | Tensor | None = None,
+        max_bin: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not unidirectional and hidden_size % 2:
+            raise ValueError(f"hidden_size={hidden_size} must be even for a bidirectional network")
+        self.nb_output_bins = nb_bins
+        self.nb_bins = max_bin if max_bin else nb_bins
+        self.nb_channels = nb_channels
+        self.hidden_size = hidden_size
+        self.nb_layers = nb_layers
+        self.unidirectional = unidirectional
+
+        self.fc1 = nn.Linear(self.nb_bins * nb_channels, hidden_size, bias=False)
+        self.bn1 = nn.BatchNorm1d(hidden_size)
+        self.lstm = nn.LSTM(
+            input_size=hidden_size,
+            hidden_size=hidden_size if unidirectional else hidden_size // 2,
+            num_layers=nb_layers,
+            bidirectional=not unidirectional,
+            dropout=0.4 if nb_layers > 1 else 0.0,
+        )
+        self.fc2 = nn.Linear(2 * hidden_size, hidden_size, bias=False)
+        self.bn2 = nn.BatchNorm1d(hidden_size)
+        self.fc3 = nn.Linear(hidden_size, nb_bins * nb_channels, bias=False)
+        self.bn3 = nn.BatchNorm1d(nb_bins * nb_channels)
+
+        mean = _statistic(input_mean, self.nb_bins, default=0.0, name="input_mean")
+        scale = _statistic(input_scale, self.nb_bins, default=1.0, name="input_scale")
+        # Stored as what is added and multiplied, so that 1.3.0's state dicts mean the same here.
+        self.input_mean = nn.Parameter(-mean)
+        self.input_scale = nn.Parameter(1.0 / scale)
+        self.output_scale = nn.Parameter(torch.ones(nb_bins))
+        self.output_mean = nn.Parameter(torch.ones(nb_bins))
+
+    def freeze(self) -> None:
+        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Estimate the target's magnitude.
+
+        Parameters
+        ----------
+        x : Tensor [shape=(batch, channels, bins, frames)], real, non-negative
+            Magnitude of the mixture.
+
+        Returns
+        -------
+        Tensor [shape=(batch, channels, bins, frames)], real, non-negative
+            Magnitude of the target: the mixture times a mask, which may exceed 1.
+        """
+        frames_first = x.permute(3, 0, 1, 2)
+        return (self.mask(frames_first) * frames_first).permute(1, 2, 3, 0)
+
+    def mask(self, magnitude: Tensor) -> Tensor:
+        """Estimate the factor between the mixture's magnitude and the target's.
+
+        Parameters
+        ----------
+        magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            Magnitude of the mixture, frames first as the recurrent layers want it.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            The mask.
+        """
+        frames, batch, channels, bins = magnitude.shape
+        if (channels, bins) != (self.nb_channels, self.nb_output_bins):
+            raise ValueError(
+                f"the input has channels={channels} and bins={bins}, but this network was made for "
+                f"channels={self.nb_channels} and bins={self.nb_output_bins}"
+            )
+        standardised = (magnitude[..., : self.nb_bins] + self.input_mean) * self.input_scale
+        code = self.bn1(self.fc1(standardised.reshape(frames * batch, -1)))
+        code = torch.tanh(code).reshape(frames, batch, self.hidden_size)
+        context, _ = self.lstm(code)
+        joined = torch.cat([code, context], dim=-1).reshape(frames * batch, -1)
+        decoded = torch.relu(self.bn2(self.fc2(joined)))
+        expanded = self.bn3(self.fc3(decoded)).reshape(frames, batch, channels, bins)
+        return torch.relu(expanded * self.output_scale + self.output_mean)
+
+
+def _statistic(values: np.ndarray | Tensor | None, bins: int, default: float, name: str) -> Tensor:
+    """Return per-bin statistics as a new float32 tensor of shape (bins,)."""
+    if values is None:
+        return torch.full((bins,), default)
+    statistic = torch.as_tensor(values, dtype=torch.float32)[:bins].clone()
+    if statistic.shape != (bins,):
+        raise ValueError(f"{name} has shape {tuple(statistic.shape)}, expected at least ({bins},)")
+    return statistic
+
+
+class Separator(nn.Module):
+    """From the waveform of a mixture to the waveforms of its targets.
+
+    Parameters
+    ----------
+    target_models : mapping of str to nn.Module
+        A network per target, in the order of the result.
+    niter : int
+        Iterations of expectation maximization after the networks; 0 uses their magnitudes with
+        the mixture's phase. One source alone cannot be refined, so it is taken as 0 then.
+    softmask : bool
+        Start from ratio masks rather than from the magnitudes themselves.
+    residual : bool
+        Add a last target: what the others leave of the mixture, before any iteration.
+    sample_rate : float
+        Sample rate of the networks in Hz.
+    n_fft, n_hop : int
+        Window and hop length of the STFT in samples.
+    nb_channels : int
+        Audio channels of the networks.
+    wiener_win_len : int or None
+        Frames of the windows that are filtered independently, 7 s by default at 44.1 kHz;
+        None filters the whole signal at once.
+    filterbank : str
+        ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
+
+    Examples
+    --------
+    >>> separator = Separator({"vocals": OpenUnmix(nb_bins=2049)}, niter=1)
+    >>> separator.freeze()
+    >>> separator(torch.zeros(1, 2, 44100)).shape
+    torch.Size([1, 1, 2, 44100])
+    """
+
+    def __init__(
+        self,
+        target_models: Mapping[str, nn.Module],
+        niter: int = 0,
+        softmask: bool = False,
+        residual: bool = False,
+        sample_rate: float = 44100.0,
+        n_fft: int = 4096,
+        n_hop: int = 1024,
+        nb_channels: int = 2,
+        wiener_win_len: int | None = 300,
+        filterbank: str = "torch",
+    ) -> None:
+        super().__init__()
+        if not target_models:
+            raise ValueError("target_models is empty; give at least one network")
+        if wiener_win_len is not None and wiener_win_len < 1:
+            raise ValueError(f"wiener_win_len={wiener_win_len} must be None or at least 1 frame")
+        self.niter = niter
+        self.residual = residual
+        self.softmask = softmask
+        self.wiener_win_len = wiener_win_len
+        self.stft, self.istft = make_filterbanks(
+            n_fft=n_fft, n_hop=n_hop, center=True, sample_rate=sample_rate, method=filterbank
+        )
+        self.target_models = nn.ModuleDict(target_models)
+        self.nb_targets = len(self.target_models)
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.nb_channels = nb_channels
+        self.register_buffer("sample_rate", torch.as_tensor(float(sample_rate)))
+
+    def freeze(self) -> None:
+        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of what :meth:`forward` returns, in order."""
+        return [*self.target_models, *(["residual"] if self.residual else [])]
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Separate mixtures.
+
+        Parameters
+        ----------
+        audio : Tensor [shape=(batch, channels, samples) or (channels, samples)], real
+            Waveforms at the networks' sample rate, nominally within [-1, 1].
+
+        Returns
+        -------
+        Tensor [shape=(batch, targets, channels, samples)], real
+            The estimates; without the batch axis where the input has none.
+
+        Raises
+        ------
+        ValueError
+            If the axes or the number of channels are not those above.
+        """
+        self._check(audio)
+        if audio.ndim == 2:
+            return self.forward(audio.unsqueeze(0)).squeeze(0)
+        pairs = self.stft(audio)
+        # A zero's gradient is not defined by abs(); torch gives 0 there, which is what we want.
+        mixture = torch.view_as_complex(pairs.contiguous())  # (batch, channels, bins, frames)
+        magnitude = mixture.abs()
+        magnitudes = torch.stack([net(magnitude) for net in self.target_models.values()], dim=-1)
+        estimates = torch.stack(
+            [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
+        )
+        return self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
+
+    def _check(self, audio: Tensor) -> None:
+        """Raise if the axes are not (batch, channels, samples) or (channels, samples)."""
+        if audio.ndim not in (2, 3) or audio.shape[-2] != self.nb_channels:
+            raise ValueError(
+                f"audio has shape {tuple(audio.shape)}, expected (batch, channels, samples) or "
+                f"(channels, samples) with channels={self.nb_channels}"
+            )
+
+    def _filter(self, magnitudes: Tensor, mixture: Tensor) -> Tensor:
+        """Wiener filter of one item, in windows: (channels, bins, frames[, targets]) to STFTs."""
+        magnitudes = magnitudes.permute(2, 1, 0, 3)  # (frames, bins, channels, targets)
+        mixture = mixture.permute(2, 1, 0)
+        niter = self.niter if len(self.sources) > 1 else 0
+        window = self.wiener_win_len or len(mixture)
+        estimates = [
+            wiener(m, x, niter, softmask=self.softmask, residual=self.residual)
+            for m, x in zip(magnitudes.split(window), mixture.split(window), strict=True)
+        ]
+        return torch.cat(estimates).permute(3, 2, 1, 0)
+
+    def to_dict(
+        self, estimates: Tensor, aggregate_dict: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, Tensor]:
+        """Name the estimates, and sum them where asked.
+
+        Parameters
+        ----------
+        estimates : Tensor [shape=(batch, targets, ...)], real
+            What :meth:`forward` returned.
+        aggregate_dict : mapping of str to list of str, optional
+            New names and the targets to sum for each. It replaces the set of results.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(batch, ...)]
+            A waveform per name.
+
+        Raises
+        ------
+        ValueError
+            If a sum is empty or asks for a target that is not there.
+        """
+        named = dict(zip(self.sources, estimates.unbind(dim=1), strict=True))
+        if aggregate_dict is None:
+            return named
+        return {name: _sum(named, name, parts) for name, parts in aggregate_dict.items()}
+
+
+def _sum(named: Mapping[str, Tensor], name: str, parts: Sequence[str]) -> Tensor:
+    """Sum of the named estimates."""
+    unknown = [part for part in parts if part not in named]
+    if unknown or not parts:
+        raise ValueError(
+            f"cannot make {name!r} from {list(parts)}: choose at least one of {list(named)}"
+        )
+    return torch.stack([named[part] for part in parts]).sum(dim=0)
