@@ -1,0 +1,403 @@
+r"""The local Gaussian model of a mixture, and the Wiener filter that follows from it.
+
+Every source is a zero-mean complex Gaussian vector in every bin :math:`f` and frame :math:`t`,
+with a power that changes over time and a spatial covariance that does not [1]_:
+
+.. math:: y_j(t,f) \sim \mathcal N\big(0,\ v_j(t,f)\, R_j(f)\big), \qquad
+    x(t,f) = \sum_j y_j(t,f) + n(t,f), \quad n \sim \mathcal N(0, \sqrt\epsilon\, I).
+
+====================  ============================================  =======================
+symbol                meaning                                       axes
+====================  ============================================  =======================
+:math:`x`             mixture                                       frames, bins, channels
+:math:`y_j`           STFT of source :math:`j`                      ..., channels, sources
+:math:`v_j`           power spectral density of source :math:`j`    frames, bins, sources
+:math:`R_j`           spatial covariance of source :math:`j`        bins, c, c, sources
+:math:`W_j`           Wiener gain of source :math:`j`               frames, bins, c, c, sources
+:math:`C`             covariance of the mixture                     frames, bins, c, c
+====================  ============================================  =======================
+
+**Two channels in single precision.** With equal channels :math:`C` is singular up to
+:math:`\sqrt\epsilon`, which is far below one rounding step of a loud bin, and its determinant
+:math:`C_{11} C_{22} - |C_{12}|^2` is rounding noise of any sign. So neither :math:`C` nor its
+determinant is ever formed. Every covariance is kept in the factors of its :math:`LDL^H`
+decomposition,
+
+.. math:: R_j = p_j \begin{pmatrix} 1 \\ c_j \end{pmatrix}
+    \begin{pmatrix} 1 \\ c_j \end{pmatrix}^H + q_j \begin{pmatrix} 0 & 0 \\ 0 & 1 \end{pmatrix},
+
+where :math:`c_j` predicts the second channel from the first and :math:`q_j` is the power of what
+it leaves, computed from the signals :math:`y_{j2} - c_j y_{j1}` and not from a difference of
+powers. The noise is one more source with :math:`p = q = \sqrt\epsilon, c = 0`. With
+:math:`w_j = v_j p_j` the factors of :math:`C` are sums of non-negative terms,
+
+.. math:: P = \sqrt\epsilon + \sum_j w_j, \quad \bar c = \frac{1}{P} \sum_j w_j c_j, \quad
+    Q = \sqrt\epsilon\,(1 + |\bar c|^2) + \sum_j \big(v_j q_j + w_j\, |c_j - \bar c|^2\big),
+
+and with :math:`u = x_2 - \bar c\, x_1` the posterior means are
+
+.. math:: y_{j1} = w_j \Big(\frac{x_1}{P} + \overline{(c_j - \bar c)}\, \frac{u}{Q}\Big), \qquad
+    y_{j2} = c_j\, y_{j1} + v_j q_j \frac{u}{Q}.
+
+Nothing here subtracts powers, so the result is as good as the signals themselves.
+
+References
+----------
+.. [1] N. Q. K. Duong, E. Vincent, R. Gribonval, "Under-determined reverberant audio source
+   separation using a full-rank spatial covariance model", IEEE Trans. Audio, Speech, Lang.
+   Process. 18(7):1830-1840, 2010.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "LocalGaussianModel",
+    "expectation_maximization",
+    "power_spectral_density",
+    "spatial_covariance",
+    "wiener",
+    "wiener_gain",
+]
+
+# Added to the power of the first channel so that its ratio to the second exists. A covariance is
+# about 1 in size: this is 200 dB below, and its inverse squared is within single precision.
+_TINY = 1e-20
+
+
+class LocalGaussianModel(NamedTuple):
+    """What :func:`expectation_maximization` estimates.
+
+    Attributes
+    ----------
+    sources : Tensor [shape=(..., frames, bins, channels, sources)], complex
+        Posterior means of the sources.
+    psd : Tensor [shape=(..., frames, bins, sources)], real, non-negative
+        Power spectral densities of the last iteration.
+    covariance : Tensor [shape=(..., bins, channels, channels, sources)], complex
+        Spatial covariances of the last iteration.
+    """
+
+    sources: Tensor
+    psd: Tensor
+    covariance: Tensor
+
+
+class _Factors(NamedTuple):
+    """Two-channel covariances as power p, ratio c and rest q; shapes (..., bins, sources)."""
+
+    power: Tensor
+    ratio: Tensor
+    rest: Tensor
+
+
+def power_spectral_density(sources: Tensor) -> Tensor:
+    r"""Power spectral density of every source, :math:`v_j`: the mean over channels of its power.
+
+    Parameters
+    ----------
+    sources : Tensor [shape=(..., channels, sources)], complex
+        STFTs of the sources.
+
+    Returns
+    -------
+    Tensor [shape=(..., sources)], real, non-negative
+        The densities, in squared STFT magnitude (not dB).
+
+    Examples
+    --------
+    >>> power_spectral_density(torch.tensor([[3.0 + 4.0j], [0.0j]]))
+    tensor([12.5000])
+    """
+    return _power(sources).mean(dim=-2)
+
+
+def spatial_covariance(sources: Tensor, eps: float = 1e-10) -> Tensor:
+    r"""Spatial covariance of every source and bin, relative to the power of the source.
+
+    .. math:: R_j(f) = \frac{\sum_t y_j(t,f)\, y_j(t,f)^H}{\epsilon + \sum_t v_j(t,f)}
+
+    Parameters
+    ----------
+    sources : Tensor [shape=(..., frames, bins, channels, sources)], complex
+        STFTs of the sources.
+    eps : float > 0
+        Power below which a source counts as silent.
+
+    Returns
+    -------
+    Tensor [shape=(..., bins, channels, channels, sources)], complex
+        The covariances, Hermitian in their two channel axes. The trace is the number of
+        channels, or less for a source with a power near ``eps``.
+
+    Examples
+    --------
+    A source in the middle: both channels have equal power and are fully correlated.
+
+    >>> centred = torch.ones(5, 1, 2, 1, dtype=torch.complex64)
+    >>> spatial_covariance(centred)[0, :, :, 0].real
+    tensor([[1., 1.],
+            [1., 1.]])
+    """
+    weight = eps + power_spectral_density(sources).sum(dim=-3)
+    outer = torch.einsum("...tfcj,...tfdj->...fcdj", sources, sources.conj())
+    return outer / weight[..., None, None, :]
+
+
+def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
+    r"""Multichannel Wiener gain of every source under the local Gaussian model.
+
+    For source :math:`j` at frame :math:`t` and bin :math:`f` the gain is the matrix that maps
+    the mixture to the posterior mean of that source,
+
+    .. math:: W_j(t,f) = v_j(t,f)\, R_j(f)
+        \Big(\sum_k v_k(t,f)\, R_k(f) + \sqrt{\epsilon}\, I\Big)^{-1}.
+
+    One and two channels have closed forms, see the module; more are inverted by LU.
+
+    Parameters
+    ----------
+    psd : Tensor [shape=(..., frames, bins, sources)], real, non-negative
+        Power spectral density :math:`v_j` of every source, in squared STFT magnitude (not dB).
+    covariance : Tensor [shape=(..., bins, channels, channels, sources)], complex
+        Spatial covariance :math:`R_j`, Hermitian in its two channel axes.
+    eps : float > 0
+        Power of the white noise assumed in the mixture, as its square root. It keeps the
+        mixture covariance invertible where all sources are silent.
+
+    Returns
+    -------
+    Tensor [shape=(..., frames, bins, channels, channels, sources)], complex
+        The gains. Summed over sources they give the identity, up to ``eps``.
+
+    Raises
+    ------
+    ValueError
+        If ``psd`` and ``covariance`` disagree on bins or on sources.
+
+    See Also
+    --------
+    spatial_covariance : estimates ``covariance`` from source STFTs.
+
+    Examples
+    --------
+    Two equally loud sources, the first only in the left channel and the second only in the
+    right: each gain keeps one channel.
+
+    >>> psd = torch.ones(1, 1, 2)
+    >>> covariance = torch.zeros(1, 2, 2, 2, dtype=torch.complex64)
+    >>> covariance[0, 0, 0, 0] = covariance[0, 1, 1, 1] = 1
+    >>> wiener_gain(psd, covariance)[0, 0, :, :, 0].real.round(decimals=3)
+    tensor([[1., 0.],
+            [0., 0.]])
+    """
+    bins, channels, _, sources = covariance.shape[-4:]
+    if psd.shape[-2:] != (bins, sources):
+        raise ValueError(
+            f"psd has shape (..., frames, bins, sources)={tuple(psd.shape)}, but covariance has "
+            f"bins={bins} and sources={sources}; estimate both from the same sources"
+        )
+    identity = torch.eye(channels, dtype=covariance.dtype, device=covariance.device)
+    if channels == 2:
+        factors = _factors_of_covariance(covariance)
+        columns = [_stereo_mean(psd, factors, column, eps) for column in identity]
+        return torch.stack(columns, dim=-2)
+    weighted = psd[..., None, None, :] * covariance[..., None, :, :, :, :]  # v_j R_j
+    total = weighted.sum(dim=-1) + eps**0.5 * identity
+    inverse = total.reciprocal() if channels == 1 else torch.linalg.inv(total)
+    return torch.einsum("...cdj,...de->...cej", weighted, inverse)
+
+
+def expectation_maximization(
+    sources: Tensor, mixture: Tensor, iterations: int = 2, eps: float = 1e-10
+) -> LocalGaussianModel:
+    r"""Fit the local Gaussian model to a mixture, from a first estimate of its sources.
+
+    An iteration computes :math:`v_j` and :math:`R_j` from the sources, and the sources as their
+    posterior means :math:`W_j x`. (This leaves out the posterior covariance that a full EM
+    would add to the statistics, as is usual for this filter.)
+
+    Parameters
+    ----------
+    sources : Tensor [shape=(..., frames, bins, channels, sources)], complex
+        First estimates of the sources. Scale matters, through ``eps``: :func:`wiener` brings
+        the mixture below 10.
+    mixture : Tensor [shape=(..., frames, bins, channels)], complex
+        STFT of the mixture.
+    iterations : int >= 0
+        Number of iterations; with 0 the sources are returned with the model they imply.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root; see :func:`wiener_gain`.
+
+    Returns
+    -------
+    LocalGaussianModel
+        The sources, and the densities and covariances that they were computed with.
+
+    Raises
+    ------
+    ValueError
+        If the axes of ``sources`` and ``mixture`` disagree, or ``iterations`` is negative.
+
+    Notes
+    -----
+    With more than two channels the computation runs in double precision, because the mixture
+    covariance is as good as singular in single precision.
+
+    Examples
+    --------
+    >>> mixture = torch.ones(3, 1, 2, dtype=torch.complex64)
+    >>> sources = torch.stack([mixture, 2 * mixture], dim=-1)
+    >>> expectation_maximization(sources, mixture, iterations=1).sources[0, 0, 0].real
+    tensor([0.2000, 0.8000])
+    """
+    if sources.shape[:-1] != mixture.shape:
+        raise ValueError(
+            f"sources have shape (..., frames, bins, channels, sources)={tuple(sources.shape)} and "
+            f"the mixture {tuple(mixture.shape)}; give both the same frames, bins and channels"
+        )
+    if iterations < 0:
+        raise ValueError(f"iterations is {iterations}; give 0 or more")
+    if mixture.shape[-1] > 2 and sources.dtype == torch.complex64:
+        wide = expectation_maximization(
+            sources.to(torch.complex128), mixture.to(torch.complex128), iterations, eps
+        )
+        return LocalGaussianModel(
+            wide.sources.to(torch.complex64),
+            wide.psd.to(torch.float32),
+            wide.covariance.to(torch.complex64),
+        )
+    previous = sources
+    for _ in range(iterations):
+        previous, sources = sources, _posterior_mean(sources, mixture, eps)
+    return LocalGaussianModel(
+        sources, power_spectral_density(previous), spatial_covariance(previous, eps)
+    )
+
+
+def wiener(
+    magnitudes: Tensor,
+    mixture: Tensor,
+    iterations: int = 1,
+    softmask: bool = False,
+    residual: bool = False,
+    scale_factor: float = 10.0,
+    eps: float = 1e-10,
+) -> Tensor:
+    """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
+
+    Parameters
+    ----------
+    magnitudes : Tensor [shape=(..., frames, bins, channels, sources)], real, non-negative
+        Magnitude of the STFT of every source, as networks estimate it.
+    mixture : Tensor [shape=(..., frames, bins, channels)], complex
+        STFT of the mixture.
+    iterations : int >= 0
+        Iterations of :func:`expectation_maximization`; with 0 its initial estimate is returned.
+    softmask : bool
+        Whether the initial estimate shares out the mixture in proportion to the magnitudes.
+        Otherwise it has the magnitudes themselves, and the phase of the mixture.
+    residual : bool
+        Whether to append what the initial estimate leaves of the mixture as one more source.
+    scale_factor : float > 0
+        A mixture with a larger maximum is brought to this one during the iterations.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root; see :func:`wiener_gain`.
+
+    Returns
+    -------
+    Tensor [shape=(..., frames, bins, channels, sources)], complex
+        STFTs of the sources; one more of them with ``residual``.
+
+    Raises
+    ------
+    ValueError
+        If the axes of ``magnitudes`` and ``mixture`` disagree, or ``iterations`` is negative.
+
+    Examples
+    --------
+    >>> mixture = torch.tensor([[[2.0j]]])
+    >>> magnitudes = torch.tensor([[[[1.5]]]])
+    >>> wiener(magnitudes, mixture, iterations=0, residual=True)
+    tensor([[[[0.+1.5000j, 0.+0.5000j]]]])
+    """
+    if magnitudes.shape[:-1] != mixture.shape:
+        raise ValueError(
+            f"magnitudes have shape (..., frames, bins, channels, sources)="
+            f"{tuple(magnitudes.shape)} and the mixture {tuple(mixture.shape)}; give both the same "
+            "frames, bins and channels"
+        )
+    if softmask:
+        shares = magnitudes / (eps + magnitudes.sum(dim=-1, keepdim=True))
+        sources = shares * mixture[..., None]
+    else:
+        sources = magnitudes * _phase(mixture)[..., None]
+    if residual:
+        rest = mixture - sources.sum(dim=-1)
+        sources = torch.cat([sources, rest[..., None]], dim=-1)
+    if iterations == 0 or mixture.numel() == 0:
+        return sources
+    loudest = mixture.abs().amax(dim=(-3, -2, -1), keepdim=True)
+    scale = (loudest / scale_factor).clamp(min=1.0)
+    model = expectation_maximization(sources / scale[..., None], mixture / scale, iterations, eps)
+    return model.sources * scale[..., None]
+
+
+def _power(signal: Tensor) -> Tensor:
+    """Squared absolute value, with a gradient at zero; any shape."""
+    return signal.real.square() + signal.imag.square()
+
+
+def _phase(signal: Tensor) -> Tensor:
+    """Complex number of absolute value 1 and the angle of the signal, 1 at zero; any shape."""
+    return torch.sgn(signal) + (signal == 0)
+
+
+def _posterior_mean(sources: Tensor, mixture: Tensor, eps: float) -> Tensor:
+    """Update sources to their posterior means under the model that they imply."""
+    psd = power_spectral_density(sources)
+    if mixture.shape[-1] == 2:
+        return _stereo_mean(psd, _factors_of_sources(sources, psd, eps), mixture, eps)
+    gain = wiener_gain(psd, spatial_covariance(sources, eps), eps)
+    return torch.einsum("...cdj,...d->...cj", gain, mixture)
+
+
+def _factors_of_sources(sources: Tensor, psd: Tensor, eps: float) -> _Factors:
+    """Factors of the spatial covariances of sources (..., frames, bins, 2, sources)."""
+    first, second = sources.unbind(dim=-2)
+    weight = eps + psd.sum(dim=-3)
+    power = _power(first).sum(dim=-3) / weight + _TINY
+    ratio = (second * first.conj()).sum(dim=-3) / weight / power
+    unpredicted = second - ratio[..., None, :, :] * first
+    rest = _power(unpredicted).sum(dim=-3) / weight + _TINY * _power(ratio)
+    return _Factors(power, ratio, rest)
+
+
+def _factors_of_covariance(covariance: Tensor) -> _Factors:
+    """Factors of covariances (..., bins, 2, 2, sources)."""
+    power = covariance[..., 0, 0, :].real + _TINY
+    ratio = covariance[..., 1, 0, :] / power
+    rest = covariance[..., 1, 1, :].real - power * _power(ratio)
+    return _Factors(power, ratio, rest.clamp(min=0.0))
+
+
+def _stereo_mean(psd: Tensor, factors: _Factors, mixture: Tensor, eps: float) -> Tensor:
+    """Posterior means (..., frames, bins, 2, sources) by the formulas of the module."""
+    power, ratio, rest = (factor[..., None, :, :] for factor in factors)
+    noise = eps**0.5
+    weight = psd * power  # w_j
+    leftover = psd * rest  # v_j q_j
+    total_power = noise + weight.sum(dim=-1, keepdim=True)  # P
+    mean_ratio = (weight * ratio).sum(dim=-1, keepdim=True) / total_power
+    spread = ratio - mean_ratio
+    total_rest = noise * (1 + _power(mean_ratio)) + (leftover + weight * _power(spread)).sum(
+        dim=-1, keepdim=True
+    )  # Q
+    first, second = mixture[..., 0, None], mixture[..., 1, None]
+    innovation = (second - mean_ratio * first) / total_rest  # u / Q
+    left = weight * (first / total_power + spread.conj() * innovation)
+    return torch.stack([left, ratio * left + leftover * innovation], dim=-2)
