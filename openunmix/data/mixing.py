@@ -48,7 +48,7 @@ class MixingConfig:
     sample_rate: int = 44100
     coherent: float = 0.4
     silent: float = 0.06
-    level: float = -24.0
+    level: float = -22.0
     balance: dict[str, float] = field(default_factory=dict)
     spread: float = 4.0
     loudness_spread: float = 4.0

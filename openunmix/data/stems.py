@@ -16,10 +16,12 @@ from torch import Tensor
 from openunmix.audio import read_audio, resample
 from openunmix.errors import AudioFileError
 
-__all__ = ["Stem", "StemLibrary", "find_tracks"]
+__all__ = ["SILENCE", "Stem", "StemLibrary", "find_tracks", "load_stem", "load_tracks"]
 
 EXTENSIONS = (".wav", ".flac", ".ogg")
 _FULL_SCALE = 32767.0
+#: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.
+SILENCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class StemLibrary:
     Parameters
     ----------
     stems : iterable of Stem
-        The stems; silent ones are left out.
+        The stems; those below :data:`SILENCE` are left out.
     targets : sequence of str
         The sources that mixtures are made of, in order.
     """
@@ -71,7 +73,7 @@ class StemLibrary:
         self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
         tracks: dict[str, dict[str, Stem]] = {}
         for stem in stems:
-            if stem.level > 0:
+            if stem.level > SILENCE:
                 self.by_target[stem.target].append(stem)
                 tracks.setdefault(stem.track, {})[stem.target] = stem
         self.complete = [track for track in tracks.values() if len(track) == len(self.targets)]

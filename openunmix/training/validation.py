@@ -1,0 +1,75 @@
+"""Scores of networks on whole validation songs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from openunmix.metrics import sdr_mdx21
+from openunmix.model import Separator
+
+__all__ = ["Song", "median_scores", "song_scores"]
+
+
+class Song(NamedTuple):
+    """A song to validate on.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    sources : Tensor [shape=(targets, channels, samples)], real
+        Its true stems; their sum is the mixture.
+    """
+
+    name: str
+    sources: Tensor
+
+
+@torch.inference_mode()
+def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[str, float]]:
+    """Whole-track SDR of every song and target.
+
+    Parameters
+    ----------
+    separator : Separator
+        Its targets, in the order of the songs' sources.
+    songs : sequence of Song
+        The songs, at the separator's sample rate.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        :func:`openunmix.metrics.sdr_mdx21` in dB by song and target, NaN for a silent stem.
+    """
+    scores = {}
+    for song in songs:
+        estimates = separator(song.sources.sum(dim=0))[: len(song.sources)]
+        values = sdr_mdx21(song.sources, estimates).tolist()
+        scores[song.name] = dict(zip(separator.target_models, values, strict=True))
+    return scores
+
+
+def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Median over the songs in which a target sounds, by target."""
+    targets = next(iter(scores.values()))
+    columns = {target: torch.tensor([song[target] for song in scores.values()]) for target in targets}
+    return {
+        target: float(column[column.isfinite()].quantile(0.5)) for target, column in columns.items()
+    }
+
+
+def separator_of(networks: nn.ModuleDict, sample_rate: float, n_fft: int, n_hop: int) -> Separator:
+    """Return the separator that users get from these networks: one step of EM."""
+    first = next(iter(networks.values()))
+    return Separator(
+        dict(networks.items()),
+        niter=1,
+        sample_rate=sample_rate,
+        n_fft=n_fft,
+        n_hop=n_hop,
+        nb_channels=int(first.nb_channels),  # type: ignore[arg-type]
+    ).eval()
