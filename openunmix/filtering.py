@@ -1,0 +1,122 @@
+"""Wiener filtering on complex numbers as real pairs.
+
+These are the names of openunmix 1.3.0, which other packages import. The pair of real and
+imaginary part is the axis after ``channels``. :mod:`openunmix.wiener` has the filter itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from openunmix import wiener as model
+
+__all__ = ["expectation_maximization", "wiener"]
+
+
+def wiener(
+    targets_spectrograms: Tensor,
+    mix_stft: Tensor,
+    iterations: int = 1,
+    softmask: bool = False,
+    residual: bool = False,
+    scale_factor: float = 10.0,
+    eps: float = 1e-10,
+) -> Tensor:
+    """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
+
+    Parameters
+    ----------
+    targets_spectrograms : Tensor [shape=(frames, bins, channels, sources)], real, non-negative
+        Magnitude of the STFT of every source.
+    mix_stft : Tensor [shape=(frames, bins, channels, 2)], real
+        STFT of the mixture, real and imaginary parts.
+    iterations : int >= 0
+        Iterations of :func:`expectation_maximization`; with 0 its initial estimate is returned.
+    softmask : bool
+        Whether the initial estimate shares out the mixture in proportion to the magnitudes.
+        Otherwise it has the magnitudes themselves, and the phase of the mixture.
+    residual : bool
+        Whether to append what the initial estimate leaves of the mixture as one more source.
+    scale_factor : float > 0
+        A mixture with a larger maximum is brought to this one during the iterations.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root.
+
+    Returns
+    -------
+    Tensor [shape=(frames, bins, channels, 2, sources)], real
+        STFTs of the sources; one more of them with ``residual``. The arguments are not changed.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the two disagree, or ``iterations`` is negative.
+
+    See Also
+    --------
+    openunmix.wiener.wiener : the same on complex tensors.
+    """
+    sources = model.wiener(
+        targets_spectrograms,
+        _as_complex(mix_stft, axis=-1),
+        iterations,
+        softmask=softmask,
+        residual=residual,
+        scale_factor=scale_factor,
+        eps=eps,
+    )
+    return _as_pairs(sources)
+
+
+def expectation_maximization(
+    y: Tensor, x: Tensor, iterations: int = 2, eps: float = 1e-10, batch_size: int = 200
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit the local Gaussian model to a mixture, from a first estimate of its sources.
+
+    Parameters
+    ----------
+    y : Tensor [shape=(frames, bins, channels, 2, sources)], real
+        First estimates of the sources, real and imaginary parts.
+    x : Tensor [shape=(frames, bins, channels, 2)], real
+        STFT of the mixture, real and imaginary parts.
+    iterations : int >= 0
+        Number of iterations.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root.
+    batch_size : int
+        Has no effect. In 1.3.0 it was the number of frames worked on at a time.
+
+    Returns
+    -------
+    y : Tensor [shape=(frames, bins, channels, 2, sources)], real
+        The sources. The arguments are not changed.
+    v : Tensor [shape=(frames, bins, sources)], real, non-negative
+        Power spectral densities.
+    R : Tensor [shape=(bins, channels, channels, 2, sources)], real
+        Spatial covariances, real and imaginary parts.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the two disagree, or ``iterations`` is negative.
+
+    See Also
+    --------
+    openunmix.wiener.expectation_maximization : the same on complex tensors.
+    """
+    sources, psd, covariance = model.expectation_maximization(
+        _as_complex(y, axis=-2), _as_complex(x, axis=-1), iterations, eps
+    )
+    return _as_pairs(sources), psd, _as_pairs(covariance)
+
+
+def _as_complex(pairs: Tensor, axis: int) -> Tensor:
+    """Join the real and imaginary parts along an axis of 2; any memory layout."""
+    real, imaginary = pairs.unbind(dim=axis)
+    return torch.complex(real, imaginary)
+
+
+def _as_pairs(numbers: Tensor) -> Tensor:
+    """View (..., sources) complex as (..., 2, sources) real."""
+    return torch.view_as_real(numbers).movedim(-1, -2)
