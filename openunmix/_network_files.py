@@ -1,0 +1,195 @@
+"""One network in one file: read without trust, written as safetensors."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from openunmix._files import replacing
+from openunmix.errors import CheckpointError
+from openunmix.model import OpenUnmix
+
+__all__ = ["load_network", "write_network"]
+
+_LAYER = re.compile(r"lstm\.weight_ih_l\d+")
+
+# Parts of the network in early versions of openunmix that are not weights: its STFT and its rate.
+_LEGACY_KEYS = ("sample_rate", "stft.", "spec.", "transform.")
+
+# What the readers of pickles and archives raise for a file that is not one.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.PickleError,
+    struct.error,
+)
+
+
+def load_network(path: str | Path) -> OpenUnmix:
+    """Load the network of one target.
+
+    Parameters
+    ----------
+    path : str or Path
+        Weights as ``.safetensors``, or as a state dict written by ``torch.save``, possibly
+        within a training state (``.chkpnt``).
+
+    Returns
+    -------
+    OpenUnmix
+        The network in float32 on the CPU, in evaluation mode; its parameters can be trained.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, holds code, or is not a complete network of Open-Unmix.
+    """
+    path = Path(path)
+    state = _migrate(_read_tensors(path), path)
+    with torch.device("meta"):  # the shapes alone: nothing is allocated for what does not fit
+        network = _network_like(state, path)
+    expected = network.state_dict()
+    for key in sorted(expected.keys() | state.keys()):
+        wanted = tuple(expected[key].shape) if key in expected else None
+        found = tuple(state[key].shape) if key in state else None
+        if wanted != found:
+            raise CheckpointError(
+                f"{path} is not a network of Open-Unmix: {key!r} has shape {found or 'none'}, "
+                f"expected {'no such key' if wanted is None else wanted}"
+            )
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from a file without running any code in it."""
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(f"{path} holds {type(content).__name__}, expected named tensors")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path}: {key!r} is {type(value).__name__}, expected a tensor with a name"
+            )
+    return dict(content)
+
+
+def _read_safetensors(path: Path) -> object:
+    """Read a file of safetensors."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(path.read_bytes())
+    except (SafetensorError, *_UNREADABLE) as error:
+        raise CheckpointError(f"{path} is damaged or not safetensors: {error}") from error
+
+
+def _read_pickle(path: Path) -> object:
+    """Read what ``torch.save`` wrote, as long as it is tensors and plain containers."""
+    try:
+        with warnings.catch_warnings():  # torch warns of protocols that it then reads, or refuses
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # its text advises to load the file without checks
+        raise CheckpointError(
+            f"{path} was refused: it is damaged, or holds objects that could run code besides "
+            "weights. Get it again, or have its author save the state_dict alone"
+        ) from error
+    except _UNREADABLE as error:
+        reason = str(error).split(". ")[0] or type(error).__name__
+        raise CheckpointError(f"{path} is damaged or not a file of weights: {reason}") from error
+
+
+def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Bring a state dict of any version to today's keys and types, and check its values."""
+    state = {key: value for key, value in state.items() if not key.startswith(_LEGACY_KEYS)}
+    held = sum(value.numel() * value.element_size() for value in state.values())
+    if held > path.stat().st_size:  # a few numbers can be declared to be a huge tensor
+        raise CheckpointError(f"{path} is damaged: it declares more values than it holds")
+    for key, value in state.items():
+        if not value.is_floating_point() and not key.endswith("num_batches_tracked"):
+            raise CheckpointError(f"{path}: {key!r} is of {value.dtype}, expected floating point")
+        if value.layout != torch.strided or not value.isfinite().all():
+            raise CheckpointError(f"{path}: {key!r} has values that are not finite numbers")
+    for norm in ("bn1", "bn2", "bn3"):
+        state.setdefault(f"{norm}.num_batches_tracked", torch.tensor(0))
+    return {
+        key: value.long() if key.endswith("num_batches_tracked") else value.float().contiguous()
+        for key, value in state.items()
+    }
+
+
+def _network_like(state: Mapping[str, Tensor], path: Path) -> OpenUnmix:
+    """Make a network of the architecture that the shapes of its weights tell."""
+    for key, ndim in {"fc1.weight": 2, "input_mean": 1, "output_mean": 1}.items():
+        if key not in state or state[key].ndim != ndim or state[key].numel() == 0:
+            raise CheckpointError(
+                f"{path} is not a network of Open-Unmix: {key!r} is missing or not of {ndim} axes"
+            )
+    hidden_size, inputs = state["fc1.weight"].shape
+    max_bin = len(state["input_mean"])
+    try:
+        return OpenUnmix(
+            nb_bins=len(state["output_mean"]),
+            nb_channels=max(inputs // max_bin, 1),
+            hidden_size=hidden_size,
+            nb_layers=max(sum(bool(_LAYER.fullmatch(key)) for key in state), 1),
+            unidirectional="lstm.weight_ih_l0_reverse" not in state,
+            max_bin=max_bin,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not a network of Open-Unmix: {error}") from error
+
+
+def write_network(path: Path, network: OpenUnmix, dtype: torch.dtype | None = None) -> None:
+    """Write the weights of a network as safetensors.
+
+    Parameters
+    ----------
+    path : Path
+        The file, in a folder that exists.
+    network : OpenUnmix
+        The network.
+    dtype : torch.dtype, optional
+        Type of the matrices in the file; vectors keep theirs.
+
+    Raises
+    ------
+    ValueError
+        If a value is too large for ``dtype``.
+    """
+    from safetensors.torch import save
+
+    state = {key: _cast(key, value, dtype) for key, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(state, {"format": "pt"}))
+
+
+def _cast(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor as it is stored."""
+    value = value.detach().cpu().contiguous()
+    if dtype is None or value.ndim < 2:
+        return value
+    stored = value.to(dtype)
+    if not stored.isfinite().all():
+        raise ValueError(f"{key!r} has values that {dtype} cannot hold; choose another dtype")
+    return stored

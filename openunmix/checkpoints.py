@@ -1,0 +1,322 @@
+"""The model folder: one file of weights per target, and what they have in common.
+
+::
+
+    <folder>/separator.json           n_fft, n_hop, sample rate, channels; SHA-256 of the weights
+    <folder>/<target>.safetensors     the weights, or
+    <folder>/<target>.pth             the weights as openunmix 1.3.0 writes them
+    <folder>/<target>.json            how they were made; for people, never needed to load them
+    <folder>/<target>.chkpnt          the state of an unfinished training
+
+Nothing in these files is trusted. Weights are read without unpickling code, the architecture is
+inferred from the shapes of the tensors, and every key and shape must then fit exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from openunmix._files import replacing, sha256_of
+from openunmix._network_files import load_network, write_network
+from openunmix._separator_json import (
+    CONFIG_NAME,
+    SeparatorConfig,
+    forget_hash,
+    read_config,
+    save_config,
+)
+from openunmix.errors import CheckpointError
+from openunmix.model import OpenUnmix
+from openunmix.registry import MODELS
+
+__all__ = [
+    "ModelFolder",
+    "SeparatorConfig",
+    "find_weights",
+    "load_folder",
+    "load_network",
+    "read_config",
+    "save_checkpoint",
+    "save_config",
+    "save_network",
+]
+
+_log = logging.getLogger(__name__)
+
+_SUFFIXES = (".safetensors", ".pth")
+_HASH = r"[-_][0-9a-f]{8}"
+
+
+class ModelFolder(NamedTuple):
+    """A loaded model folder.
+
+    Attributes
+    ----------
+    networks : dict of str to OpenUnmix
+        A network per target, in evaluation mode.
+    config : SeparatorConfig
+        What they have in common.
+    files : dict of str to Path
+        The file that each network came from.
+    """
+
+    networks: dict[str, OpenUnmix]
+    config: SeparatorConfig
+    files: dict[str, Path]
+
+
+def load_folder(path: str | Path, targets: Sequence[str] | None = None) -> ModelFolder:
+    """Load the networks of a model folder, or of a single file of weights.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder as described above, or one ``.safetensors`` or ``.pth`` file.
+    targets : sequence of str, optional
+        The targets to load, in this order; all that are there if not given.
+
+    Returns
+    -------
+    ModelFolder
+        Networks, settings and files.
+
+    Raises
+    ------
+    CheckpointError
+        If a target is missing or ambiguous, or a file is damaged, unsafe, or does not fit.
+    """
+    path = Path(path).expanduser()
+    files = find_weights(path, targets)
+    config = read_config(path if path.is_dir() else path.parent)
+    if config is not None:
+        for file in files.values():
+            _check_hash(file, config.sha256)
+    networks = {target: load_network(file) for target, file in files.items()}
+    if config is None:
+        config = _default_config(path, networks, files)
+    for target, network in networks.items():
+        _check_fit(files[target], network, config)
+    first = next(iter(networks.values()))
+    config = replace(config, nb_layers=first.nb_layers, unidirectional=first.unidirectional)
+    return ModelFolder(networks, config, files)
+
+
+def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict[str, Path]:
+    """Find the file of every target in a model folder, without reading it.
+
+    A target's file is ``<target>.safetensors``, else ``<target>.pth``, else the only one whose
+    name is the target and a hash (``vocals-b62c91ce.pth``), else the only one whose name goes on
+    after the target (``vocals_best.pth``).
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, or one file, whose target is its name up to the first hyphen.
+    targets : sequence of str, optional
+        The targets to look for; all that are there, sorted by name, if not given.
+
+    Returns
+    -------
+    dict of str to Path
+        A file per target.
+
+    Raises
+    ------
+    CheckpointError
+        If there is nothing at ``path``, or a target is missing or ambiguous.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        found = {_target_of(path).split("-")[0]: path}
+    elif path.is_dir():
+        found = _scan(path, targets)
+    else:
+        raise CheckpointError(f"there is no folder or file {path}")
+    missing = [target for target in targets or [] if target not in found]
+    if missing or not found:
+        wanted = " or ".join(map(repr, missing)) or "any target"
+        there = ", ".join(found or (_scan(path, None) if path.is_dir() else ())) or "nothing"
+        raise CheckpointError(
+            f"{path} has no weights (.safetensors or .pth) of {wanted}; it has {there}"
+        )
+    return {target: found[target] for target in targets or found}
+
+
+def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
+    """Return the files of the wanted targets, or of all that a folder has."""
+    files = sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
+    if targets is None:
+        described = {file.stem for file in folder.glob("*.json")} - {Path(CONFIG_NAME).stem}
+        targets = [*sorted(described), *sorted({_target_of(file) for file in files})]
+    found: dict[str, Path] = {}
+    for target in targets:
+        file = _match(folder, files, target)
+        if file is not None and file not in found.values():
+            found[target] = file
+    return found
+
+
+def _target_of(file: Path) -> str:
+    """Return the target that a file's name tells: the name without a hash."""
+    return re.sub(f"{_HASH}$", "", file.stem)
+
+
+def _match(folder: Path, files: Sequence[Path], target: str) -> Path | None:
+    """Return the file of one target, by the rules of :func:`find_weights`."""
+    exact = [file for suffix in _SUFFIXES for file in files if file.name == f"{target}{suffix}"]
+    if exact:
+        return exact[0]
+    name = re.escape(target)
+    hashed = [file for file in files if re.fullmatch(f"{name}{_HASH}", file.stem)]
+    longer = [file for file in files if re.match(f"{name}[^A-Za-z0-9]", file.stem)]
+    candidates = hashed or longer
+    if len(candidates) > 1:
+        raise CheckpointError(
+            f"{folder} has several files for {target!r}: {', '.join(f.name for f in candidates)}; "
+            f"rename the right one to {target}{candidates[0].suffix}"
+        )
+    return candidates[0] if candidates else None
+
+
+def _default_config(
+    path: Path, networks: Mapping[str, OpenUnmix], files: Mapping[str, Path]
+) -> SeparatorConfig:
+    """Return the settings of networks that come without ``separator.json``."""
+    names = {file.name for file in files.values()}
+    for entry in MODELS.values():
+        if not entry.bundled and names & {file.name for file in entry.files.values()}:
+            return SeparatorConfig(entry.n_fft, entry.n_hop, entry.sample_rate, entry.channels)
+    network = next(iter(networks.values()))
+    n_fft = 2 * (network.nb_output_bins - 1)
+    config = SeparatorConfig(n_fft, max(n_fft // 4, 1), channels=network.nb_channels)
+    _log.warning(
+        "%s has no %s: a sample rate of %g Hz and a hop of %d samples are assumed, which is wrong "
+        "for some models (speech enhancement at 16 kHz among them)",
+        path,
+        CONFIG_NAME,
+        config.sample_rate,
+        config.n_hop,
+    )
+    return config
+
+
+def _check_hash(file: Path, hashes: Mapping[str, str]) -> None:
+    """Raise if the folder's record of a file's hash says otherwise."""
+    expected = hashes.get(file.name)
+    if expected is None:
+        return
+    found = sha256_of(file)
+    if found != expected.lower():
+        raise CheckpointError(
+            f"{file} is damaged or was exchanged: its SHA-256 is {found}, {CONFIG_NAME} says "
+            f"{expected}; get the folder again, or remove the entry if you changed the file"
+        )
+
+
+def _check_fit(file: Path, network: OpenUnmix, config: SeparatorConfig) -> None:
+    """Raise if a network does not belong to the settings of its folder."""
+    bins = config.n_fft // 2 + 1
+    if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
+        raise CheckpointError(
+            f"{file} is a network for {network.nb_output_bins} bins and {network.nb_channels} "
+            f"channels, but {CONFIG_NAME} or the other targets want {bins} bins (nfft // 2 + 1) "
+            f"and {config.channels} channels"
+        )
+
+
+def save_network(
+    folder: str | Path,
+    target: str,
+    network: OpenUnmix,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write the network of one target as ``<target>.safetensors`` and ``<target>.json``.
+
+    A hash of that file in ``separator.json`` is removed; :func:`save_config` puts the new one in.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The model folder, made if it does not exist.
+    target : str
+        The target: a name without dots and slashes.
+    network : OpenUnmix
+        The network.
+    metadata : mapping, optional
+        How it was made, for ``<target>.json``. The architecture is added under ``args``, with
+        1.3.0's keys.
+    dtype : torch.dtype, optional
+        Type of the matrices in the file, for example ``torch.float16``, which halves its size.
+        Vectors, a thousandth of the values, keep theirs, as some are too large for it.
+
+    Returns
+    -------
+    Path
+        The file of weights.
+
+    Raises
+    ------
+    ValueError
+        If the target cannot be a file name, or a value is too large for ``dtype``.
+    """
+    folder = Path(folder)
+    _check_target(target)
+    metadata = dict(metadata or {})
+    metadata["args"] = {**metadata.get("args", {}), **_architecture(network)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{target}.safetensors"
+    forget_hash(folder, path.name)
+    write_network(path, network, dtype)
+    with replacing(folder / f"{target}.json") as temporary:
+        temporary.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    return path
+
+
+def _check_target(target: str) -> None:
+    """Raise unless a target can be a file name and the name of a module."""
+    if not re.fullmatch(r"\w[\w -]*", target):
+        raise ValueError(f"target {target!r} must be letters, digits, '_', '-' and spaces only")
+
+
+def _architecture(network: OpenUnmix) -> dict[str, int | bool]:
+    """Return the shape of a network with the keys of 1.3.0, and ours."""
+    return {
+        "nfft": 2 * (network.nb_output_bins - 1),
+        "nb_channels": network.nb_channels,
+        "hidden_size": network.hidden_size,
+        "nb_layers": network.nb_layers,
+        "unidirectional": network.unidirectional,
+        "max_bin": network.nb_bins,
+    }
+
+
+def save_checkpoint(state: Mapping[str, Any], is_best: bool, path: str | Path, target: str) -> None:
+    """Write the state of a training as ``<target>.chkpnt``, and if best ``<target>.pth``.
+
+    Parameters
+    ----------
+    state : mapping
+        The state; its ``"state_dict"`` is what ``<target>.pth`` gets.
+    is_best : bool
+        Whether these weights are the best so far.
+    path : str or Path
+        An existing folder.
+    target : str
+        The target.
+    """
+    folder = Path(path)
+    _check_target(target)
+    with replacing(folder / f"{target}.chkpnt") as temporary:
+        torch.save(dict(state), temporary)
+    if is_best:
+        with replacing(folder / f"{target}.pth") as temporary:
+            torch.save(state["state_dict"], temporary)
