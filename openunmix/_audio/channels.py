@@ -1,0 +1,106 @@
+"""Channel layouts: the order in which channels are delivered, and the way down to stereo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Block", "default_layout", "downmix_to_stereo"]
+
+Block = npt.NDArray[np.float32]  # (channels, samples)
+
+# The order of WAV, which FLAC and FFmpeg share, with FFmpeg's names.
+_LAYOUTS: dict[int, tuple[str, ...]] = {
+    1: ("FC",),
+    2: ("FL", "FR"),
+    3: ("FL", "FR", "FC"),
+    4: ("FL", "FR", "BL", "BR"),
+    5: ("FL", "FR", "FC", "BL", "BR"),
+    6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
+    7: ("FL", "FR", "FC", "LFE", "BC", "SL", "SR"),
+    8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+
+_HALF_POWER = 0.5**0.5
+# Weights of a channel in (left, right), ITU-R BS.775-3, table 2. Channels that the
+# table does not know (side, height, wide) count as surround channels of their side.
+_WEIGHTS: dict[str, tuple[float, float]] = {
+    "FL": (1.0, 0.0),
+    "FR": (0.0, 1.0),
+    "DL": (1.0, 0.0),
+    "DR": (0.0, 1.0),
+    "FC": (_HALF_POWER, _HALF_POWER),
+    "BC": (0.5, 0.5),
+    "LFE": (0.0, 0.0),
+    "LFE2": (0.0, 0.0),
+}
+
+
+def default_layout(channels: int) -> tuple[str, ...]:
+    """Names of the channels of a file that does not name them; empty beyond eight."""
+    return _LAYOUTS.get(channels, ())
+
+
+def _weights(name: str) -> tuple[float, float]:
+    """Weights of one channel in (left, right)."""
+    if name in _WEIGHTS:
+        return _WEIGHTS[name]
+    if name.endswith("L"):
+        return (_HALF_POWER, 0.0)
+    if name.endswith("R"):
+        return (0.0, _HALF_POWER)
+    return (0.5, 0.5)
+
+
+def downmix_to_stereo(block: Block, layout: Sequence[str] | None = None) -> Block:
+    """Stereo from three to eight channels, by the equations of ITU-R BS.775 [1]_.
+
+    Left is ``FL + 0.7071 FC + 0.7071 BL``, right likewise; a single surround channel
+    counts half on both sides and the low-frequency channel is left out. The sum is not
+    scaled down, so that the front channels keep their level: the result may exceed 1,
+    which costs nothing in floating point.
+
+    Parameters
+    ----------
+    block : ndarray [shape=(channels, samples)], float32
+        Any number of samples. One or two channels are returned as they are.
+    layout : sequence of str, optional
+        Names of the channels in order, such as `AudioInfo.layout`. Without it the
+        usual layout for the number of channels in the order of WAV:
+        FL FR FC LFE BL BR SL SR.
+
+    Returns
+    -------
+    ndarray [shape=(2, samples)], float32
+        Left and right; the input where it has at most two channels.
+
+    Raises
+    ------
+    ValueError
+        If the layout is unknown or does not fit the number of channels.
+
+    References
+    ----------
+    .. [1] Recommendation ITU-R BS.775-3, "Multichannel stereophonic sound system with
+       and without accompanying picture", table 2, 2012.
+
+    Examples
+    --------
+    >>> block = np.eye(6, dtype=np.float32)  # one sample for each channel of 5.1
+    >>> downmix_to_stereo(block).round(2)
+    array([[1.  , 0.  , 0.71, 0.  , 0.71, 0.  ],
+           [0.  , 1.  , 0.71, 0.  , 0.  , 0.71]], dtype=float32)
+    """
+    channels = block.shape[0]
+    if channels <= 2:
+        return block
+    names = tuple(layout) if layout else default_layout(channels)
+    if len(names) != channels:
+        raise ValueError(
+            f"cannot downmix {channels} channels with the layout {names or 'unknown'}: "
+            "name each channel (FL, FR, FC, LFE, BL, BR, SL, SR, ...) or give at most 8"
+        )
+    matrix = np.array([_weights(name) for name in names], dtype=np.float32).T
+    return np.asarray(matrix @ block, dtype=np.float32)
