@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import struct
@@ -19,6 +20,14 @@ from openunmix.model import OpenUnmix
 __all__ = ["load_network", "write_network"]
 
 _LAYER = re.compile(r"lstm\.weight_ih_l\d+")
+
+_DTYPES = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "I64": torch.int64,
+}
 
 # Parts of the network in early versions of openunmix that are not weights: its STFT and its rate.
 _LEGACY_KEYS = ("sample_rate", "stft.", "spec.", "transform.")
@@ -92,15 +101,31 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _read_safetensors(path: Path) -> object:
-    """Read a file of safetensors."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of safetensors.
 
+    The format is a header in JSON, its length before it, and the bytes of all tensors. Reading it
+    here lets ``torch.hub`` use the bundled model where nothing but torch is installed.
+    """
     try:
-        return load(path.read_bytes())
-    except (SafetensorError, *_UNREADABLE) as error:
+        content = bytearray(path.read_bytes())
+        begin = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:begin])
+        header.pop("__metadata__", None)
+        return {key: _view(content, begin, **entry) for key, entry in header.items()}
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is damaged or not safetensors: {error}") from error
+
+
+def _view(
+    content: bytearray, begin: int, dtype: str, shape: list[int], data_offsets: list[int]
+) -> Tensor:
+    """Return the tensor that an entry of a safetensors header describes."""
+    start, stop = data_offsets
+    if not 0 <= start < stop <= len(content) - begin:
+        raise ValueError(f"bytes {start} to {stop} are not in the file")
+    data = content[begin + start : begin + stop]
+    return torch.frombuffer(data, dtype=_DTYPES[dtype]).reshape(shape)
 
 
 def _read_pickle(path: Path) -> object:

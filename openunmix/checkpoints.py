@@ -18,7 +18,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,19 +39,23 @@ from openunmix.registry import MODELS
 __all__ = [
     "ModelFolder",
     "SeparatorConfig",
+    "config_of",
     "find_weights",
     "load_folder",
     "load_network",
+    "load_networks",
     "read_config",
     "save_checkpoint",
     "save_config",
     "save_network",
+    "verify_weights",
 ]
 
 _log = logging.getLogger(__name__)
 
 _SUFFIXES = (".safetensors", ".pth")
 _HASH = r"[-_][0-9a-f]{8}"
+_TARGET = re.compile(r"\w[\w -]*")
 
 
 class ModelFolder(NamedTuple):
@@ -93,20 +96,10 @@ def load_folder(path: str | Path, targets: Sequence[str] | None = None) -> Model
     CheckpointError
         If a target is missing or ambiguous, or a file is damaged, unsafe, or does not fit.
     """
-    path = Path(path).expanduser()
     files = find_weights(path, targets)
-    config = read_config(path if path.is_dir() else path.parent)
-    if config is not None:
-        for file in files.values():
-            _check_hash(file, config.sha256)
-    networks = {target: load_network(file) for target, file in files.items()}
-    if config is None:
-        config = _default_config(path, networks, files)
-    for target, network in networks.items():
-        _check_fit(files[target], network, config)
-    first = next(iter(networks.values()))
-    config = replace(config, nb_layers=first.nb_layers, unidirectional=first.unidirectional)
-    return ModelFolder(networks, config, files)
+    config = config_of(files)
+    verify_weights(files, config)
+    return ModelFolder(load_networks(files, config), config, files)
 
 
 def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict[str, Path]:
@@ -147,6 +140,9 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
         raise CheckpointError(
             f"{path} has no weights (.safetensors or .pth) of {wanted}; it has {there}"
         )
+    unfit = [target for target in found if not _TARGET.fullmatch(target)]
+    if unfit:
+        raise CheckpointError(f"{found[unfit[0]]}: rename it, {unfit[0]!r} cannot be a target")
     return {target: found[target] for target in targets or found}
 
 
@@ -186,21 +182,42 @@ def _match(folder: Path, files: Sequence[Path], target: str) -> Path | None:
     return candidates[0] if candidates else None
 
 
-def _default_config(
-    path: Path, networks: Mapping[str, OpenUnmix], files: Mapping[str, Path]
-) -> SeparatorConfig:
-    """Return the settings of networks that come without ``separator.json``."""
-    names = {file.name for file in files.values()}
+def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
+    """Return the settings of networks: ``separator.json`` beside them, or what they tell.
+
+    Without that file the settings are those of the published model that a file is named after,
+    else they follow from the shapes of the weights, and what they do not tell is assumed: 44.1 kHz
+    and a hop of a quarter of a window. A warning is logged then.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target, all in one folder.
+
+    Returns
+    -------
+    SeparatorConfig
+        The settings.
+
+    Raises
+    ------
+    CheckpointError
+        If ``separator.json`` or a file that is needed in its place is damaged.
+    """
+    first = next(iter(files.values()))
+    config = read_config(first.parent)
+    if config is not None:
+        return config
     for entry in MODELS.values():
-        if not entry.bundled and names & {file.name for file in entry.files.values()}:
+        if entry.url and first.name in {file.name for file in entry.files.values()}:
             return SeparatorConfig(entry.n_fft, entry.n_hop, entry.sample_rate, entry.channels)
-    network = next(iter(networks.values()))
-    n_fft = 2 * (network.nb_output_bins - 1)
+    network = load_network(first)
+    n_fft = max(2 * (network.nb_output_bins - 1), 1)
     config = SeparatorConfig(n_fft, max(n_fft // 4, 1), channels=network.nb_channels)
     _log.warning(
         "%s has no %s: a sample rate of %g Hz and a hop of %d samples are assumed, which is wrong "
         "for some models (speech enhancement at 16 kHz among them)",
-        path,
+        first.parent,
         CONFIG_NAME,
         config.sample_rate,
         config.n_hop,
@@ -208,28 +225,68 @@ def _default_config(
     return config
 
 
-def _check_hash(file: Path, hashes: Mapping[str, str]) -> None:
-    """Raise if the folder's record of a file's hash says otherwise."""
-    expected = hashes.get(file.name)
-    if expected is None:
-        return
-    found = sha256_of(file)
-    if found != expected.lower():
-        raise CheckpointError(
-            f"{file} is damaged or was exchanged: its SHA-256 is {found}, {CONFIG_NAME} says "
-            f"{expected}; get the folder again, or remove the entry if you changed the file"
-        )
+def verify_weights(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, str]:
+    """Compare the hashes of files with those on record.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target.
+    config : SeparatorConfig
+        The settings that may hold their hashes.
+
+    Returns
+    -------
+    dict of str to str
+        The SHA-256 of every target's file.
+
+    Raises
+    ------
+    CheckpointError
+        If a hash is not the one on record.
+    """
+    hashes = {target: sha256_of(file) for target, file in files.items()}
+    for target, file in files.items():
+        expected = config.sha256.get(file.name, hashes[target])
+        if hashes[target] != expected.lower():
+            raise CheckpointError(
+                f"{file} is damaged or was exchanged: its SHA-256 is {hashes[target]}, but "
+                f"{CONFIG_NAME} says {expected}. Get the folder again, or remove the hash from "
+                f"{CONFIG_NAME} if you changed the file yourself"
+            )
+    return hashes
 
 
-def _check_fit(file: Path, network: OpenUnmix, config: SeparatorConfig) -> None:
-    """Raise if a network does not belong to the settings of its folder."""
+def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, OpenUnmix]:
+    """Load the networks of several targets and check that they belong together.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target.
+    config : SeparatorConfig
+        Their settings.
+
+    Returns
+    -------
+    dict of str to OpenUnmix
+        The networks as :func:`load_network` returns them.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is damaged, unsafe, or does not fit the settings.
+    """
+    networks = {target: load_network(file) for target, file in files.items()}
     bins = config.n_fft // 2 + 1
-    if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
-        raise CheckpointError(
-            f"{file} is a network for {network.nb_output_bins} bins and {network.nb_channels} "
-            f"channels, but {CONFIG_NAME} or the other targets want {bins} bins (nfft // 2 + 1) "
-            f"and {config.channels} channels"
-        )
+    for target, network in networks.items():
+        if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
+            raise CheckpointError(
+                f"{files[target]} is a network for {network.nb_output_bins} bins and "
+                f"{network.nb_channels} channels, but {CONFIG_NAME} or the other targets say "
+                f"{bins} bins (nfft // 2 + 1) and {config.channels} channels"
+            )
+    return networks
 
 
 def save_network(
@@ -283,7 +340,7 @@ def save_network(
 
 def _check_target(target: str) -> None:
     """Raise unless a target can be a file name and the name of a module."""
-    if not re.fullmatch(r"\w[\w -]*", target):
+    if not _TARGET.fullmatch(target):
         raise ValueError(f"target {target!r} must be letters, digits, '_', '-' and spaces only")
 
 

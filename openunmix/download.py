@@ -305,7 +305,7 @@ def _size(part: Path) -> int:
 
 def _append(url: str, part: Path, start: int, progress: bool) -> None:
     """Ask for the bytes from ``start`` on, once, and write what comes."""
-    from tqdm import tqdm
+    from torch.hub import tqdm  # torch's stand-in where tqdm is not installed
 
     with _open(url, start) as answer:
         if answer.status != HTTPStatus.PARTIAL_CONTENT:

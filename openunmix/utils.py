@@ -1,0 +1,202 @@
+"""What openunmix 1.3.0 offers as ``openunmix.utils``: loaders, preprocessing, training helpers."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from openunmix.audio import resample
+from openunmix.checkpoints import save_checkpoint
+from openunmix.pretrained import load_separator, load_target_models
+from openunmix.stft import bandwidth_to_max_bin
+
+__all__ = [
+    "AverageMeter",
+    "EarlyStopping",
+    "bandwidth_to_max_bin",
+    "load_separator",
+    "load_target_models",
+    "preprocess",
+    "save_checkpoint",
+]
+
+
+def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | None = None) -> Tensor:
+    """Bring audio of any usual shape to a batch of stereo waveforms at a model's rate.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(samples,), (channels, samples) or (batch, channels, samples)], real
+        One or two channels. The last two axes may be the other way round, ``(samples, channels)``,
+        if there are more than two samples. A mono waveform is duplicated.
+    rate : float, optional
+        Sample rate of ``audio`` in Hz, needed if ``model_rate`` is given.
+    model_rate : float, optional
+        Sample rate to convert to in Hz; as it is if not given.
+
+    Returns
+    -------
+    Tensor [shape=(batch, channels=2, samples)], real
+        The waveforms, a new tensor or a view.
+
+    Raises
+    ------
+    ValueError
+        If there are more than two channels or other axes than those above, or ``rate`` is
+        missing or not a positive number.
+
+    Examples
+    --------
+    >>> preprocess(torch.zeros(44100)).shape
+    torch.Size([1, 2, 44100])
+    >>> preprocess(torch.zeros(3, 44100, 2), rate=44100, model_rate=16000).shape
+    torch.Size([3, 2, 16000])
+    """
+    waveform = _channels_first(audio)
+    if model_rate is not None:
+        waveform = _convert_rate(waveform, rate, model_rate)
+    return waveform.expand(-1, 2, -1)
+
+
+def _channels_first(audio: Tensor) -> Tensor:
+    """Return audio as (batch, channels, samples) with one or two channels."""
+    if audio.ndim == 1:
+        return audio[None, None]
+    if audio.ndim not in (2, 3):
+        raise ValueError(
+            f"audio has shape {tuple(audio.shape)}, expected (samples,), (channels, samples) or "
+            "(batch, channels, samples)"
+        )
+    waveform = audio[None] if audio.ndim == 2 else audio
+    _, rows, columns = waveform.shape
+    if rows in (1, 2):
+        return waveform
+    if columns in (1, 2):
+        return waveform.transpose(1, 2)
+    raise ValueError(
+        f"audio has shape {tuple(audio.shape)}, where neither of the last two axes, channels="
+        f"{rows} and samples={columns}, is one or two channels; mix it down to stereo first, and "
+        "give a batch of mono waveforms as (batch, 1, samples)"
+    )
+
+
+def _convert_rate(waveform: Tensor, rate: float | None, model_rate: float) -> Tensor:
+    """Resample waveforms unless the rates are equal."""
+    if rate is None:
+        raise ValueError(f"rate is missing: conversion to {model_rate} Hz needs the audio's rate")
+    for name, value in (("rate", rate), ("model_rate", model_rate)):
+        if not 0 < value < math.inf or value != round(value):
+            raise ValueError(f"{name}={value} must be a positive whole number of Hz")
+    return waveform if rate == model_rate else resample(waveform, int(rate), int(model_rate))
+
+
+class AverageMeter:
+    """A running average.
+
+    Attributes
+    ----------
+    val : float
+        The last value.
+    avg, sum : float
+        Average and sum of all values, with their counts as weights.
+    count : int
+        Sum of the counts.
+
+    Examples
+    --------
+    >>> meter = AverageMeter()
+    >>> meter.update(1.0)
+    >>> meter.update(4.0, n=2)
+    >>> meter.val, meter.avg, meter.sum, meter.count
+    (4.0, 3.0, 9.0, 3)
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew."""
+        self.val = 0.0
+        self.avg = 0.0
+        self.sum = 0.0
+        self.count = 0
+
+    def update(self, val: float, n: int = 1) -> None:
+        """Add a value.
+
+        Parameters
+        ----------
+        val : float
+            The value.
+        n : int
+            How many times it counts.
+        """
+        self.val = val
+        self.sum += val * n
+        self.count += n
+        self.avg = self.sum / self.count if self.count else 0.0
+
+
+class EarlyStopping:
+    """Tells when a metric has not improved for too long.
+
+    Parameters
+    ----------
+    mode : str
+        ``"min"`` if smaller is better, ``"max"`` if larger is.
+    min_delta : float
+        How much better a value must be to count as an improvement.
+    patience : int
+        Epochs in a row without improvement after which to stop; 0 never stops.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value so far, None before the first.
+    num_bad_epochs : int
+        Epochs since then.
+
+    Examples
+    --------
+    >>> monitor = EarlyStopping(patience=2)
+    >>> [monitor.step(loss) for loss in (1.0, 0.5, 0.6, 0.7)]
+    [False, False, False, True]
+    """
+
+    def __init__(self, mode: str = "min", min_delta: float = 0, patience: int = 10) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode={mode!r} must be 'min' or 'max'")
+        self.mode = mode
+        self.min_delta = min_delta
+        self.patience = patience
+        self.best: float | None = None
+        self.num_bad_epochs = 0
+
+    def step(self, metrics: float) -> bool:
+        """Take the value of an epoch.
+
+        Parameters
+        ----------
+        metrics : float
+            The value. One that is not a number stops at once and is never the best.
+
+        Returns
+        -------
+        bool
+            Whether to stop.
+        """
+        if math.isnan(metrics):
+            return True
+        if self.best is None or self._is_better(metrics, self.best):
+            self.best = metrics
+            self.num_bad_epochs = 0
+            return False
+        self.num_bad_epochs += 1
+        return 0 < self.patience <= self.num_bad_epochs
+
+    def _is_better(self, value: float, best: float) -> bool:
+        """Compare two values."""
+        if self.mode == "min":
+            return value < best - self.min_delta
+        return value > best + self.min_delta
