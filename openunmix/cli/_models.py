@@ -1,0 +1,261 @@
+"""The command ``umx-models``: list, download, verify and convert models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from openunmix.checkpoints import (
+    load_network,
+    load_networks,
+    save_config,
+    save_network,
+)
+from openunmix.download import cache_folder, cached_path, fetch_model, is_intact
+from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError, UnknownModelError
+from openunmix.pretrained import resolve_model
+from openunmix.registry import MODELS, ModelEntry, bundled_folder, find_model
+
+__all__ = ["main", "parser", "run"]
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        The parser; what it parses is for :func:`run`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="umx-models",
+        description="List, download, verify and convert the models of Open-Unmix.",
+    )
+    parser.set_defaults(action=_list)
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    actions.add_parser("list", help="print a table of the known models (the default)")
+
+    download = actions.add_parser("download", help="fetch models into the cache")
+    download.add_argument("names", nargs="+", metavar="NAME", help="a known model, such as umxhq")
+    download.set_defaults(action=_download)
+
+    verify = actions.add_parser("verify", help="check the hashes of models and load them")
+    verify.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a known model or a model folder; all models that are here if not given",
+    )
+    verify.set_defaults(action=_verify)
+
+    convert = actions.add_parser("convert", help="write a model as a folder of safetensors")
+    convert.add_argument("source", help="a known model, a model folder, or a file of weights")
+    convert.add_argument("destination", type=Path, help="the folder to write")
+    convert.add_argument(
+        "--dtype", choices=_DTYPES, help="type of the matrices in the files (default: unchanged)"
+    )
+    convert.set_defaults(action=_convert)
+
+    path = actions.add_parser("path", help="print the folder that downloads are kept in")
+    path.set_defaults(action=_path)
+
+    licences = actions.add_parser("licences", help="print what each model may be used for")
+    licences.set_defaults(action=_licences)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments, those of the process if not given.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 something failed, 2 wrong usage.
+    """
+    return run(parser().parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments ask for.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        What :func:`parser` returned.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 something failed, 2 wrong usage.
+    """
+    action: Callable[[argparse.Namespace], int] = args.action
+    try:
+        return action(args)
+    except UnknownModelError as error:
+        _complain(error)
+        return 2
+    except (OpenUnmixError, OSError, ValueError) as error:
+        _complain(error)
+        return 1
+
+
+def _complain(error: Exception) -> None:
+    """Print what went wrong."""
+    print(f"umx-models: {error}", file=sys.stderr)
+
+
+def _list(_: argparse.Namespace) -> int:
+    """Print a table of the known models."""
+    rows = [("model", "targets", "sample rate", "size", "licence", "state")]
+    rows += [
+        (
+            entry.name,
+            " ".join(entry.targets),
+            f"{entry.sample_rate} Hz",
+            _size(entry),
+            entry.licence,
+            _state(entry),
+        )
+        for entry in MODELS.values()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    return 0
+
+
+def _files(entry: ModelEntry) -> list[Path]:
+    """Return where the files of a model are, or would be."""
+    if entry.bundled:
+        return [bundled_folder(entry) / file.name for file in entry.files.values()]
+    return [cached_path(file) for file in entry.files.values()]
+
+
+def _size(entry: ModelEntry) -> str:
+    """Return the size of a model in megabytes, of its files if they are here."""
+    files = _files(entry)
+    here = all(file.is_file() for file in files)
+    size = sum(file.stat().st_size for file in files) if here else entry.size
+    return "?" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def _state(entry: ModelEntry) -> str:
+    """Return whether the weights of a model are here."""
+    here = sum(file.is_file() for file in _files(entry))
+    if entry.bundled:
+        return "bundled" if here == len(entry.files) else "missing from this copy"
+    if here == len(entry.files):
+        return "cached"
+    return f"{here} of {len(entry.files)} cached" if here else "not downloaded"
+
+
+def _download(args: argparse.Namespace) -> int:
+    """Fetch models; one that fails does not stop the others."""
+    entries = [find_model(name) for name in args.names]
+    return _each(_download_one(entry) for entry in entries)
+
+
+def _download_one(entry: ModelEntry) -> OpenUnmixError | None:
+    """Fetch one model."""
+    try:
+        if entry.bundled:
+            resolve_model(entry.name)
+        else:
+            fetch_model(entry)
+    except OpenUnmixError as error:
+        return error
+    where = "comes with the package" if entry.bundled else f"is in {cache_folder()}"
+    print(f"{entry.name} {where}", file=sys.stderr)
+    return None
+
+
+def _each(outcomes: Iterator[OpenUnmixError | None]) -> int:
+    """Print every error as it comes, and return the exit code."""
+    failed = False
+    for error in outcomes:
+        if error is not None:
+            _complain(error)
+            failed = True
+    return int(failed)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Check models; one that fails does not stop the others."""
+    names = args.names or [
+        entry.name for entry in MODELS.values() if any(file.is_file() for file in _files(entry))
+    ]
+    if not names:
+        print("no model is here yet", file=sys.stderr)
+    return _each(_verify_one(name) for name in names)
+
+
+def _verify_one(name: str) -> OpenUnmixError | None:
+    """Check the hashes of one model and load it, without downloading anything."""
+    entry = MODELS.get(name)
+    try:
+        if entry is not None and not entry.bundled:
+            _verify_cached(entry)
+        else:  # a bundled model, a folder, or a name that is neither
+            model = resolve_model(name)
+            load_networks(model.files, model.config)
+    except (CheckpointError, DownloadError) as error:
+        return error
+    print(f"{name}: good")
+    return None
+
+
+def _verify_cached(entry: ModelEntry) -> None:
+    """Check the files of a model in the cache."""
+    for file in entry.files.values():
+        path = cached_path(file)
+        if not path.is_file():
+            raise DownloadError(
+                f"{entry.name}: {file.name} is not in {path.parent}; fetch it with "
+                f"umx-models download {entry.name}"
+            )
+        if not is_intact(file, path):
+            raise CheckpointError(
+                f"{entry.name}: {path} is damaged, its SHA-256 is not the published one; fetch it "
+                f"anew with umx-models download {entry.name}"
+            )
+        load_network(path)
+
+
+def _convert(args: argparse.Namespace) -> int:
+    """Write a model as a folder of safetensors."""
+    model = resolve_model(args.source)
+    dtype = _DTYPES[args.dtype] if args.dtype else None
+    for target, network in load_networks(model.files, model.config).items():
+        origin = {"model": model.name, "sha256": model.sha256[target], "licence": model.licence}
+        save_network(args.destination, target, network, {"converted_from": origin}, dtype)
+    save_config(args.destination, model.config)
+    print(f"{model.name} is in {args.destination}", file=sys.stderr)
+    return 0
+
+
+def _path(_: argparse.Namespace) -> int:
+    """Print the cache folder."""
+    print(cache_folder())
+    return 0
+
+
+def _licences(_: argparse.Namespace) -> int:
+    """Print terms of use, data and citation of every model."""
+    for entry in MODELS.values():
+        print(f"{entry.name}: {entry.licence}")
+        print(f"  trained on: {entry.trained_on}")
+        print(f"  cite: {entry.citation}")
+    return 0
