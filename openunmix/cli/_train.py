@@ -86,9 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
     config = settings(args)
     library = StemLibrary(training_stems(args, config), config.targets)
-    mixing = MixingConfig(
-        config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0}
-    )
+    mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
     mixtures = MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
     songs = validation_songs(args.root / "valid", config)
 

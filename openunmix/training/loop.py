@@ -245,5 +245,3 @@ def fit(
             save_state(checkpoint, trainer.state())
             (output / "history.json").write_text(json.dumps(trainer.history, indent=1))
     return trainer
-
-

@@ -56,7 +56,9 @@ def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[s
 def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
     """Median over the songs in which a target sounds, by target."""
     targets = next(iter(scores.values()))
-    columns = {target: torch.tensor([song[target] for song in scores.values()]) for target in targets}
+    columns = {
+        target: torch.tensor([song[target] for song in scores.values()]) for target in targets
+    }
     return {
         target: float(column[column.isfinite()].quantile(0.5)) for target, column in columns.items()
     }

@@ -1,0 +1,309 @@
+"""Streaming separation: blocks of a mixture in, blocks of estimates out.
+
+Memory does not grow with the length of the signal. The mixture is cut into blocks of some
+thousand frames; the recurrent layers see each block in several overlapping sequences, as one
+batch, with frames of context on both sides; the Wiener filter works on the same windows as in
+:class:`~openunmix.model.Separator`, counted from the start of the signal.
+
+::
+
+    samples -> Analysis -> frames -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis
+
+Everything but the recurrent layers is exact, and they forget: ``docs/performance.md`` shows how
+little the context changes. ``EngineConfig(exact=True)`` runs them over the whole signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from openunmix._fast_wiener import WienerFilter
+from openunmix._folded import FoldedNetworks
+from openunmix._framing import Analysis, Synthesis
+from openunmix.model import OpenUnmix, Separator
+
+__all__ = ["EngineConfig", "separate_blocks", "separate_waveform"]
+
+# Samples that are transformed together; small, so that long blocks need no long buffers.
+_PUSH = 65536
+
+_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the engine trades speed for memory.
+
+    Attributes
+    ----------
+    block : int
+        Frames that are separated together; about a minute at 44.1 kHz.
+    sequences : int
+        Sequences into which a block is cut for the recurrent layers.
+    context : int
+        Frames that a sequence sees beyond its own on both sides.
+    precision : str
+        Of the networks: ``"float32"``, or ``"bf16"`` (twice as fast on processors that have it).
+    exact : bool
+        Run the recurrent layers over the whole signal. Memory then grows with its length, by
+        about 1 MB a second for four networks of hidden size 512.
+    """
+
+    block: int = 2400
+    sequences: int = 8
+    context: int = 64
+    precision: str = "float32"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work."""
+        if min(self.block, self.sequences) < 1 or self.context < 0:
+            raise ValueError(f"block and sequences must be positive, context not negative: {self}")
+        if self.precision not in _PRECISIONS:
+            raise ValueError(
+                f"precision={self.precision!r} is unknown; choose from {list(_PRECISIONS)}"
+            )
+
+
+class Networks(Protocol):
+    """What the engine needs of the networks: three steps, of which one looks at its neighbours."""
+
+    def encode(self, magnitude: Tensor) -> list[Tensor]:
+        """Code of each frame: (frames, channels, bins) to (frames, code), for each network."""
+
+    def recur(self, index: int, codes: Tensor) -> Tensor:
+        """Look at neighbours: (frames, batch, code) to (frames, batch, context)."""
+
+    def decode(self, index: int, code: Tensor, context: Tensor, magnitude: Tensor) -> Tensor:
+        """Estimate frame by frame: the target's magnitude, (frames, channels, bins)."""
+
+
+class ModuleNetworks:
+    """Any modules from magnitude to magnitude as networks; their context is their estimate.
+
+    Parameters
+    ----------
+    modules : iterable of nn.Module
+        One per target, from (batch, channels, bins, frames) to the same. They see the engine's
+        frames of context on both sides of each sequence.
+    channels : int
+        Audio channels.
+    """
+
+    def __init__(self, modules: Iterable[torch.nn.Module], channels: int) -> None:
+        self.modules = list(modules)
+        self.channels = channels
+
+    def encode(self, magnitude: Tensor) -> list[Tensor]:
+        """Return the magnitude itself for each module."""
+        return [magnitude.flatten(1)] * len(self.modules)
+
+    def recur(self, index: int, codes: Tensor) -> Tensor:
+        """Run a module on sequences of magnitudes."""
+        magnitude = codes.unflatten(2, (self.channels, -1)).permute(1, 2, 3, 0)
+        estimate: Tensor = self.modules[index](magnitude)
+        return estimate.permute(3, 0, 1, 2).flatten(2)
+
+    def decode(self, index: int, code: Tensor, context: Tensor, magnitude: Tensor) -> Tensor:
+        """Return what the module gave."""
+        return context.reshape(magnitude.shape)
+
+
+def networks_of(separator: Separator, precision: str) -> Networks:
+    """Return the separator's networks, folded where they are Open-Unmix's own."""
+    modules = list(separator.target_models.values())
+    own = [module for module in modules if type(module) is OpenUnmix]
+    if len(own) == len(modules):
+        return FoldedNetworks(own, _PRECISIONS[precision])
+    return ModuleNetworks(modules, separator.nb_channels)
+
+
+class _Frames:
+    """Frames on their way through the engine: spectra, and the codes the networks made of them."""
+
+    def __init__(self, networks: Networks, config: EngineConfig) -> None:
+        self.networks = networks
+        self.config = config
+        self.count = 0  # frames to be separated
+        self._past = 0  # frames before them whose codes are kept as context
+        self._spectra: list[Tensor] = []
+        self._codes: list[list[Tensor]] = []
+
+    def add(self, spectra: Tensor) -> None:
+        """Take frames (frames, channels, bins)."""
+        if len(spectra):
+            self.count += len(spectra)
+            self._spectra.append(spectra)
+            self._codes.append(self.networks.encode(spectra.abs()))
+
+    def take(self, frames: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Remove the next frames: their spectra, and for each network their codes and contexts."""
+        spectra = torch.cat(self._spectra)
+        codes = [torch.cat(parts) for parts in zip(*self._codes, strict=True)]
+        contexts = [self._context(index, code, frames) for index, code in enumerate(codes)]
+        taken = [code[self._past : self._past + frames] for code in codes]
+        dropped = max(self._past + frames - self.config.context, 0)
+        self._spectra = [spectra[frames:].clone()]
+        self._codes = [[code[dropped:].clone() for code in codes]]
+        self._past += frames - dropped
+        self.count -= frames
+        return spectra[:frames], taken, contexts
+
+    def _context(self, index: int, codes: Tensor, frames: int) -> Tensor:
+        """Run one network's recurrent layers over the next frames, cut into sequences."""
+        margin = len(codes) if self.config.exact else self.config.context
+        longest = frames if self.config.exact else self.config.block // self.config.sequences
+        sequences = -(-frames // max(longest, 1))
+        own = -(-frames // sequences)
+        length = min(own + 2 * margin, len(codes))
+        firsts = [self._past + number * own for number in range(sequences)]
+        starts = [min(max(first - margin, 0), len(codes) - length) for first in firsts]
+        batch = torch.stack([codes[start : start + length] for start in starts], dim=1)
+        output = self.networks.recur(index, batch)
+        parts = [
+            output[first - start : first - start + own, number]
+            for number, (first, start) in enumerate(zip(firsts, starts, strict=True))
+        ]
+        return torch.cat(parts)[:frames]
+
+
+class _Separation:
+    """One run of the engine over one signal."""
+
+    def __init__(self, separator: Separator, config: EngineConfig) -> None:
+        self.separator = separator
+        self.config = config
+        self.networks = networks_of(separator, config.precision)
+        self.device = next(separator.parameters()).device
+        n_fft, n_hop = separator.n_fft, separator.n_hop
+        self.analysis = Analysis(separator.nb_channels, n_fft, n_hop, self.device)
+        self.synthesis = Synthesis(n_fft, n_hop, self.device)
+        self.frames = _Frames(self.networks, config)
+        niter = separator.niter if len(separator.sources) > 1 else 0
+        self.wiener = WienerFilter(niter, separator.softmask, separator.residual)
+        self.emitted = 0
+
+    def run(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Separate blocks of a signal."""
+        block = self._block()
+        for waveform in blocks:
+            self._check(waveform)
+            for part in waveform.to(self.device, torch.float32).split(_PUSH, dim=-1):
+                self.frames.add(self.analysis.push(part))
+                while block and self.frames.count >= block + self.config.context:
+                    yield from self._separate(block)
+        if not self.analysis.samples:
+            return
+        self.frames.add(self.analysis.finish())
+        while block and self.frames.count > block + self.config.context:
+            yield from self._separate(block)
+        yield from self._separate(self.frames.count)
+        yield self._trim(self.synthesis.finish(self.analysis.samples - self.emitted))
+
+    def _block(self) -> int:
+        """Frames to separate together, a multiple of the filter's window; 0 means all."""
+        window = self.separator.wiener_win_len
+        if window is None or self.config.exact:
+            return 0
+        return window * max(1, round(self.config.block / window))
+
+    def _separate(self, frames: int) -> Iterator[Tensor]:
+        """Separate the next frames, a window of the filter after the other."""
+        window = self.separator.wiener_win_len or frames
+        spectra, codes, contexts = self.frames.take(frames)
+        for start in range(0, frames, window):
+            part = slice(start, start + window)
+            magnitudes = self._magnitudes(
+                spectra[part].abs(), [c[part] for c in codes], [c[part] for c in contexts]
+            )
+            yield self._trim(self.synthesis.push(self.wiener(magnitudes, spectra[part])))
+
+    def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
+        """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
+        return torch.stack(
+            [
+                self.networks.decode(index, code, context, mixture)
+                for index, (code, context) in enumerate(zip(codes, contexts, strict=True))
+            ]
+        )
+
+    def _trim(self, waveforms: Tensor) -> Tensor:
+        """Count samples, and leave out those after the end of a signal shorter than a window."""
+        waveforms = waveforms[..., : self.analysis.samples - self.emitted]
+        self.emitted += waveforms.shape[-1]
+        return waveforms
+
+    def _check(self, waveform: Tensor) -> None:
+        """Raise if a block is not (channels, samples)."""
+        if waveform.ndim != 2 or len(waveform) != self.separator.nb_channels:
+            raise ValueError(
+                f"a block has shape {tuple(waveform.shape)}, expected (channels, samples) with "
+                f"channels={self.separator.nb_channels}"
+            )
+
+
+@torch.inference_mode()
+def separate_blocks(
+    separator: Separator, blocks: Iterable[Tensor], config: EngineConfig | None = None
+) -> Iterator[Tensor]:
+    """Separate a signal that arrives in blocks.
+
+    Parameters
+    ----------
+    separator : Separator
+        The networks and the settings of the filter; in evaluation mode.
+    blocks : iterable of Tensor [shape=(channels, samples)], real
+        Consecutive parts of the mixture, of any lengths, at the separator's sample rate.
+    config : EngineConfig, optional
+        How to trade speed for memory.
+
+    Yields
+    ------
+    Tensor [shape=(targets, channels, samples)], real
+        Consecutive parts of the estimates, in the order of ``separator.sources``; together as
+        long as the mixture. They come in bursts of about a minute.
+
+    Raises
+    ------
+    ValueError
+        If a block has other axes or channels.
+
+    Examples
+    --------
+    >>> separator = Separator({"vocals": OpenUnmix(nb_bins=2049, hidden_size=8)})
+    >>> separator.freeze()
+    >>> noise = (torch.randn(2, 10000) for _ in range(20))
+    >>> sum(estimate.shape[-1] for estimate in separate_blocks(separator, noise))
+    200000
+    """
+    yield from _Separation(separator, config or EngineConfig()).run(blocks)
+
+
+def separate_waveform(
+    separator: Separator, waveform: Tensor, config: EngineConfig | None = None
+) -> Tensor:
+    """Separate a signal in memory.
+
+    Parameters
+    ----------
+    separator : Separator
+        The networks and the settings of the filter; in evaluation mode.
+    waveform : Tensor [shape=(channels, samples)], real
+        The mixture, at the separator's sample rate.
+    config : EngineConfig, optional
+        How to trade speed for memory.
+
+    Returns
+    -------
+    Tensor [shape=(targets, channels, samples)], real
+        The estimates, in the order of ``separator.sources``.
+    """
+    parts = list(separate_blocks(separator, [waveform], config))
+    if not parts:
+        raise ValueError("the waveform has no samples; give at least one")
+    return torch.cat(parts, dim=-1)
