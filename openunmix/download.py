@@ -264,14 +264,17 @@ def _fill_part(sources: list[str | Path], file: WeightFile, part: Path, progress
 
 def _complete(sources: list[str | Path], part: Path, progress: bool) -> str | Path:
     """Complete ``part`` from the first source that has the file, and return that source."""
+    absences = []
     for source in sources:
-        with suppress(_AbsentError):
+        try:
             if isinstance(source, Path):
                 _copy(source, part)
             else:
                 _download(source, part, progress)
             return source
-    raise UnreachableError(f"there is no file at {' or '.join(map(str, sources))}")
+        except _AbsentError as error:
+            absences.append(str(error))
+    raise UnreachableError(", ".join(absences))
 
 
 def _copy(source: Path, part: Path) -> None:
@@ -305,7 +308,8 @@ def _size(part: Path) -> int:
 
 def _append(url: str, part: Path, start: int, progress: bool) -> None:
     """Ask for the bytes from ``start`` on, once, and write what comes."""
-    from torch.hub import tqdm  # torch's stand-in where tqdm is not installed
+    # torch.hub has a stand-in for tqdm where that is not installed.
+    from torch.hub import tqdm  # type: ignore[attr-defined]
 
     with _open(url, start) as answer:
         if answer.status != HTTPStatus.PARTIAL_CONTENT:
