@@ -60,7 +60,7 @@ class FoldedNetworks:
         for network, (weight, bias) in zip(self.networks, self.encoders, strict=True):
             code = bias.expand(len(magnitude), -1)
             # Channel by channel, so that the bins below the bandwidth need not be copied.
-            for channel, part in enumerate(weight.split(network.nb_bins, dim=1)):
+            for channel, part in enumerate(torch.split(weight, network.nb_bins, dim=1)):
                 code = torch.addmm(code, magnitude[:, channel, : network.nb_bins], part.T)
             codes.append(code.tanh_())
         return codes
@@ -123,4 +123,5 @@ def _recurrent(lstm: nn.LSTM, dtype: torch.dtype) -> nn.LSTM:
         lstm.input_size, lstm.hidden_size, lstm.num_layers, bidirectional=lstm.bidirectional
     )
     copy.load_state_dict(lstm.state_dict())
-    return copy.to(lstm.weight_ih_l0.device, dtype).eval().requires_grad_(False)
+    device = next(lstm.parameters()).device
+    return copy.to(device=device, dtype=dtype).eval().requires_grad_(False)

@@ -69,7 +69,8 @@ class Analysis:
             return self._pending.new_zeros(0, channels, self._half + 1, dtype=torch.complex64)
         windows = self._pending.unfold(-1, self.n_fft, self.n_hop)[:, :frames].transpose(0, 1)
         self._pending = self._pending[:, frames * self.n_hop :].clone()
-        return torch.fft.rfft(windows * self._window)
+        spectra: Tensor = torch.fft.rfft(windows * self._window)
+        return spectra
 
 
 class Synthesis:

@@ -15,6 +15,7 @@ little the context changes. ``EngineConfig(exact=True)`` runs them over the whol
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,7 @@ from openunmix._folded import FoldedNetworks
 from openunmix._framing import Analysis, Synthesis
 from openunmix.model import OpenUnmix, Separator
 
-__all__ = ["EngineConfig", "separate_blocks", "separate_waveform"]
+__all__ = ["EngineConfig", "separate_blocks", "separate_channels", "separate_waveform"]
 
 # Samples that are transformed together; small, so that long blocks need no long buffers.
 _PUSH = 65536
@@ -105,7 +106,7 @@ class ModuleNetworks:
 
     def recur(self, index: int, codes: Tensor) -> Tensor:
         """Run a module on sequences of magnitudes."""
-        magnitude = codes.unflatten(2, (self.channels, -1)).permute(1, 2, 3, 0)
+        magnitude = codes.reshape(*codes.shape[:2], self.channels, -1).permute(1, 2, 3, 0)
         estimate: Tensor = self.modules[index](magnitude)
         return estimate.permute(3, 0, 1, 2).flatten(2)
 
@@ -193,7 +194,7 @@ class _Separation:
         block = self._block()
         for waveform in blocks:
             self._check(waveform)
-            for part in waveform.to(self.device, torch.float32).split(_PUSH, dim=-1):
+            for part in torch.split(waveform.to(self.device, torch.float32), _PUSH, dim=-1):
                 self.frames.add(self.analysis.push(part))
                 while block and self.frames.count >= block + self.config.context:
                     yield from self._separate(block)
@@ -284,6 +285,63 @@ def separate_blocks(
     yield from _Separation(separator, config or EngineConfig()).run(blocks)
 
 
+def separate_channels(
+    separator: Separator,
+    blocks: Iterable[Tensor],
+    channels: int,
+    config: EngineConfig | None = None,
+) -> Iterator[Tensor]:
+    """Separate a signal whose channels may differ from the networks'.
+
+    A mono signal is shown to stereo networks on both channels, and the mean of theirs is the
+    estimate. Networks of one channel separate the channels of a signal one by one.
+
+    Parameters
+    ----------
+    separator, config
+        As for :func:`separate_blocks`.
+    blocks : iterable of Tensor [shape=(channels, samples)], real
+        Consecutive parts of the mixture.
+    channels : int
+        How many channels they have.
+
+    Yields
+    ------
+    Tensor [shape=(targets, channels, samples)], real
+        Consecutive parts of the estimates.
+
+    Raises
+    ------
+    ValueError
+        If the signal has more channels than networks for several channels take.
+    """
+    if channels == separator.nb_channels:
+        yield from separate_blocks(separator, blocks, config)
+    elif channels == 1:
+        copies = (block.expand(separator.nb_channels, -1) for block in blocks)
+        for estimates in separate_blocks(separator, copies, config):
+            yield estimates.mean(dim=1, keepdim=True)
+    elif separator.nb_channels == 1:
+        copied = itertools.tee(blocks, channels)
+        runs = [
+            separate_blocks(separator, _one_channel(copy, channel), config)
+            for channel, copy in enumerate(copied)
+        ]
+        for parts in zip(*runs, strict=True):
+            yield torch.cat(parts, dim=1)
+    else:
+        raise ValueError(
+            f"the signal has {channels} channels, but the networks take {separator.nb_channels}; "
+            "mix it down first"
+        )
+
+
+def _one_channel(blocks: Iterable[Tensor], channel: int) -> Iterator[Tensor]:
+    """Blocks (1, samples) of one channel."""
+    for block in blocks:
+        yield block[channel : channel + 1]
+
+
 def separate_waveform(
     separator: Separator, waveform: Tensor, config: EngineConfig | None = None
 ) -> Tensor:
@@ -294,7 +352,8 @@ def separate_waveform(
     separator : Separator
         The networks and the settings of the filter; in evaluation mode.
     waveform : Tensor [shape=(channels, samples)], real
-        The mixture, at the separator's sample rate.
+        The mixture, at the separator's sample rate; its channels as for
+        :func:`separate_channels`.
     config : EngineConfig, optional
         How to trade speed for memory.
 
@@ -303,7 +362,7 @@ def separate_waveform(
     Tensor [shape=(targets, channels, samples)], real
         The estimates, in the order of ``separator.sources``.
     """
-    parts = list(separate_blocks(separator, [waveform], config))
+    parts = list(separate_channels(separator, [waveform], len(waveform), config))
     if not parts:
         raise ValueError("the waveform has no samples; give at least one")
     return torch.cat(parts, dim=-1)

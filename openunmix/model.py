@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from openunmix._fast_wiener import WienerFilter
 from openunmix.transforms import make_filterbanks
 from openunmix.wiener import wiener
 
@@ -185,6 +186,8 @@ class Separator(nn.Module):
     torch.Size([1, 1, 2, 44100])
     """
 
+    sample_rate: Tensor
+
     def __init__(
         self,
         target_models: Mapping[str, nn.Module],
@@ -256,7 +259,8 @@ class Separator(nn.Module):
         estimates = torch.stack(
             [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
         )
-        return self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
+        waveforms: Tensor = self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
+        return waveforms
 
     def _check(self, audio: Tensor) -> None:
         """Raise if the axes are not (batch, channels, samples) or (channels, samples)."""
@@ -268,15 +272,22 @@ class Separator(nn.Module):
 
     def _filter(self, magnitudes: Tensor, mixture: Tensor) -> Tensor:
         """Wiener filter of one item, in windows: (channels, bins, frames[, targets]) to STFTs."""
-        magnitudes = magnitudes.permute(2, 1, 0, 3)  # (frames, bins, channels, targets)
-        mixture = mixture.permute(2, 1, 0)
         niter = self.niter if len(self.sources) > 1 else 0
-        window = self.wiener_win_len or len(mixture)
-        estimates = [
-            wiener(m, x, niter, softmask=self.softmask, residual=self.residual)
-            for m, x in zip(magnitudes.split(window), mixture.split(window), strict=True)
-        ]
-        return torch.cat(estimates).permute(3, 2, 1, 0)
+        window = self.wiener_win_len or mixture.shape[-1]
+        windows = [slice(t, t + window) for t in range(0, mixture.shape[-1], window)]
+        if magnitudes.requires_grad or mixture.requires_grad:
+            magnitudes = magnitudes.permute(2, 1, 0, 3)  # (frames, bins, channels, targets)
+            mixture = mixture.permute(2, 1, 0)
+            estimates = [
+                wiener(magnitudes[w], mixture[w], niter, self.softmask, self.residual)
+                for w in windows
+            ]
+            return torch.cat(estimates).permute(3, 2, 1, 0)
+        magnitudes = magnitudes.permute(3, 2, 0, 1)  # (targets, frames, channels, bins)
+        mixture = mixture.permute(2, 0, 1)
+        fast = WienerFilter(niter, self.softmask, self.residual)
+        estimates = [fast(magnitudes[:, w], mixture[w]).clone() for w in windows]
+        return torch.cat(estimates, dim=1).permute(0, 2, 3, 1)
 
     def to_dict(
         self, estimates: Tensor, aggregate_dict: Mapping[str, Sequence[str]] | None = None

@@ -1,0 +1,446 @@
+"""From an audio file to files of its sources, as streams: no length of audio is held in memory.
+
+::
+
+    file -> decode -> downmix -> resample -> engine -> resample -> spool (float) -> encode -> files
+
+The estimates are spooled as float WAV first. Only when all are there is it known whether a peak
+would clip in an integer format, and only then do the files get their names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from openunmix.audio import (
+    OUTPUT_FORMATS,
+    AudioReader,
+    AudioWriter,
+    Resampler,
+    downmix_to_stereo,
+    output_format,
+    write_stem_mp4,
+)
+from openunmix.engine import EngineConfig, separate_channels
+from openunmix.errors import AudioFileError
+from openunmix.model import Separator
+
+__all__ = ["STEM_MP4", "FileOptions", "FileResult", "output_paths", "separate_file"]
+
+logger = logging.getLogger(__name__)
+
+#: The extension that asks for one file with all stems.
+STEM_MP4 = ".stem.mp4"
+
+# Peak of integer formats after a gain was needed: a little below full scale, so that rounding
+# cannot clip.
+_CEILING = 0.9999
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What to write.
+
+    Attributes
+    ----------
+    extension : str
+        With its dot; one of :data:`openunmix.audio.OUTPUT_FORMATS`, or :data:`STEM_MP4`.
+    depth : str, optional
+        ``"16"``, ``"24"`` or ``"32f"``; the format's own default if not given.
+    model_rate : bool
+        Write at the model's sample rate, and not at the input's.
+    residual : str, optional
+        Name for what the estimates leave of the input; not written if not given.
+    aggregate : mapping of str to sequence of str, optional
+        Names and the estimates to sum for each, in place of the estimates.
+    start, duration : float
+        The part of the input to separate, in seconds; no duration means to the end.
+    """
+
+    extension: str = ".wav"
+    depth: str | None = None
+    model_rate: bool = False
+    residual: str | None = None
+    aggregate: Mapping[str, Sequence[str]] | None = None
+    start: float = 0.0
+    duration: float | None = None
+
+    def names(self, targets: Sequence[str]) -> dict[str, list[str]]:
+        """Return what is written: names, and the estimates summed for each.
+
+        Raises
+        ------
+        ValueError
+            If a name cannot be a file name, or a sum asks for what is not there.
+        """
+        available = [*targets, *([self.residual] if self.residual else [])]
+        if len(set(available)) < len(available):
+            raise ValueError(f"the residual cannot be called {self.residual!r}: a target is")
+        sums = {name: [name] for name in available}
+        if self.aggregate is not None:
+            sums = {name: list(parts) for name, parts in self.aggregate.items()}
+        for name, parts in sums.items():
+            unknown = [part for part in parts if part not in available]
+            if unknown or not parts:
+                raise ValueError(f"cannot make {name!r} from {parts}: choose from {available}")
+            if name != Path(name).name or name in ("", ".", "..") or "\\" in name:
+                raise ValueError(f"{name!r} cannot be a file name; choose another name")
+        return sums
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What was written.
+
+    Attributes
+    ----------
+    outputs : dict of str to Path
+        Files by name.
+    sample_rate : int
+        Hz.
+    channels : int
+        Of every output.
+    samples : int
+        Of every output.
+    peak : float
+        Largest absolute value of all outputs before the gain; 1 is full scale.
+    gain : float
+        Factor applied to all of them, 1 unless an integer format would have clipped.
+    """
+
+    outputs: dict[str, Path]
+    sample_rate: int
+    channels: int
+    samples: int
+    peak: float
+    gain: float
+
+
+def output_paths(folder: Path, names: Sequence[str], extension: str) -> dict[str, Path]:
+    """Files that are written for an input: one for each name, or one for all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where outputs go.
+    names : sequence of str
+        The outputs.
+    extension : str
+        With its dot.
+
+    Returns
+    -------
+    dict of str to Path
+        A path by name.
+    """
+    if extension == STEM_MP4:
+        return {name: folder / f"{folder.name}{extension}" for name in names}
+    return {name: folder / f"{name}{extension}" for name in names}
+
+
+def separate_file(
+    source: Path,
+    folder: Path,
+    separator: Separator,
+    options: FileOptions | None = None,
+    config: EngineConfig | None = None,
+    progress: Progress | None = None,
+) -> FileResult:
+    """Separate an audio file into files.
+
+    Parameters
+    ----------
+    source : Path
+        The mixture, in any format that :class:`openunmix.audio.AudioReader` reads.
+    folder : Path
+        Where outputs go; it is made when they are complete.
+    separator : Separator
+        The networks and the settings of the filter.
+    options : FileOptions, optional
+        What to write.
+    config : EngineConfig, optional
+        How to compute.
+    progress : callable, optional
+        Called with the seconds of audio that have been separated, again and again.
+
+    Returns
+    -------
+    FileResult
+        What was written.
+
+    Raises
+    ------
+    AudioFileError
+        If the input cannot be read or an output not be written. Nothing is left behind then.
+    ValueError
+        If the options ask for outputs that cannot be made.
+    """
+    options = options or FileOptions()
+    sums = options.names(list(separator.target_models))
+    parent = _nearest_folder(folder)
+    with AudioReader(source, options.start, options.duration) as reader:
+        workspace = Path(tempfile.mkdtemp(prefix=".umx-", suffix=".part", dir=parent))
+        try:
+            spool = _spool(reader, separator, options, config, sums, workspace, progress)
+            finished = _encode(spool, source, options, workspace)
+            return _commit(spool, finished, folder, options)
+        except OSError as error:
+            if isinstance(error, AudioFileError):
+                raise
+            raise AudioFileError(f"{folder}: cannot be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _nearest_folder(folder: Path) -> Path:
+    """Return the closest folder above that exists, so that renaming stays on one disk."""
+    for parent in folder.absolute().parents:
+        if parent.is_dir():
+            return parent
+    raise AudioFileError(f"{folder}: there is no folder to put it in")
+
+
+class _Sound(NamedTuple):
+    """Aligned blocks of one time at the output's rate: (channels, n), (targets, channels, n)."""
+
+    mixture: np.ndarray
+    estimates: np.ndarray
+
+
+@dataclass
+class _Spool:
+    """Float WAV files of everything, and what was learnt while writing them."""
+
+    sums: dict[str, list[str]]
+    files: dict[str, Path]
+    sample_rate: int
+    channels: int
+    samples: int = 0
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def peak(self) -> float:
+        """Largest absolute value of the outputs."""
+        return max(self.peaks[name] for name in self.sums)
+
+
+class _Delay:
+    """Holds the mixture back until its estimates are there."""
+
+    def __init__(self, channels: int) -> None:
+        self._blocks: deque[np.ndarray] = deque()
+        self._empty = np.zeros((channels, 0), dtype=np.float32)
+        self.samples = 0
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Add a block; return it."""
+        self._blocks.append(block)
+        self.samples += block.shape[-1]
+        return block
+
+    def take(self, samples: int) -> np.ndarray:
+        """Remove and return the oldest samples."""
+        parts = [self._empty]
+        while samples > 0 and self._blocks:
+            block = self._blocks.popleft()
+            parts.append(block[:, :samples])
+            if block.shape[-1] > samples:
+                self._blocks.appendleft(block[:, samples:])
+            samples -= parts[-1].shape[-1]
+            self.samples -= parts[-1].shape[-1]
+        return np.concatenate(parts, axis=-1)
+
+
+def _spool(
+    reader: AudioReader,
+    separator: Separator,
+    options: FileOptions,
+    config: EngineConfig | None,
+    sums: dict[str, list[str]],
+    workspace: Path,
+    progress: Progress | None,
+) -> _Spool:
+    """Separate into float WAV files in the workspace."""
+    targets = list(separator.target_models)
+    model_rate = round(float(separator.sample_rate))
+    rate = model_rate if options.model_rate else reader.info.sample_rate
+    channels = _channels(reader, separator)
+    names = [*sums, *(["mixture"] if options.extension == STEM_MP4 else [])]
+    files = {name: workspace / f"{number}.wav" for number, name in enumerate(names)}
+    spool = _Spool(sums, files, rate, channels, peaks=dict.fromkeys(names, 0.0))
+    tags_from = reader.path if _is_spool_format(options) else None
+    expected = reader.length and round(reader.length * rate / reader.info.sample_rate)
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                AudioWriter(
+                    path, rate, channels, "32f", expected_samples=expected, tags_from=tags_from
+                )
+            )
+            for name, path in files.items()
+        }
+        for sound in _sounds(reader, separator, config, channels, rate):
+            available = dict(zip(targets, sound.estimates, strict=True))
+            if options.residual:
+                available[options.residual] = sound.mixture - sound.estimates.sum(axis=0)
+            outputs = {name: sum(available[part] for part in sums[name]) for name in sums}
+            for name, writer in writers.items():
+                block = np.asarray(outputs.get(name, sound.mixture))
+                writer.write(block)
+                spool.peaks[name] = max(spool.peaks[name], float(np.abs(block).max(initial=0)))
+            spool.samples += sound.mixture.shape[-1]
+            if progress:
+                progress(spool.samples / rate)
+    return spool
+
+
+def _is_spool_format(options: FileOptions) -> bool:
+    """Whether the spooled files are already what was asked for."""
+    return options.extension == ".wav" and options.depth in (None, "32f")
+
+
+def _channels(reader: AudioReader, separator: Separator) -> int:
+    """Return how many channels are separated; say so if they are fewer than the input's."""
+    channels = reader.info.channels
+    if separator.nb_channels > 1 and channels > separator.nb_channels:
+        logger.warning("%s: %d channels mixed down to stereo (ITU-R BS.775)", reader.path, channels)
+        return 2
+    return channels
+
+
+def _sounds(
+    reader: AudioReader,
+    separator: Separator,
+    config: EngineConfig | None,
+    channels: int,
+    rate: int,
+) -> Iterator[_Sound]:
+    """Separate; yield the mixture and its estimates, aligned, at the output's rate."""
+    model_rate = round(float(separator.sample_rate))
+    input_rate = reader.info.sample_rate
+    sources = len(separator.target_models)
+    delay = _Delay(channels)
+    to_model = Resampler(input_rate, model_rate, channels)
+    from_model = Resampler(model_rate, rate, sources * channels)
+
+    def blocks() -> Iterator[torch.Tensor]:
+        for block in reader:
+            mixed = downmix_to_stereo(block, reader.info.layout) if channels == 2 else block
+            resampled = to_model.process(mixed)
+            delay.push(mixed if rate == input_rate else resampled)
+            yield torch.from_numpy(resampled)
+        resampled = to_model.process(np.zeros((channels, 0), dtype=np.float32), last=True)
+        if rate != input_rate:
+            delay.push(resampled)
+        yield torch.from_numpy(resampled)
+
+    def aligned(estimates: np.ndarray, last: bool = False) -> _Sound:
+        flat = from_model.process(estimates.reshape(sources * channels, -1), last=last)
+        if last:  # a rate there and back may gain or lose the last sample
+            missing = max(delay.samples - flat.shape[-1], 0)
+            flat = np.pad(flat, ((0, 0), (0, missing)))[:, : delay.samples]
+        flat = flat.reshape(sources, channels, -1)
+        return _Sound(delay.take(flat.shape[-1]), flat)
+
+    for estimates in separate_channels(separator, blocks(), channels, config):
+        yield aligned(estimates[:sources].cpu().numpy())
+    yield aligned(np.zeros((sources, channels, 0), dtype=np.float32), last=True)
+
+
+def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) -> dict[str, Path]:
+    """Turn the spooled files into the format asked for, still in the workspace."""
+    if options.extension == STEM_MP4:
+        return _encode_stem_mp4(spool, source, workspace)
+    if _is_spool_format(options):
+        return spool.files
+    gain = _gain(spool, options)
+    suffix = options.extension
+    outputs = {name: workspace / f"out-{number}{suffix}" for number, name in enumerate(spool.sums)}
+
+    def encode(name: str) -> None:
+        _copy(spool, name, outputs[name], gain, options.depth, tags_from=source)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        list(pool.map(encode, outputs))
+    return outputs
+
+
+def _copy(
+    spool: _Spool,
+    name: str,
+    path: Path,
+    gain: float,
+    depth: str | None,
+    tags_from: Path | None = None,
+) -> None:
+    """Encode one spooled file, and free its space."""
+    spooled = spool.files[name]
+    with (
+        AudioReader(spooled) as reader,
+        AudioWriter(
+            path,
+            spool.sample_rate,
+            spool.channels,
+            depth,
+            expected_samples=spool.samples,
+            tags_from=tags_from,
+        ) as writer,
+    ):
+        for block in reader:
+            writer.write(block * np.float32(gain))
+    spooled.unlink()
+
+
+def _encode_stem_mp4(spool: _Spool, source: Path, workspace: Path) -> dict[str, Path]:
+    """Write one file with the mixture and all stems."""
+    gain = _gain(spool, FileOptions(extension=STEM_MP4))
+    for name in spool.files:
+        scaled = workspace / f"scaled-{spool.files[name].name}"
+        _copy(spool, name, scaled, gain, "32f")
+        spool.files[name] = scaled
+    path = workspace / f"all{STEM_MP4}"
+    stems = {name: spool.files[name] for name in spool.sums}
+    write_stem_mp4(path, spool.files["mixture"], stems, tags_from=source)
+    return dict.fromkeys(spool.sums, path)
+
+
+def _gain(spool: _Spool, options: FileOptions) -> float:
+    """Return the common gain that keeps all outputs of an integer format from clipping."""
+    known = options.extension in OUTPUT_FORMATS
+    if known and output_format(options.extension).stores_float(options.depth):
+        return 1.0
+    peak = max(spool.peaks.values())
+    return 1.0 if peak <= 1.0 else _CEILING / peak
+
+
+def _commit(
+    spool: _Spool, finished: dict[str, Path], folder: Path, options: FileOptions
+) -> FileResult:
+    """Give the files their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = output_paths(folder, list(spool.sums), options.extension)
+    for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
+        os.replace(temporary, path)
+    return FileResult(
+        outputs,
+        spool.sample_rate,
+        spool.channels,
+        spool.samples,
+        peak=spool.peak,
+        gain=_gain(spool, options),
+    )

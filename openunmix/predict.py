@@ -1,0 +1,125 @@
+"""From audio in memory, or a file, to its sources in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openunmix.audio import downmix_to_stereo, probe, read_audio
+from openunmix.engine import EngineConfig, separate_waveform
+from openunmix.model import Separator
+from openunmix.pretrained import load_separator
+from openunmix.registry import DEFAULT_MODEL
+from openunmix.utils import preprocess
+
+__all__ = ["separate"]
+
+
+def separate(
+    audio: Tensor | np.ndarray | str | Path,
+    rate: float | None = None,
+    model_str_or_path: str | Path = DEFAULT_MODEL,
+    targets: Sequence[str] | None = None,
+    niter: int = 1,
+    residual: bool = False,
+    wiener_win_len: int | None = 300,
+    aggregate_dict: Mapping[str, Sequence[str]] | None = None,
+    separator: Separator | None = None,
+    device: str | torch.device | None = None,
+    filterbank: str = "torch",
+    config: EngineConfig | None = None,
+) -> dict[str, Tensor]:
+    """Separate a mixture.
+
+    Parameters
+    ----------
+    audio : Tensor, ndarray, str or Path
+        A waveform of shape (samples,), (channels, samples) or (batch, channels, samples), or the
+        path of an audio file.
+    rate : float, optional
+        Sample rate of a waveform in Hz; the model's rate if not given.
+    model_str_or_path : str or Path
+        Name of a published model, or a model folder.
+    targets : sequence of str, optional
+        The targets to estimate; all if not given.
+    niter : int
+        Iterations of expectation maximization.
+    residual : bool
+        Whether to add what the targets leave of the mixture, as a last target.
+    wiener_win_len : int or None
+        Frames that are filtered together; None for the whole signal.
+    aggregate_dict : mapping of str to list of str, optional
+        New names and the targets to sum for each, in place of the targets.
+    separator : Separator, optional
+        A separator to use instead of loading one; the arguments from ``model_str_or_path`` to
+        ``wiener_win_len`` are ignored then.
+    device : str or torch.device, optional
+        Where to compute; the GPU if there is one, otherwise the CPU, if not given.
+    filterbank : str
+        As for :class:`~openunmix.model.Separator`.
+    config : EngineConfig, optional
+        Precision and block sizes, see :mod:`openunmix.engine`.
+
+    Returns
+    -------
+    dict of str to Tensor [shape=(batch, channels, samples)], real
+        Estimates at the model's sample rate, on the CPU. Mono audio gives two equal channels if
+        the model is stereo, one if it is mono.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the waveform cannot be told apart, or it is empty.
+    AudioFileError
+        If the file cannot be read.
+    UnknownModelError, CheckpointError, DownloadError
+        If the model cannot be loaded.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(2, 44100)).astype("float32")
+    >>> estimates = separate(noise, rate=44100, model_str_or_path="umxs")  # doctest: +SKIP
+    >>> sorted(estimates)  # doctest: +SKIP
+    ['bass', 'drums', 'other', 'vocals']
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if separator is None:
+        separator = load_separator(
+            model_str_or_path=model_str_or_path,
+            targets=targets,
+            niter=niter,
+            residual=residual,
+            wiener_win_len=wiener_win_len,
+            device=device,
+            pretrained=True,
+            filterbank=filterbank,
+        )
+        separator.freeze()
+    waveform, rate = _load(audio, rate)
+    model_rate = float(separator.sample_rate)
+    batch = preprocess(waveform, rate or model_rate, model_rate)
+    if separator.nb_channels == 1 and _is_mono(waveform):
+        batch = batch[:, :1]
+    estimates = torch.stack([separate_waveform(separator, item, config).cpu() for item in batch])
+    return separator.to_dict(estimates, aggregate_dict)
+
+
+def _load(
+    audio: Tensor | np.ndarray | str | Path, rate: float | None
+) -> tuple[Tensor, float | None]:
+    """Return a waveform and its sample rate."""
+    if isinstance(audio, (str, Path)):
+        clip = read_audio(audio)
+        stereo = downmix_to_stereo(clip.waveform.numpy(), probe(audio).layout)
+        return torch.from_numpy(stereo), clip.sample_rate
+    return torch.as_tensor(audio, dtype=torch.float32), rate
+
+
+def _is_mono(waveform: Tensor) -> bool:
+    """Whether a waveform has one channel, in any of the shapes that are understood."""
+    return waveform.ndim == 1 or 1 in waveform.shape[-2:]
