@@ -136,7 +136,7 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
     missing = [target for target in targets or [] if target not in found]
     if missing or not found:
         wanted = " or ".join(map(repr, missing)) or "any target"
-        there = ", ".join(found or (_scan(path, None) if path.is_dir() else ())) or "nothing"
+        there = ", ".join(sorted(set(map(_target_of, _weights_at(path))))) or "nothing"
         raise CheckpointError(
             f"{path} has no weights (.safetensors or .pth) of {wanted}; it has {there}"
         )
@@ -148,7 +148,7 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
 
 def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
     """Return the files of the wanted targets, or of all that a folder has."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
+    files = _weights_at(folder)
     if targets is None:
         described = {file.stem for file in folder.glob("*.json")} - {Path(CONFIG_NAME).stem}
         targets = [*sorted(described), *sorted({_target_of(file) for file in files})]
@@ -158,6 +158,12 @@ def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
         if file is not None and file not in found.values():
             found[target] = file
     return found
+
+
+def _weights_at(path: Path) -> list[Path]:
+    """Return the files of weights in a folder, or the file itself."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sorted(file for file in files if file.suffix in _SUFFIXES)
 
 
 def _target_of(file: Path) -> str:
@@ -329,12 +335,13 @@ def save_network(
     _check_target(target)
     metadata = dict(metadata or {})
     metadata["args"] = {**metadata.get("args", {}), **_architecture(network)}
+    description = json.dumps(metadata, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{target}.safetensors"
     forget_hash(folder, path.name)
     write_network(path, network, dtype)
     with replacing(folder / f"{target}.json") as temporary:
-        temporary.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+        temporary.write_text(description, "utf-8")
     return path
 
 
