@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "default_layout", "downmix_to_stereo"]
+__all__ = ["Block", "default_layout", "downmix_to_stereo", "order_of_vorbis"]
 
 Block = npt.NDArray[np.float32]  # (channels, samples)
 
@@ -21,6 +21,15 @@ _LAYOUTS: dict[int, tuple[str, ...]] = {
     6: ("FL", "FR", "FC", "LFE", "BL", "BR"),
     7: ("FL", "FR", "FC", "LFE", "BC", "SL", "SR"),
     8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
+}
+
+# Vorbis I specification, section 4.3.9; Opus takes over the same order (RFC 7845).
+_VORBIS_LAYOUTS: dict[int, tuple[str, ...]] = {
+    3: ("FL", "FC", "FR"),
+    5: ("FL", "FC", "FR", "BL", "BR"),
+    6: ("FL", "FC", "FR", "BL", "BR", "LFE"),
+    7: ("FL", "FC", "FR", "SL", "SR", "BC", "LFE"),
+    8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
 }
 
 _HALF_POWER = 0.5**0.5
@@ -39,12 +48,36 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
 
 
 def default_layout(channels: int) -> tuple[str, ...]:
-    """Names of the channels of a file that does not name them; empty beyond eight."""
+    """Name the channels of a file that does not name them.
+
+    Parameters
+    ----------
+    channels : int
+        How many.
+
+    Returns
+    -------
+    tuple of str
+        In the order of WAV; empty beyond eight.
+
+    Examples
+    --------
+    >>> default_layout(6)
+    ('FL', 'FR', 'FC', 'LFE', 'BL', 'BR')
+    """
     return _LAYOUTS.get(channels, ())
 
 
+def order_of_vorbis(channels: int) -> list[int]:
+    """Find which channel of a Vorbis or Opus stream is the first, second ... in WAV order."""
+    stored = _VORBIS_LAYOUTS.get(channels)
+    if stored is None:
+        return list(range(channels))
+    return [stored.index(name) for name in default_layout(channels)]
+
+
 def _weights(name: str) -> tuple[float, float]:
-    """Weights of one channel in (left, right)."""
+    """Weigh one channel for (left, right)."""
     if name in _WEIGHTS:
         return _WEIGHTS[name]
     if name.endswith("L"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from openunmix._audio.channels import Block, default_layout
+from openunmix._audio.channels import Block, default_layout, order_of_vorbis
 from openunmix._audio.files import StrPath, absolute, check_regular_file, codec_errors, shown
 from openunmix.errors import AudioFileError
 
@@ -126,17 +126,13 @@ def _truncated(path: StrPath, found: int, expected: int | str) -> AudioFileError
 
 
 def _open_sndfile(path: StrPath) -> Decoder | None:
-    """Open the file with libsndfile; None where FFmpeg is the better reader."""
+    """Open the file with libsndfile; None if it cannot."""
     import soundfile
 
     name = str(absolute(path)) if os.name == "nt" else os.fsencode(absolute(path))
     try:
         handle = soundfile.SoundFile(name)
     except (soundfile.SoundFileError, TypeError):  # TypeError: anything named *.raw
-        return None
-    # Vorbis and Opus order their channels as L C R ...; FFmpeg puts them into WAV order.
-    if handle.format == "OGG" and handle.channels > 2:
-        handle.close()
         return None
     return _SndfileDecoder(path, handle)
 
@@ -146,6 +142,8 @@ class _SndfileDecoder:
 
     def __init__(self, path: StrPath, handle: Any) -> None:
         self._path, self._handle = path, handle
+        reordered = handle.format == "OGG" and handle.channels > 2
+        self._order = order_of_vorbis(handle.channels) if reordered else None
         self.info = AudioInfo(
             sample_rate=handle.samplerate,
             channels=handle.channels,
@@ -184,6 +182,7 @@ class _SndfileDecoder:
         # predictors and overlaps have settled: only what keeps no state may seek.
         if self._handle.format == "OGG":
             return _drop(self._decode(0), first)
+        first = min(first, self._handle.frames)
         with codec_errors(f"{shown(self._path)} cannot be decoded"):
             self._handle.seek(first)
         return self._decode(first)
@@ -196,7 +195,7 @@ class _SndfileDecoder:
             if chunk.shape[1] == 0:
                 raise _truncated(self._path, position, self._handle.frames)
             position += chunk.shape[1]
-            yield chunk
+            yield chunk[self._order] if self._order else chunk
 
     def close(self) -> None:
         """Close the file."""
@@ -333,8 +332,8 @@ def _describe(container: InputContainer, stream: AudioStream, streams: int) -> A
     return AudioInfo(
         sample_rate=rate,
         channels=channels,
-        samples=samples,
-        duration=None if samples is None else samples / rate,
+        samples=samples or None,  # a stream whose length is unknown may claim zero
+        duration=samples / rate if samples else None,
         format="mp4" if "mp4" in names else names[0],
         codec=codec.name.removesuffix("float"),
         layout=layout if len(layout) == channels else default_layout(channels),

@@ -284,7 +284,9 @@ class AacEncoder:
 
     def close(self) -> None:
         """Write what is still held back, and the index."""
-        for stream, position in zip(self._streams, self._positions, strict=True):
-            if position:
-                self._container.mux(stream.encode(None))
-        self._container.close()
+        try:
+            for stream, position in zip(self._streams, self._positions, strict=True):
+                if position:
+                    self._container.mux(stream.encode(None))
+        finally:
+            self._container.close()

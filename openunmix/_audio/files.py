@@ -65,7 +65,7 @@ class PartFile:
 
     Codec libraries write to it as to any binary file. They do not all pass on an
     error of the disk (libsndfile says "System error" or, while closing, nothing), so
-    the first one is kept here and raised by `check`.
+    here nothing fails for them: the first error is kept, for `check` to raise.
 
     Parameters
     ----------
@@ -95,12 +95,12 @@ class PartFile:
             raise AudioFileError(f"{shown(path)} cannot be written: {error.strerror}") from error
 
     def write(self, data: bytes) -> int:
-        """Write bytes; an error of the disk is kept and nothing counts as written."""
+        """Write bytes, or keep the error and swallow them."""
         try:
             return self._file.write(data)
         except OSError as error:
             self._error = self._error or error
-            return 0
+            return len(data)
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes back, as codecs do that revise their header."""

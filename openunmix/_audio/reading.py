@@ -13,7 +13,7 @@ from openunmix._audio.decoders import AudioInfo, open_decoder
 from openunmix._audio.files import StrPath, shown
 from openunmix.errors import AudioFileError
 
-__all__ = ["AudioReader", "check_finite"]
+__all__ = ["AudioReader", "check_finite", "regroup"]
 
 
 def check_finite(block: Block, path: StrPath, first_sample: int, sample_rate: int) -> None:
@@ -140,7 +140,7 @@ class AudioReader:
     def _read(self) -> Iterator[Block]:
         """Regroup what the decoder gives to blocks of one size."""
         position = self._first
-        for block in _regroup(self._decoder.chunks(self._first), self._block, self._limit):
+        for block in regroup(self._decoder.chunks(self._first), self._block, self._limit):
             check_finite(block, self.path, position, self.info.sample_rate)
             position += block.shape[1]
             yield block
@@ -169,7 +169,7 @@ class AudioReader:
         self.close()
 
 
-def _regroup(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
+def regroup(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
     """Chunks of any size as blocks of one size, the last one shorter, at most `limit` in all."""
     held: list[Block] = []
     holding = given = 0

@@ -19,12 +19,14 @@ import numpy as np
 from openunmix._audio.channels import Block, downmix_to_stereo
 from openunmix._audio.encoders import AacEncoder, supported_sample_rate
 from openunmix._audio.files import PartFile, StrPath, codec_errors, shown
-from openunmix._audio.reading import AudioReader
+from openunmix._audio.reading import AudioReader, regroup
 from openunmix._audio.resampling import Resampler
 from openunmix._audio.tags import copy_tags
 from openunmix.errors import AudioFileError
 
 __all__ = ["write_stem_mp4"]
+
+_BLOCK = 65536  # samples; blocks of all streams must have one size to stay side by side
 
 _COLORS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 
@@ -55,8 +57,9 @@ def write_stem_mp4(
     """Write a mixture and its stems as a ``.stem.mp4``, for players and DJ software.
 
     Every stream is stereo AAC at 256 kbit/s and starts with the same sample; one that is
-    shorter than the others ends in silence. The work is done in blocks, and the file
-    gets its name when it is complete.
+    shorter than the others ends in silence. AAC clips what exceeds full scale, so bring
+    the mixture below it first, and the stems by the same gain. The work is done in blocks,
+    and the file gets its name when it is complete.
 
     Parameters
     ----------
@@ -123,7 +126,8 @@ def _encode(
     resamplers = [Resampler(rate_in, rate, 2) for _ in readers]
     nothing = np.zeros((2, 0), dtype=np.float32)
     try:
-        for blocks in zip_longest(*readers, fillvalue=nothing):
+        streams = [regroup(reader, _BLOCK, None) for reader in readers]
+        for blocks in zip_longest(*streams, fillvalue=nothing):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
                 filled = _filled(_stereo(block), length)

@@ -33,7 +33,8 @@ class AudioWriter:
     A context manager. The samples go to a temporary file in the same folder, which
     takes the name `path` when the block is left, replacing what was there; on an
     exception it is removed. The extension chooses the format, see `OUTPUT_FORMATS`.
-    Integer formats clip what exceeds full scale: choosing a gain is up to the caller.
+    Every format but WAV in float clips what exceeds full scale (AAC and Opus with audible
+    harm): choosing a gain is up to the caller.
 
     Parameters
     ----------
@@ -84,14 +85,15 @@ class AudioWriter:
         self._resampler = Resampler(sample_rate, self.sample_rate, channels)
         if expected_samples is not None:
             expected_samples = resampled_length(expected_samples, sample_rate, self.sample_rate)
-        self._part = PartFile(path)
+        self._part, self._open = PartFile(path), True
+        self._encoder: Encoder | None = None
         try:
             with self._errors():
                 self._encoder = self._make_encoder(expected_samples)
+                self._part.check()
         except BaseException:
-            self._part.discard()
+            self.discard()
             raise
-        self._open = True
 
     def _checked(self, depth: str | None, sample_rate: int) -> str | None:
         """Choose the depth; raise where the format cannot hold what is asked for."""
@@ -153,6 +155,7 @@ class AudioWriter:
     def _encode(self, block: Block, last: bool) -> None:
         """Resample and encode."""
         resampled = self._resampler.process(block, last=last)
+        assert self._encoder is not None
         with self._errors():
             self._encoder.write(resampled)
             self._part.check()
@@ -170,7 +173,7 @@ class AudioWriter:
         try:
             self._encode(np.zeros((self.channels, 0), dtype=np.float32), last=True)
             with self._errors():
-                self._encoder.close()
+                self._close_encoder()
                 self._part.close()
                 if self._tags_from is not None:
                     copy_tags(self._tags_from, self._part.path)
@@ -183,10 +186,16 @@ class AudioWriter:
         """Give up: remove the temporary file and leave what was there before."""
         if self._open:
             self._open = False
-            # The encoder flushes into a file that nobody wants any more.
+            # It still writes into the file, which must be open for that.
             with suppress(AudioFileError), self._errors():
-                self._encoder.close()
+                self._close_encoder()
             self._part.discard()
+
+    def _close_encoder(self) -> None:
+        """Let the encoder write what it holds back, once."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.close()
 
     def __enter__(self) -> AudioWriter:
         return self
