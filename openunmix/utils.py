@@ -55,7 +55,9 @@ def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | Non
     """
     waveform = _channels_first(audio)
     if model_rate is not None:
-        waveform = _convert_rate(waveform, rate, model_rate)
+        if rate is None:
+            raise ValueError(f"rate is missing: to convert to {model_rate} Hz, give the audio's")
+        waveform = _convert_rate(waveform, float(rate), float(model_rate))
     return waveform.expand(-1, 2, -1)
 
 
@@ -81,12 +83,10 @@ def _channels_first(audio: Tensor) -> Tensor:
     )
 
 
-def _convert_rate(waveform: Tensor, rate: float | None, model_rate: float) -> Tensor:
+def _convert_rate(waveform: Tensor, rate: float, model_rate: float) -> Tensor:
     """Resample waveforms unless the rates are equal."""
-    if rate is None:
-        raise ValueError(f"rate is missing: conversion to {model_rate} Hz needs the audio's rate")
     for name, value in (("rate", rate), ("model_rate", model_rate)):
-        if not 0 < value < math.inf or value != round(value):
+        if not 0 < value < math.inf or not value.is_integer():
             raise ValueError(f"{name}={value} must be a positive whole number of Hz")
     return waveform if rate == model_rate else resample(waveform, int(rate), int(model_rate))
 
