@@ -28,10 +28,19 @@ from openunmix._folded import FoldedNetworks
 from openunmix._framing import Analysis, Synthesis
 from openunmix.model import OpenUnmix, Separator
 
-__all__ = ["EngineConfig", "separate_blocks", "separate_channels", "separate_waveform"]
+__all__ = [
+    "EngineConfig",
+    "estimate_memory",
+    "separate_blocks",
+    "separate_channels",
+    "separate_waveform",
+]
 
 # Samples that are transformed together; small, so that long blocks need no long buffers.
 _PUSH = 65536
+
+# Memory of a process before it separates anything: Python, torch and its thread pools.
+_PROCESS = 300_000_000
 
 _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -283,6 +292,33 @@ def separate_blocks(
     200000
     """
     yield from _Separation(separator, config or EngineConfig()).run(blocks)
+
+
+def estimate_memory(separator: Separator, config: EngineConfig | None = None) -> int:
+    """Estimate the peak memory of a process that separates files, not counting the file itself.
+
+    Parameters
+    ----------
+    separator : Separator
+        The networks and the settings of the filter.
+    config : EngineConfig, optional
+        How to trade speed for memory. With ``exact`` the length of the file comes on top.
+
+    Returns
+    -------
+    int
+        Bytes; within a fifth of what was measured, see ``docs/performance.md``.
+    """
+    config = config or EngineConfig()
+    channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
+    sources = len(separator.sources)
+    window = separator.wiener_win_len or config.block
+    weights = sum(parameter.nbytes for parameter in separator.parameters())
+    hidden = sum(getattr(net, "hidden_size", bins) for net in separator.target_models.values())
+    per_frame = 2 * 8 * channels * bins + 5 * 4 * hidden
+    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
+    block = max(config.block, window) + 2 * config.context
+    return _PROCESS + int(1.5 * weights) + block * per_frame + window * per_window_frame
 
 
 def separate_channels(

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from openunmix.data import (
     MixingConfig,
@@ -20,6 +19,7 @@ from openunmix.data import (
     load_tracks,
 )
 from openunmix.errors import OpenUnmixError
+from openunmix.model import OpenUnmix
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.export import save_model
 from openunmix.training.validation import Song, median_scores, separator_of, song_scores
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     mixtures = MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
     songs = validation_songs(args.root / "valid", config)
 
-    def validate(networks: nn.ModuleDict) -> dict[str, float]:
+    def validate(networks: dict[str, OpenUnmix]) -> dict[str, float]:
         separator = separator_of(networks, config.sample_rate, config.n_fft, config.n_hop)
         return median_scores(song_scores(separator, songs))
 

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ __all__ = ["Trainer", "fit"]
 
 logger = logging.getLogger(__name__)
 
-Validate = Callable[[nn.ModuleDict], dict[str, float]]
+Validate = Callable[[dict[str, OpenUnmix]], dict[str, float]]
 
 
 class Trainer:
@@ -88,7 +88,7 @@ class Trainer:
         spectra = (self._spectra(self.mixtures[i].to(self.device)) for i in range(count))
         mean, scale = input_statistics(spectrum.sum(dim=0).abs() for spectrum in spectra)
         with torch.no_grad():
-            for network in [*self.networks.values(), *self.average.values()]:
+            for network in [*_each(self.networks).values(), *self.averages().values()]:
                 network.input_mean.copy_(-mean[: network.nb_bins])
                 network.input_scale.copy_(1 / scale[: network.nb_bins])
 
@@ -111,7 +111,7 @@ class Trainer:
         mixture = spectra.sum(dim=2).abs()
         losses = {}
         self.networks.train()
-        for index, (target, network) in enumerate(self.networks.items()):
+        for index, (target, network) in enumerate(_each(self.networks).items()):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
                 estimate = network.mask(mixture) * mixture
             loss = relative_error(spectra[:, :, index].abs(), estimate, mixture)
@@ -123,6 +123,10 @@ class Trainer:
         self.step += 1
         update_average(self.average, self.networks, min(self.config.average, self.step / 100))
         return losses
+
+    def averages(self) -> dict[str, OpenUnmix]:
+        """Averaged networks by target: what to validate, save and use."""
+        return _each(self.average)
 
     def state(self) -> dict[str, Any]:
         """Return all that :meth:`restore` needs to go on as if nothing had happened."""
@@ -144,6 +148,11 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
+
+
+def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
+    """Networks by target, typed."""
+    return {target: cast(OpenUnmix, network) for target, network in networks.items()}
 
 
 def relative_error(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
@@ -239,7 +248,7 @@ def fit(
             }
             sums = dict.fromkeys(config.targets, 0.0)
             if validate and (trainer.step % config.validate_every == 0 or last):
-                record["validation"] = validate(trainer.average)
+                record["validation"] = validate(trainer.averages())
             trainer.history.append(record)
             logger.info("%s", json.dumps(record))
             save_state(checkpoint, trainer.state())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from openunmix.metrics import sdr_mdx21
-from openunmix.model import Separator
+from openunmix.model import OpenUnmix, Separator
 
 __all__ = ["Song", "median_scores", "song_scores"]
 
@@ -64,14 +64,16 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def separator_of(networks: nn.ModuleDict, sample_rate: float, n_fft: int, n_hop: int) -> Separator:
+def separator_of(
+    networks: Mapping[str, OpenUnmix], sample_rate: float, n_fft: int, n_hop: int
+) -> Separator:
     """Return the separator that users get from these networks: one step of EM."""
     first = next(iter(networks.values()))
     return Separator(
-        dict(networks.items()),
+        networks,
         niter=1,
         sample_rate=sample_rate,
         n_fft=n_fft,
         n_hop=n_hop,
-        nb_channels=int(first.nb_channels),  # type: ignore[arg-type]
+        nb_channels=first.nb_channels,
     ).eval()

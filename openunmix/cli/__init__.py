@@ -1,0 +1,28 @@
+"""The commands. Each is a function that ends the process with its exit code."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["models", "separate", "train"]
+
+
+def separate() -> None:
+    """Run ``umx``."""
+    from openunmix.cli import _separate
+
+    sys.exit(_separate.main())
+
+
+def train() -> None:
+    """Run ``umx-train``."""
+    from openunmix.cli import _train
+
+    sys.exit(_train.main())
+
+
+def models() -> None:
+    """Run ``umx-models``."""
+    from openunmix.cli import _models
+
+    sys.exit(_models.main())

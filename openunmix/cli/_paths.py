@@ -1,0 +1,93 @@
+"""Which files a command works on, and where their outputs go. Pure functions of names."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+__all__ = ["find_inputs", "output_folders", "song_name"]
+
+_EXTENSIONS = {
+    *(".wav", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff"),
+    *(".au", ".caf", ".m4a", ".aac", ".ac3", ".wma", ".wv", ".ape", ".mka"),
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
+}
+
+
+def find_inputs(patterns: Iterable[str]) -> list[Path]:
+    """Expand what a user gave: files, folders, and patterns such as ``*.mp3``.
+
+    Parameters
+    ----------
+    patterns : iterable of str
+        What was given. A path that exists is itself, even with a star in its name.
+
+    Returns
+    -------
+    list of Path
+        Files, each once, in order; a name that matches nothing stays, to be reported as missing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            found += _audio_files(path)
+        elif path.exists() or not glob.has_magic(pattern):
+            found.append(path)
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+            found += [match for match in matches if match.is_file()] or [path]
+    return list(dict.fromkeys(found))
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    """Return the audio files in a folder and below, by their extensions; the folder if none."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in _EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return files or [folder]
+
+
+def song_name(path: Path) -> str:
+    """Name of a song after its file: ``song`` for ``song.mp3`` and for ``song.stem.mp4``."""
+    return path.stem.removesuffix(".stem") or path.name
+
+
+def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> list[Path]:
+    """Folder of the outputs of each input; no two are the same.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        The inputs.
+    outdir : Path, optional
+        Where folders named after songs are made. Otherwise they are made in the working
+        directory, named after song and model.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    list of Path
+        A folder per input; ``song-2`` if there was a ``song`` before it.
+    """
+    taken: set[str] = set()
+    folders = []
+    for path in inputs:
+        name, number = song_name(path), 1
+        while _numbered(name, number).casefold() in taken:
+            number += 1
+        name = _numbered(name, number)
+        taken.add(name.casefold())
+        folders.append(outdir / name if outdir is not None else Path(f"{name}_{model}"))
+    return folders
+
+
+def _numbered(name: str, number: int) -> str:
+    """Return the name, with its number from the second on."""
+    return name if number == 1 else f"{name}-{number}"

@@ -1,0 +1,480 @@
+"""The command ``umx``: separate audio files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from openunmix._version import __version__
+from openunmix.audio import OUTPUT_FORMATS, AudioReader
+from openunmix.cli._paths import find_inputs, output_folders
+from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
+from openunmix.errors import OpenUnmixError, UnreachableError
+from openunmix.files import STEM_MP4, FileOptions, output_paths, separate_file
+from openunmix.model import Separator
+from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
+from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL
+
+__all__ = ["main", "parser", "run"]
+
+_DEPTHS = {"16": "16", "24": "24", "32": "32f"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="umx",
+        description="Separate songs into vocals, drums, bass and other instruments.",
+        epilog="Exit code: 0 if all went well, 1 if a file failed, 2 for wrong usage.",
+    )
+    parser.add_argument("input", nargs="+", help="audio or video files, folders, or patterns")
+    parser.add_argument("--version", action="version", version=f"Open-Unmix {__version__}")
+    _add_model_options(parser.add_argument_group("model"))
+    _add_output_options(parser.add_argument_group("output"))
+    _add_filter_options(parser.add_argument_group("separation"))
+    _add_computing_options(parser.add_argument_group("computing"))
+    return parser
+
+
+class _Group(Protocol):
+    """What parsers and their groups have in common."""
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Add an option."""
+
+
+def _add_model_options(group: _Group) -> None:
+    """Which networks to use."""
+    group.add_argument(
+        "--model",
+        help=f"name of a model, or path of a model folder (default: {DEFAULT_MODEL}; if it cannot "
+        f"be downloaded, {BUNDLED_MODEL}, which is part of this package)",
+    )
+    group.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+
+
+def _add_output_options(group: _Group) -> None:
+    """Where to write what."""
+    formats = ", ".join([*OUTPUT_FORMATS, STEM_MP4])
+    group.add_argument(
+        "--outdir",
+        type=Path,
+        help="folder for a folder per song (default: <song>_<model> in the working directory)",
+    )
+    group.add_argument("--ext", default=".wav", help=f"format: {formats} (default: .wav)")
+    group.add_argument(
+        "--bit-depth", choices=_DEPTHS, help="of .wav (default: 32, float) and .flac (default: 24)"
+    )
+    group.add_argument(
+        "--rate",
+        choices=["input", "model"],
+        default="input",
+        help="sample rate of the outputs: the input's (default) or the model's",
+    )
+    group.add_argument("--start", type=float, default=0.0, help="seconds to skip at the start")
+    group.add_argument(
+        "--duration", type=float, help="seconds to separate (default, or negative: to the end)"
+    )
+    group.add_argument(
+        "--residual",
+        nargs="?",
+        const="residual",
+        metavar="NAME",
+        help="write also what the targets leave of the input, under this name (default: residual)",
+    )
+    group.add_argument(
+        "--aggregate",
+        type=_aggregate,
+        metavar="JSON",
+        help="sums to write instead of the targets, such as "
+        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
+    )
+    group.add_argument(
+        "--skip-existing", action="store_true", help="skip inputs whose outputs are all there"
+    )
+
+
+def _add_filter_options(group: _Group) -> None:
+    """How to go from magnitudes to waveforms."""
+    group.add_argument(
+        "--niter", type=int, default=1, help="EM iterations of the Wiener filter (default: 1)"
+    )
+    group.add_argument(
+        "--wiener-win-len",
+        type=int,
+        default=300,
+        metavar="FRAMES",
+        help="frames that are filtered together (default: 300; 0: the whole song)",
+    )
+    group.add_argument("--softmask", action="store_true", help="start the filter from ratio masks")
+    group.add_argument(
+        "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"
+    )
+
+
+def _add_computing_options(group: _Group) -> None:
+    """Where and how to compute, and what to say about it."""
+    group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+    group.add_argument(
+        "--precision",
+        choices=["float32", "bf16"],
+        default="float32",
+        help="of the networks; bf16 is faster on processors that have it",
+    )
+    group.add_argument(
+        "--exact",
+        action="store_true",
+        help="let the networks see the whole song at once, as openunmix 1.3.0 did; takes memory",
+    )
+    group.add_argument(
+        "--max-memory", type=float, metavar="GB", help="choose blocks that stay below this"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="only say what would be done, and how long it takes"
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
+    group.add_argument("--verbose", action="store_true", help="more messages")
+    group.add_argument(
+        "--json", action="store_true", help="print a manifest of all that was done on stdout"
+    )
+    group.add_argument("--audio-backend", help=argparse.SUPPRESS)
+
+
+def _aggregate(text: str) -> dict[str, list[str]]:
+    """Parse the value of --aggregate."""
+    try:
+        sums = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(sums, dict) or not all(
+        isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
+        for parts in sums.values()
+    ):
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
+    return sums
+
+
+@dataclass
+class _Job:
+    """One input, and what became of it."""
+
+    source: Path
+    folder: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    command = parser()
+    args = command.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.ERROR if args.quiet else logging.WARNING,
+        format="umx: %(message)s",
+    )
+    try:
+        return run(args)
+    except ValueError as error:
+        if isinstance(error, OpenUnmixError):
+            _say(str(error))
+            return 1
+        command.error(str(error))
+    except OpenUnmixError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _say("interrupted; files that were complete are kept")
+        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Separate all inputs; return the exit code."""
+    if args.audio_backend:
+        _say(f"--audio-backend {args.audio_backend} is deprecated and has no effect")
+    options = _file_options(args)
+    device = _device(args)
+    model = _resolve(args)
+    options.names(model.targets)
+    separator = build_separator(
+        model,
+        niter=args.niter,
+        residual=args.residual is not None,
+        wiener_win_len=args.wiener_win_len or None,
+        device=device,
+        filterbank=args.filterbank,
+    )
+    separator.softmask = args.softmask
+    config = _engine_config(args, separator)
+    inputs = find_inputs(args.input)
+    jobs = [
+        _Job(source, folder)
+        for source, folder in zip(
+            inputs, output_folders(inputs, args.outdir, model.name), strict=True
+        )
+    ]
+    if args.dry_run:
+        _describe(jobs, separator, config, options)
+    else:
+        _separate_all(jobs, separator, config, options, args)
+    if args.json:
+        json.dump(_manifest(jobs, model, args), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    return 1 if any(job.record.get("status") == "failed" for job in jobs) else 0
+
+
+def _file_options(args: argparse.Namespace) -> FileOptions:
+    """Return what to write; raise ValueError where the arguments contradict each other."""
+    extension = args.ext.lower() if args.ext.startswith(".") else f".{args.ext.lower()}"
+    if extension != STEM_MP4 and extension not in OUTPUT_FORMATS:
+        raise ValueError(f"--ext {args.ext}: choose from {', '.join([*OUTPUT_FORMATS, STEM_MP4])}")
+    depth = _DEPTHS[args.bit_depth] if args.bit_depth else None
+    depths = OUTPUT_FORMATS[extension].depths if extension in OUTPUT_FORMATS else ()
+    if depth and depth not in depths:
+        raise ValueError(f"--bit-depth {args.bit_depth} cannot be written to {extension}")
+    if args.niter < 0 or args.wiener_win_len < 0 or args.start < 0 or args.duration == 0:
+        raise ValueError(
+            "--niter, --wiener-win-len and --start cannot be negative, --duration not 0"
+        )
+    return FileOptions(
+        extension=extension,
+        depth=depth,
+        model_rate=args.rate == "model",
+        residual=args.residual,
+        aggregate=args.aggregate,
+        start=args.start,
+        duration=args.duration,
+    )
+
+
+def _device(args: argparse.Namespace) -> str:
+    """Return the device to compute on; raise ValueError if it is not there."""
+    if args.no_cuda or args.device == "cpu":
+        return "cpu"
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if args.device == "auto":
+        return "cuda" if available["cuda"] else "cpu"
+    if not available[args.device]:
+        raise ValueError(f"--device {args.device}: torch finds no such device here")
+    return str(args.device)
+
+
+def _resolve(args: argparse.Namespace) -> ResolvedModel:
+    """Find the model; without --model fall back to the bundled one if there is no network."""
+    progress = not args.quiet
+    if args.model is not None:
+        return resolve_model(args.model, args.targets, progress=progress)
+    try:
+        return resolve_model(DEFAULT_MODEL, args.targets, progress=progress)
+    except UnreachableError as error:
+        reason = str(error).splitlines()[0]
+        logging.getLogger(__name__).info("%s", error)
+        _say(f"{reason}\numx: going on with {BUNDLED_MODEL}, the smaller model in this package")
+        return resolve_model(BUNDLED_MODEL, args.targets)
+
+
+def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConfig:
+    """Return how to compute; raise ValueError if it cannot be done in the memory allowed."""
+    config = EngineConfig(precision=args.precision, exact=args.exact)
+    if args.max_memory is None:
+        return config
+    block = config.block
+    while estimate_memory(separator, config) > args.max_memory * 1e9:
+        block //= 2
+        if block < 300:
+            needed = estimate_memory(separator, config) / 1e9
+            raise ValueError(f"--max-memory {args.max_memory}: at least {needed:.1f} GB are needed")
+        config = EngineConfig(block=block, precision=args.precision, exact=args.exact)
+    return config
+
+
+def _separate_all(
+    jobs: Sequence[_Job],
+    separator: Separator,
+    config: EngineConfig,
+    options: FileOptions,
+    args: argparse.Namespace,
+) -> None:
+    """Separate every input; a bad one gets a line on stderr and the others go on."""
+    with _Progress(jobs, options, quiet=args.quiet) as progress:
+        for job in jobs:
+            job.record["input"] = str(job.source)
+            names = list(options.names(list(separator.target_models)))
+            outputs = output_paths(job.folder, names, options.extension)
+            if args.skip_existing and all(path.exists() for path in outputs.values()):
+                job.record.update(status="skipped", outputs=_strings(outputs))
+                progress.finish(job)
+                continue
+            begun = time.perf_counter()
+            progress.start(job)
+            try:
+                result = separate_file(
+                    job.source, job.folder, separator, options, config, progress.update
+                )
+            except OpenUnmixError as error:
+                job.record.update(status="failed", error=str(error))
+                progress.say(str(error))
+            else:
+                seconds = time.perf_counter() - begun
+                duration = result.samples / result.sample_rate
+                job.record.update(
+                    status="done",
+                    outputs=_strings(result.outputs),
+                    sample_rate=result.sample_rate,
+                    channels=result.channels,
+                    duration=round(duration, 3),
+                    seconds=round(seconds, 3),
+                    real_time_factor=round(seconds / max(duration, 1e-9), 4),
+                    peak=round(result.peak, 6),
+                    gain=round(result.gain, 6),
+                )
+                if result.gain != 1.0:
+                    progress.say(
+                        f"{job.folder}: all outputs turned down by {result.gain:.3f} so that the "
+                        "loudest does not clip"
+                    )
+                progress.done(job, duration, seconds)
+            progress.finish(job)
+
+
+class _Progress(AbstractContextManager["_Progress"]):
+    """Bars on stderr, in seconds of audio: one for the file, one for all if there are several."""
+
+    def __init__(self, jobs: Sequence[_Job], options: FileOptions, quiet: bool) -> None:
+        self._quiet = quiet
+        self._stack = ExitStack()
+        self._durations = {id(job): _duration(job.source, options) for job in jobs}
+        self._all = self._bar("all files", sum(self._durations.values())) if len(jobs) > 1 else None
+        self._file: Any = None
+        self._before = 0.0
+
+    def _bar(self, name: str, seconds: float) -> Any:
+        """Return a new bar."""
+        from tqdm import tqdm
+
+        bar = tqdm(
+            total=round(seconds, 1) or None,
+            desc=name,
+            unit="s",
+            disable=self._quiet,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio "
+            "[{elapsed}<{remaining}]",
+            file=sys.stderr,
+            leave=False,
+        )
+        return self._stack.enter_context(bar)
+
+    def start(self, job: _Job) -> None:
+        """Begin with a file."""
+        self._before = 0.0
+        self._file = self._bar(job.source.name, self._durations[id(job)])
+
+    def update(self, seconds: float) -> None:
+        """Show how far the file is."""
+        for bar in (self._file, self._all):
+            if bar is not None:
+                bar.update(seconds - self._before)
+        self._before = seconds
+
+    def finish(self, job: _Job) -> None:
+        """Be done with a file, however it ended."""
+        if self._all is not None:
+            self._all.update(max(self._durations[id(job)] - self._before, 0))
+        self._before = 0.0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        from tqdm import tqdm
+
+        tqdm.write(f"umx: {line}", file=sys.stderr)
+
+    def done(self, job: _Job, duration: float, seconds: float) -> None:
+        """Say where the outputs are."""
+        if not self._quiet:
+            self.say(f"{job.source.name}: {duration:.0f} s in {seconds:.1f} s, in {job.folder}")
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove the bars."""
+        self._stack.close()
+
+
+def _duration(source: Path, options: FileOptions) -> float:
+    """Return the seconds to separate, 0 if they cannot be told before decoding."""
+    try:
+        with AudioReader(source, options.start, options.duration) as reader:
+            return (reader.length or 0) / reader.info.sample_rate
+    except OpenUnmixError:
+        return 0.0
+
+
+def _describe(
+    jobs: Sequence[_Job], separator: Separator, config: EngineConfig, options: FileOptions
+) -> None:
+    """Say what would be done, with the speed measured on ten seconds of noise."""
+    rate = round(float(separator.sample_rate))
+    noise = 0.1 * torch.randn(separator.nb_channels, 10 * rate)
+    begun = time.perf_counter()
+    separate_waveform(separator, noise, config)
+    factor = (time.perf_counter() - begun) / 10
+    memory = estimate_memory(separator, config) / 1e9
+    for job in jobs:
+        duration = _duration(job.source, options)
+        names = list(options.names(list(separator.target_models)))
+        outputs = output_paths(job.folder, names, options.extension)
+        job.record.update(
+            input=str(job.source),
+            status="planned",
+            outputs=_strings(outputs),
+            duration=round(duration, 3),
+            expected_seconds=round(duration * factor, 1),
+            expected_memory_gb=round(memory, 2),
+        )
+        _say(
+            f"{job.source}: {duration:.0f} s of audio, about {duration * factor:.0f} s and "
+            f"{memory:.1f} GB, to {', '.join(dict.fromkeys(_strings(outputs).values()))}"
+        )
+
+
+def _manifest(
+    jobs: Sequence[_Job], model: ResolvedModel, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Return a record of the whole run."""
+    settings = {
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in vars(args).items()
+        if name not in ("input", "json", "quiet", "verbose", "audio_backend")
+    }
+    return {
+        "version": __version__,
+        "model": {
+            "name": model.name,
+            "sha256": dict(model.sha256),
+            "licence": model.licence,
+            "bundled": model.bundled,
+        },
+        "settings": settings | {"model": model.name, "targets": model.targets},
+        "files": [job.record for job in jobs],
+    }
+
+
+def _strings(outputs: dict[str, Path]) -> dict[str, str]:
+    """Return paths as strings."""
+    return {name: str(path) for name, path in outputs.items()}
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr."""
+    print(f"umx: {line}", file=sys.stderr)
