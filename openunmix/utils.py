@@ -48,6 +48,7 @@ def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | Non
 
     Examples
     --------
+    >>> import torch
     >>> preprocess(torch.zeros(44100)).shape
     torch.Size([1, 2, 44100])
     >>> preprocess(torch.zeros(3, 44100, 2), rate=44100, model_rate=16000).shape
