@@ -296,14 +296,14 @@ class Separator(nn.Module):
 
         Parameters
         ----------
-        estimates : Tensor [shape=(batch, targets, ...)], real
+        estimates : Tensor [shape=(..., targets, channels, samples)], real
             What :meth:`forward` returned.
         aggregate_dict : mapping of str to list of str, optional
             New names and the targets to sum for each. It replaces the set of results.
 
         Returns
         -------
-        dict of str to Tensor [shape=(batch, ...)]
+        dict of str to Tensor [shape=(..., channels, samples)]
             A waveform per name.
 
         Raises
@@ -311,7 +311,7 @@ class Separator(nn.Module):
         ValueError
             If a sum is empty or asks for a target that is not there.
         """
-        named = dict(zip(self.sources, estimates.unbind(dim=1), strict=True))
+        named = dict(zip(self.sources, estimates.unbind(dim=-3), strict=True))
         if aggregate_dict is None:
             return named
         return {name: _sum(named, name, parts) for name, parts in aggregate_dict.items()}
