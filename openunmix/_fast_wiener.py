@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from openunmix.wiener import TINY, wiener
+from openunmix.wiener import _TINY, wiener
 
 __all__ = ["WienerFilter"]
 
@@ -228,7 +228,7 @@ class _StereoFilter:
             torch.sum(torch.mul(second_r, first, out=t), 0, out=s_real)
             torch.sum(torch.mul(second_i, first, out=t), 0, out=s_imag)
         weight.mul_(0.5).add_(self.options.eps)
-        power.div_(weight).add_(TINY)
+        power.div_(weight).add_(_TINY)
         ratio_r.div_(weight).div_(power)
         ratio_i.div_(weight).div_(power)
         sums = zip(a1, real, imag, ratio_r, ratio_i, rest, strict=True)
@@ -237,7 +237,7 @@ class _StereoFilter:
             second_i.addcmul_(c_imag, first, value=-1)
             torch.mul(second_r, second_r, out=t).addcmul_(second_i, second_i)
             torch.sum(t, 0, out=s_rest)
-        rest.div_(weight).add_(ratio_r.square().addcmul_(ratio_i, ratio_i), alpha=TINY).mul_(0.5)
+        rest.div_(weight).add_(ratio_r.square().addcmul_(ratio_i, ratio_i), alpha=_TINY).mul_(0.5)
         power.mul_(0.5)
 
     def _estimate(self, m: Tensor, x: Tensor, out: Tensor, worker: int) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openunmix import wiener as model
+from openunmix.wiener import expectation_maximization as _expectation_maximization
+from openunmix.wiener import wiener as _wiener
 
 __all__ = ["expectation_maximization", "wiener"]
 
@@ -57,7 +58,7 @@ def wiener(
     --------
     openunmix.wiener.wiener : the same on complex tensors.
     """
-    sources = model.wiener(
+    sources = _wiener(
         targets_spectrograms,
         _as_complex(mix_stft, axis=-1),
         iterations,
@@ -105,7 +106,7 @@ def expectation_maximization(
     --------
     openunmix.wiener.expectation_maximization : the same on complex tensors.
     """
-    sources, psd, covariance = model.expectation_maximization(
+    sources, psd, covariance = _expectation_maximization(
         _as_complex(y, axis=-2), _as_complex(x, axis=-1), iterations, eps
     )
     return _as_pairs(sources), psd, _as_pairs(covariance)

@@ -69,7 +69,7 @@ __all__ = [
 
 # Added to the power of the first channel so that its ratio to the second exists. A covariance is
 # about 1 in size: this is 200 dB below, and its inverse squared is within single precision.
-TINY = 1e-20
+_TINY = 1e-20
 
 
 class LocalGaussianModel(NamedTuple):
@@ -375,16 +375,16 @@ def _factors_of_sources(sources: Tensor, psd: Tensor, eps: float) -> _Factors:
     """Factors of the spatial covariances of sources (..., frames, bins, 2, sources)."""
     first, second = sources.unbind(dim=-2)
     weight = eps + psd.sum(dim=-3)
-    power = _power(first).sum(dim=-3) / weight + TINY
+    power = _power(first).sum(dim=-3) / weight + _TINY
     ratio = (second * first.conj()).sum(dim=-3) / weight / power
     unpredicted = second - ratio[..., None, :, :] * first
-    rest = _power(unpredicted).sum(dim=-3) / weight + TINY * _power(ratio)
+    rest = _power(unpredicted).sum(dim=-3) / weight + _TINY * _power(ratio)
     return _Factors(power, ratio, rest)
 
 
 def _factors_of_covariance(covariance: Tensor) -> _Factors:
     """Factors of covariances (..., bins, 2, 2, sources)."""
-    power = covariance[..., 0, 0, :].real + TINY
+    power = covariance[..., 0, 0, :].real + _TINY
     ratio = covariance[..., 1, 0, :] / power
     rest = covariance[..., 1, 1, :].real - power * _power(ratio)
     return _Factors(power, ratio, rest.clamp(min=0.0))
