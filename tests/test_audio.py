@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openunmix import audio
-from openunmix._audio import encoders
+from openunmix._audio import decoders, encoders
 from openunmix.errors import AudioFileError
 
 RATE = 44100
@@ -96,8 +96,9 @@ def test_probe_agrees_with_what_is_read(tmp_path, extension):
     rate = audio.supported_sample_rate(extension, RATE)
     path = write(tmp_path / f"a{extension}", music(rate=rate, channels=1), rate)
     info = audio.probe(path)
-    assert (info.sample_rate, info.channels, info.samples) == (rate, 1, LENGTH)
-    assert info.duration == pytest.approx(LENGTH / rate)
+    assert (info.sample_rate, info.channels) == (rate, 1)
+    assert abs(info.samples - LENGTH) <= (rate // 10 if extension == ".mp3" else 0)
+    assert info.duration == info.samples / rate
     assert info.streams == audio.n_streams(path) == 1
     assert info.codec
 
@@ -227,6 +228,7 @@ def test_content_and_not_the_extension_decides(tmp_path):
     assert read(tmp_path / "c.raw").shape == (2, LENGTH)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not allow these names")
 def test_odd_file_names_are_only_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs("http:/x")
@@ -293,7 +295,7 @@ def test_senseless_positions_are_refused(tmp_path, arguments):
 def test_start_beyond_the_end_is_an_error(tmp_path, extension, start):
     path = write(tmp_path / f"a{extension}", music())
     with pytest.raises(
-        AudioFileError, match=rf"a\{extension}' lasts 1\.3\d+ s; .* start={start:g}"
+        AudioFileError, match=rf"a\{extension}' lasts 1\.[34]\d+ s; .* start={start:g}"
     ):
         read(path, start=start)
 
@@ -396,12 +398,18 @@ def test_junk_around_an_mp3_is_harmless(tmp_path):
 def test_reading_damaged_files_prints_nothing(tmp_path, capfd):
     for extension in FORMATS:
         path = write(tmp_path / f"a{extension}", music())
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2 : len(content) // 2 + 2000] = np.random.default_rng(2).bytes(2000)
-        path.write_bytes(content[: int(0.9 * len(content))])
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] + bytes(range(255, -1, -1)) * 20)
         with pytest.raises(AudioFileError):
             read(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_impossible_seek_of_a_damaged_file_is_answered_and_not_raised(tmp_path):
+    """PyAV printed the traceback of each such seek on stderr; found by fuzzing."""
+    with decoders._QuietFile(write(tmp_path / "a.wav", music(100))) as file:
+        assert file.seek(-5) == -1
+        assert file.read(4) == b"RIFF"
 
 
 @pytest.mark.parametrize("placeholder", [0x7FFFFFFF, 0xFFFFFFFF])

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from io import FileIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +45,8 @@ class AudioInfo:
     channels : int
         Number of channels.
     samples : int or None
-        Samples per channel. Exact for what libsndfile reads (WAV, FLAC, Ogg, AIFF), for
-        MP3 with a length in its header and for MP4 with a fine time scale; otherwise
-        the estimate of the container, or None.
+        Samples per channel. Exact for what libsndfile reads (WAV, FLAC, Ogg, AIFF);
+        otherwise the estimate of the container, good to 0.1 s in MP3 and MP4, or None.
     duration : float or None
         In seconds: ``samples / sample_rate``.
     format : str
@@ -169,8 +169,9 @@ class _SndfileDecoder:
                 )
             return
         found = re.search(r"\b(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", self._handle.extra_info)
-        # A program that writes to a pipe cannot know the length and claims the maximum.
-        if found and int(found[1]) < 0x7FFFF000:
+        # A program that writes to a pipe cannot know the length and claims the maximum;
+        # others count their header in.
+        if found and int(found[2]) + 4096 < int(found[1]) < 0x7FFFF000:
             raise AudioFileError(
                 f"{shown(self._path)} is cut short: its header announces {found[1]} bytes of "
                 f"audio, the file has {found[2]}; fetch or export it again"
@@ -214,12 +215,23 @@ def _has_end_of_stream(path: StrPath) -> bool:
 # FFmpeg ----------------------------------------------------------------------------------
 
 
+class _QuietFile(FileIO):
+    """A file to read; PyAV prints the exception when damage sends it to a negative offset."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to an offset; -1 where that is impossible."""
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
 class _AvDecoder:
     """One audio stream of any container that FFmpeg knows."""
 
     def __init__(self, path: StrPath, stream: int | None = None) -> None:
         self._path = path
-        self._file: BinaryIO = open(absolute(path), "rb")  # noqa: SIM115 - closed by close()
+        self._file = _QuietFile(absolute(path))
         self._container: InputContainer | None = None
         try:
             self._open(stream or 0)

@@ -33,8 +33,8 @@ class AudioWriter:
     A context manager. The samples go to a temporary file in the same folder, which
     takes the name `path` when the block is left, replacing what was there; on an
     exception it is removed. The extension chooses the format, see `OUTPUT_FORMATS`.
-    Every format but WAV in float clips what exceeds full scale (AAC and Opus with audible
-    harm): choosing a gain is up to the caller.
+    Every format but WAV in float clips what exceeds full scale (AAC with audible harm):
+    choosing a gain is up to the caller.
 
     Parameters
     ----------
