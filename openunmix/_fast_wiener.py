@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ __all__ = ["WienerFilter"]
 # Elements an operation works on. Up to this size torch stays in the calling thread: the barrier
 # between its own threads costs milliseconds for each operation when the machine is busy.
 _BLOCK = 32768
+# More threads would wait for the interpreter, which each operation needs for a microsecond.
+_THREADS = 4
+_SHARED_PLANES = 12
 
 
 class WienerFilter:
@@ -133,6 +137,15 @@ class WienerFilter:
             torch.mul(sources.permute(3, 0, 2, 1), scale, out=self._estimates[..., block])
 
 
+class _Planes(NamedTuple):
+    """Working memory of a thread: some planes for all sources, and three lists with one each."""
+
+    shared: list[Tensor]
+    first: list[Tensor]
+    second: list[Tensor]
+    third: list[Tensor]
+
+
 class _StereoFilter:
     """Two channels and one iteration: buffers for one shape, and the three passes over them."""
 
@@ -146,9 +159,10 @@ class _StereoFilter:
         self.bin_blocks = _blocks(bins, max(16, _BLOCK // frames // 16 * 16))
         self.frame_blocks = _blocks(frames, _BLOCK // bins)
         width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
-        planes = (14 + 3 * sources) * max(frames * width, height * bins)
-        self.workspaces = [torch.empty(planes) for _ in range(torch.get_num_threads())]
-        self.planes: dict[tuple[int, int, int], list[Tensor]] = {}
+        size = (_SHARED_PLANES + 3 * sources) * max(frames * width, height * bins)
+        threads = min(_THREADS, torch.get_num_threads(), len(self.bin_blocks))
+        self.workspaces = [torch.empty(size) for _ in range(threads)]
+        self.planes: dict[tuple[int, int, int], _Planes] = {}
         self.factor_rows = [factor.unbind() for factor in self.factors]
 
     def __call__(self, magnitudes: Tensor, mixture: Tensor, out: Tensor) -> None:
@@ -185,19 +199,21 @@ class _StereoFilter:
         with ThreadPoolExecutor(len(self.workspaces)) as pool:
             return max(pool.map(drain, range(len(self.workspaces))))
 
-    def _planes(self, worker: int, rows: int, columns: int) -> list[Tensor]:
+    def _planes(self, worker: int, rows: int, columns: int) -> _Planes:
         """Cut the workspace of a thread into planes (rows, columns)."""
         key = (worker, rows, columns)
         if key not in self.planes:
-            planes = 14 + 3 * self.shape[0]
-            space = self.workspaces[worker][: planes * rows * columns]
-            self.planes[key] = list(space.view(planes, rows, columns).unbind())
+            count = _SHARED_PLANES + 3 * self.shape[0]
+            space = self.workspaces[worker][: count * rows * columns]
+            planes = list(space.view(count, rows, columns).unbind())
+            of_sources = [planes[_SHARED_PLANES + i :: 3] for i in range(3)]
+            self.planes[key] = _Planes(planes[:_SHARED_PLANES], *of_sources)
         return self.planes[key]
 
     def _load(self, pairs: Tensor, out: Tensor, worker: int) -> float:
         """Take pairs (frames, 2, bins, 2) apart, and return the largest power."""
         loudest = 0.0
-        power = self._planes(worker, *out.shape[2:])[0]
+        power = self._planes(worker, *out.shape[2:]).shared[0]
         for channel, (real, imaginary) in enumerate(out):
             real.copy_(pairs[:, channel, :, 0])
             imaginary.copy_(pairs[:, channel, :, 1])
@@ -207,9 +223,8 @@ class _StereoFilter:
 
     def _factorize(self, m: Tensor, x: Tensor, out: Tensor, worker: int) -> None:
         """Write the factors of every source (4, sources, bins) for a block of bins."""
-        level, t, x1r, x1i, x2r, x2i, *planes = self._planes(worker, *x.shape[2:])
-        rho_r, rho_i = planes[:2]
-        a1, real, imag = (planes[8 + i :: 3] for i in range(3))
+        shared, a1, real, imag = self._planes(worker, *x.shape[2:])
+        level, t, x1r, x1i, x2r, x2i, rho_r, rho_i = shared[:8]
         self._amplitudes(m[:, :, 0], x[0], a1, level, t)
         _phase(x[0], level, t, x1r, x1i)
         self._amplitudes(m[:, :, 1], x[1], real, level, t)
@@ -242,9 +257,8 @@ class _StereoFilter:
 
     def _estimate(self, m: Tensor, x: Tensor, out: Tensor, worker: int) -> None:
         """Write the estimates (sources, frames, 2, bins) for a block of frames."""
-        t, u, *planes = self._planes(worker, *x.shape[2:])
-        mean_r, mean_i, total, total_rest, real, imag, hr, hi, gr, gi = planes[:10]
-        psd, spread_r, spread_i = (planes[12 + i :: 3] for i in range(3))
+        shared, psd, spread_r, spread_i = self._planes(worker, *x.shape[2:])
+        t, u, mean_r, mean_i, total, total_rest, real, imag, hr, hi, gr, gi = shared
         self._amplitudes(m[:, :, 0], x[0], spread_r, u, t)
         self._amplitudes(m[:, :, 1], x[1], spread_i, u, t)
         for v, a1, a2 in zip(psd, spread_r, spread_i, strict=True):
