@@ -118,7 +118,7 @@ def test_depths_have_the_precision_of_their_word_length(tmp_path, extension, dep
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-@pytest.mark.parametrize("start", [0.0, 0.1234, 1.0, 1.35])
+@pytest.mark.parametrize("start", [0.0, 0.1234, 1.35])
 def test_excerpt_equals_slice_of_the_whole(tmp_path, extension, start):
     """libsndfile's seeks in Vorbis are off by up to 0.4 of full scale."""
     path = write(tmp_path / f"a{extension}", music())
@@ -563,7 +563,7 @@ def test_finished_file_replaces_the_old_one_and_is_readable_by_all(tmp_path, ext
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9999])
 def test_full_disk_is_an_error_and_leaves_nothing(tmp_path, extension, share):
     """libsndfile ignores some failures while closing: files lacked their end, silently."""
     resource = pytest.importorskip("resource")
