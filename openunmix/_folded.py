@@ -13,6 +13,7 @@ recurrent one needs neighbouring frames: :func:`FoldedNetworks.encode` and
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -119,9 +120,4 @@ def _recurrent(lstm: nn.LSTM, dtype: torch.dtype) -> nn.LSTM:
     """Return the recurrent layers themselves, or a copy in another precision."""
     if lstm.weight_ih_l0.dtype == dtype:
         return lstm
-    copy = nn.LSTM(
-        lstm.input_size, lstm.hidden_size, lstm.num_layers, bidirectional=lstm.bidirectional
-    )
-    copy.load_state_dict(lstm.state_dict())
-    device = next(lstm.parameters()).device
-    return copy.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return copy.deepcopy(lstm).to(dtype=dtype).requires_grad_(False)

@@ -107,6 +107,8 @@ class ModuleNetworks:
 
     def __init__(self, modules: Iterable[torch.nn.Module], channels: int) -> None:
         self.modules = list(modules)
+        if any(module.training for module in self.modules):
+            raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.channels = channels
 
     def encode(self, magnitude: Tensor) -> list[Tensor]:
@@ -167,6 +169,8 @@ class _Frames:
     def _context(self, index: int, codes: Tensor, frames: int) -> Tensor:
         """Run one network's recurrent layers over the next frames, cut into sequences."""
         margin = len(codes) if self.config.exact else self.config.context
+        # Frames beyond the context may have come or not, depending on how the signal was cut.
+        codes = codes[: self._past + frames + margin]
         longest = frames if self.config.exact else self.config.block // self.config.sequences
         sequences = -(-frames // max(longest, 1))
         own = -(-frames // sequences)
@@ -257,7 +261,7 @@ class _Separation:
             )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def separate_blocks(
     separator: Separator, blocks: Iterable[Tensor], config: EngineConfig | None = None
 ) -> Iterator[Tensor]:
@@ -281,7 +285,7 @@ def separate_blocks(
     Raises
     ------
     ValueError
-        If a block has other axes or channels.
+        If a block has other axes or channels, or a network is in training mode.
 
     Examples
     --------
