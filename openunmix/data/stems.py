@@ -18,7 +18,8 @@ from openunmix.errors import AudioFileError
 
 __all__ = ["SILENCE", "Stem", "StemLibrary", "find_tracks", "load_stem", "load_tracks"]
 
-EXTENSIONS = (".wav", ".flac", ".ogg")
+# The later ones win, where a stem is there twice.
+EXTENSIONS = (".ogg", ".flac", ".wav")
 _FULL_SCALE = 32767.0
 #: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.
 SILENCE = 0.01
@@ -63,7 +64,7 @@ class StemLibrary:
     Parameters
     ----------
     stems : iterable of Stem
-        The stems; those below :data:`SILENCE` are left out.
+        The stems; those below :data:`SILENCE` and those of other targets are left out.
     targets : sequence of str
         The sources that mixtures are made of, in order.
     """
@@ -73,7 +74,7 @@ class StemLibrary:
         self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
         tracks: dict[str, dict[str, Stem]] = {}
         for stem in stems:
-            if stem.level > SILENCE:
+            if stem.target in self.by_target and stem.level > SILENCE:
                 self.by_target[stem.target].append(stem)
                 tracks.setdefault(stem.track, {})[stem.target] = stem
         self.complete = [track for track in tracks.values() if len(track) == len(self.targets)]

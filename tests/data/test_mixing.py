@@ -1,0 +1,212 @@
+"""Mixtures: decided by seed and index alone, at the levels and from the times asked for."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openunmix.data.mixing import MixingConfig, MixtureDataset
+from openunmix.data.stems import Stem, StemLibrary
+
+TARGETS = ["vocals", "drums", "bass"]
+RATE = 1000
+SECONDS = 8
+
+#: Nothing drawn: every source at -20 dB, from one time of one track.
+PLAIN = MixingConfig(
+    duration=0.5,
+    sample_rate=RATE,
+    coherent=1.0,
+    silent=0.0,
+    level=-20.0,
+    spread=0.0,
+    loudness_spread=0.0,
+)
+
+
+def ramp(track, target, channels=2, samples=SECONDS * RATE):
+    """Make a stem whose samples tell their time: a ramp from 1/4 to 1/2 of full scale."""
+    time = torch.linspace(8192, 16383, samples).round().to(torch.int16)
+    sides = torch.tensor([[1], [-1]], dtype=torch.int16)[:channels]
+    return Stem(track, target, sides * time, level=1.0)
+
+
+def library(tracks=2, **settings_):
+    """Make a library of ramps."""
+    stems = [ramp(f"track{i}", target, **settings_) for i in range(tracks) for target in TARGETS]
+    return StemLibrary(stems, TARGETS)
+
+
+def times(sources):
+    """Read the time in samples at which each source (2, samples) of ramps begins."""
+    first, last = sources[:, :, 0].abs().amax(-1), sources[:, :, -1].abs().amax(-1)
+    slope = (last - first) / (sources.shape[-1] - 1)
+    return first / slope - SECONDS * RATE  # the ramp was at zero its own length before its start
+
+
+def rms(waveform):
+    return float(waveform.square().mean().sqrt())
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**31), st.integers(0, 999))
+def test_mixture_follows_from_seed_and_index(seed, index):
+    mixing = MixingConfig(duration=0.5, sample_rate=RATE)
+    first = MixtureDataset(library(), mixing, 1000, seed)
+    again = MixtureDataset(library(), mixing, 2000, seed)
+    torch.manual_seed(index)  # has no influence
+    assert torch.equal(first[index], again[index])
+    assert not torch.equal(first[index], first[(index + 1) % 1000])
+    assert not torch.equal(first[index], MixtureDataset(library(), mixing, 1000, seed + 1)[index])
+
+
+def test_mixture_is_the_same_in_another_process():
+    # 1.3.0's lambdas could not be sent to the workers of a loader.
+    dataset = MixtureDataset(library(), MixingConfig(duration=0.5, sample_rate=RATE), 10, 1)
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[3], dataset[3])
+
+
+def test_random_numbers_of_the_caller_are_left_alone():
+    state = torch.get_rng_state()
+    MixtureDataset(library(), PLAIN, 10, 1)[0]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_mixtures_have_the_shape_and_number_asked_for():
+    dataset = MixtureDataset(library(), PLAIN, 3, 1)
+    assert len(list(dataset)) == len(dataset) == 3
+    assert dataset[0].shape == (3, 2, RATE // 2)
+    assert dataset[0].dtype == torch.float32
+
+
+def test_coherent_mixtures_take_all_stems_from_one_time():
+    dataset = MixtureDataset(library(), PLAIN, 30, 1)
+    starts = torch.stack([times(sources) for sources in dataset])
+    torch.testing.assert_close(starts, starts[:, :1].expand(-1, 3), atol=20, rtol=0)
+    assert starts[:, 0].std() > RATE  # the time itself is drawn
+
+
+def test_other_mixtures_take_each_stem_from_anywhere():
+    dataset = MixtureDataset(library(), replace(PLAIN, coherent=0.0), 30, 1)
+    starts = torch.stack([times(sources) for sources in dataset])
+    assert ((starts[:, 0] - starts[:, 1]).abs() > 100).float().mean() > 0.8
+
+
+def test_coherent_mixtures_take_all_stems_from_one_track():
+    stems = [
+        Stem(f"track{i}", target, torch.full((2, 4000), 1000 * (i + 1), dtype=torch.int16), 1.0)
+        for i in range(4)
+        for target in TARGETS
+    ]
+    for coherent in (1.0, 0.0):
+        mixing = replace(PLAIN, coherent=coherent)
+        dataset = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 20, 1)
+        # Equal values would be taken for mono and panned, so compare the power of both sides.
+        values = [[round(rms(source), 4) for source in sources] for sources in dataset]
+        assert all(len(set(track)) == 1 for track in values) == (coherent == 1.0)
+        assert len({track[0] for track in values}) == 4
+
+
+def test_share_of_coherent_mixtures_is_as_asked():
+    dataset = MixtureDataset(library(), replace(PLAIN, coherent=0.4), 300, 1)
+    starts = torch.stack([times(sources) for sources in dataset])
+    coherent = ((starts[:, 0] - starts[:, 1]).abs() < 20) & (
+        (starts[:, 0] - starts[:, 2]).abs() < 20
+    )
+    assert 0.3 < coherent.float().mean() < 0.5
+
+
+def test_tracks_that_lack_a_stem_are_mixed_too():
+    stems = [ramp("a", "vocals"), ramp("b", "drums"), ramp("c", "bass")]
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 5, 1)
+    assert all((sources.abs().amax(dim=(1, 2)) > 0).all() for sources in dataset)
+
+
+def test_sources_are_silent_as_often_as_asked():
+    for probability in (0.0, 0.3, 1.0):
+        dataset = MixtureDataset(library(), replace(PLAIN, silent=probability), 200, 1)
+        silent = torch.stack([(sources == 0).all(dim=-1).all(dim=-1) for sources in dataset])
+        assert float(silent.float().mean()) == pytest.approx(probability, abs=0.06)
+
+
+def flat(level, value=8000):
+    """Make a library of constant stems whose level is on record."""
+    waveform = torch.tensor([[value], [-value]], dtype=torch.int16).expand(2, 4000)
+    return StemLibrary([Stem("a", target, waveform, level) for target in TARGETS], TARGETS)
+
+
+def test_level_does_not_depend_on_that_of_the_stem():
+    for value in (500, 8000, 32000):
+        sources = MixtureDataset(flat(value / 32767, value), PLAIN, 1, 1)[0]
+        for source in sources:
+            assert rms(source) == pytest.approx(10 ** (-20 / 20), rel=1e-4)
+
+
+def test_balance_is_added_to_the_level_of_a_source():
+    mixing = replace(PLAIN, balance={"drums": 6.0, "bass": -3.0})
+    vocals, drums, bass = (rms(s) for s in MixtureDataset(flat(8000 / 32767), mixing, 1, 1)[0])
+    assert drums / vocals == pytest.approx(10 ** (6 / 20), rel=1e-4)
+    assert bass / vocals == pytest.approx(10 ** (-3 / 20), rel=1e-4)
+
+
+def test_spreads_are_those_of_sources_and_of_the_mixture():
+    for spread, loudness_spread in ((4.0, 0.0), (0.0, 5.0)):
+        mixing = replace(PLAIN, spread=spread, loudness_spread=loudness_spread)
+        dataset = MixtureDataset(flat(8000 / 32767), mixing, 400, 1)
+        levels = torch.tensor([[rms(source) for source in sources] for sources in dataset])
+        levels = 20 * levels.log10()
+        common = levels.mean(dim=1)
+        own = (levels - common[:, None]) * (3 / 2) ** 0.5  # the mean takes a part of it away
+        assert float(own.square().mean().sqrt()) == pytest.approx(spread, abs=0.4)
+        assert float(levels[:, 0].std()) == pytest.approx(max(spread, loudness_spread), abs=0.5)
+        assert float(levels.mean()) == pytest.approx(-20, abs=0.8)
+
+
+def test_sides_are_swapped_half_of_the_time():
+    dataset = MixtureDataset(flat(8000 / 32767), PLAIN, 200, 1)
+    swapped = torch.stack([sources[:, 0, 0] < 0 for sources in dataset])
+    assert 0.4 < swapped.float().mean() < 0.6
+    assert 0.3 < (swapped[:, 0] != swapped[:, 1]).float().mean() < 0.7  # each on its own
+
+
+def test_mono_sources_are_panned_at_constant_power():
+    waveform = torch.full((1, 4000), 8000, dtype=torch.int16)
+    stems = [Stem("a", target, waveform, 8000 / 32767) for target in TARGETS]
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 100, 1)
+    sources = torch.cat(list(dataset))
+    power = sources.square().mean(dim=(1, 2))
+    torch.testing.assert_close(power, torch.full_like(power, 0.01), rtol=1e-4, atol=0)
+    ratio = sources[:, 0, 0] / sources[:, 1, 0]
+    assert ratio.min() < 0.8
+    assert ratio.max() > 1.25
+    assert ratio.min() > 0.05
+    assert ratio.max() < 20
+
+
+def test_stems_shorter_than_an_excerpt_end_in_silence():
+    dataset = MixtureDataset(library(samples=200), PLAIN, 5, 1)
+    for sources in dataset:
+        assert (sources[..., 200:] == 0).all()
+        assert (sources[..., :200].abs() > 0).all()
+
+
+def test_longer_stems_are_drawn_more_often_but_not_in_proportion():
+    short, long = (
+        Stem("a", "vocals", torch.full((2, samples), value, dtype=torch.int16), 1.0)
+        for samples, value in ((1000, 1000), (16_000, 2000))
+    )
+    mixing = replace(PLAIN, coherent=0.0)
+    dataset = MixtureDataset(StemLibrary([short, long], ["vocals"]), mixing, 500, 1)
+    drawn = torch.tensor([rms(sources) for sources in dataset])
+    assert float((drawn > drawn.mean()).float().mean()) == pytest.approx(0.8, abs=0.06)
+
+
+def test_index_past_the_end_is_refused():
+    with pytest.raises(IndexError):
+        MixtureDataset(library(), PLAIN, 3, 1)[3]

@@ -1,0 +1,182 @@
+"""Stems: found by name, decoded once, at one rate, with their level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import synth
+import torch
+
+from openunmix.data.stems import (
+    SILENCE,
+    Stem,
+    StemLibrary,
+    find_tracks,
+    load_stem,
+    load_tracks,
+)
+from openunmix.errors import AudioFileError
+
+TARGETS = ["vocals", "drums"]
+
+
+def stem(track="song", target="vocals", samples=100, level=0.1):
+    """Make a stem of ones."""
+    return Stem(track, target, torch.full((2, samples), 32767, dtype=torch.int16), level)
+
+
+def test_tracks_are_found_by_folder_and_file_name(track_folder):
+    sound = synth.noise(100)
+    track_folder("b", {"vocals.wav": sound, "drums.flac": sound, "mixture.wav": sound})
+    track_folder("a", {"drums.ogg": sound})
+    folder = track_folder("c", {"mixture.wav": sound})
+    (folder.parent / "vocals.wav").touch()  # not in a folder of its own
+    tracks = find_tracks(folder.parent, TARGETS)
+    assert list(tracks) == ["a", "b"]
+    assert {target: path.name for target, path in tracks["b"].items()} == {
+        "vocals": "vocals.wav",
+        "drums": "drums.flac",
+    }
+
+
+def test_file_that_lost_nothing_is_preferred(track_folder):
+    sound = synth.noise(100)
+    folder = track_folder("a", {"vocals.ogg": sound, "vocals.flac": sound})
+    assert find_tracks(folder.parent, TARGETS)["a"]["vocals"].suffix == ".flac"
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(AudioFileError, match=r"tracks: no such folder.*give a folder"):
+        find_tracks(tmp_path / "tracks", TARGETS)
+
+
+def test_folder_without_stems_is_named(track_folder):
+    root = track_folder("a", {"piano.wav": synth.noise(100)}).parent
+    with pytest.raises(AudioFileError, match=r"tracks: no track folder holds.*vocals"):
+        find_tracks(root, TARGETS)
+
+
+def test_stem_has_the_samples_of_its_file(tmp_path):
+    path = tmp_path / "vocals.wav"
+    expected = synth.noise(1000)
+    soundfile.write(path, expected.T.numpy(), 8000, subtype="FLOAT")
+    loaded = load_stem(path, "song", "vocals", 8000)
+    assert (loaded.track, loaded.target, loaded.samples) == ("song", "vocals", 1000)
+    assert loaded.waveform.dtype == torch.int16
+    torch.testing.assert_close(loaded.excerpt(0, 1000), expected, atol=0.6 / 32767, rtol=0)
+
+
+def test_stem_is_resampled_to_the_rate_asked_for(tmp_path):
+    # 1.3.0 mixed files of any rates as if they had the same.
+    path = tmp_path / "vocals.wav"
+    soundfile.write(path, synth.tone(16_000, 440.0, 16_000).T.numpy(), 16_000)
+    loaded = load_stem(path, "song", "vocals", 8000)
+    assert loaded.samples == 8000
+    inside = slice(500, 7500)
+    expected = synth.tone(8000, 440.0, 8000)[:, inside]
+    torch.testing.assert_close(loaded.excerpt(0, 8000)[:, inside], expected, atol=1e-3, rtol=0)
+
+
+def test_mono_stem_is_kept_as_one_channel_and_given_as_two(tmp_path):
+    path = tmp_path / "bass.wav"
+    soundfile.write(path, synth.tone(1000, channels=1).T.numpy(), 8000)
+    loaded = load_stem(path, "song", "bass", 8000)
+    assert loaded.waveform.shape == (1, 1000)
+    excerpt = loaded.excerpt(100, 500)
+    assert excerpt.shape == (2, 500)
+    assert torch.equal(excerpt[0], excerpt[1])
+
+
+def test_samples_beyond_full_scale_do_not_wrap_around(tmp_path):
+    path = tmp_path / "drums.wav"
+    soundfile.write(path, synth.tone(1000, amplitude=3.0).T.numpy(), 8000, subtype="FLOAT")
+    loaded = load_stem(path, "song", "drums", 8000).excerpt(0, 1000)
+    torch.testing.assert_close(
+        loaded, synth.tone(1000, amplitude=3.0).clamp(-1, 1), atol=4e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize(("start", "sound"), [(0, 100), (60, 40), (100, 0), (500, 0)])
+def test_excerpt_past_the_end_is_padded_with_silence(start, sound):
+    excerpt = stem(samples=100).excerpt(start, 150)
+    assert excerpt.shape == (2, 150)
+    assert (excerpt[:, :sound] == 1).all()
+    assert (excerpt[:, sound:] == 0).all()
+
+
+def test_excerpt_is_a_copy():
+    whole = stem()
+    whole.excerpt(0, 100).zero_()
+    assert (whole.waveform == 32767).all()
+
+
+def test_level_is_that_of_the_loud_parts(tmp_path):
+    # Two seconds of sound in ten of silence and of a whisper 40 dB below.
+    waveform = torch.cat(
+        [torch.zeros(2, 40_000), synth.noise(40_000) / 100, synth.noise(16_000)], dim=1
+    )
+    path = tmp_path / "vocals.wav"
+    soundfile.write(path, waveform.T.numpy(), 8000, subtype="FLOAT")
+    assert load_stem(path, "song", "vocals", 8000).level == pytest.approx(0.1, rel=0.02)
+
+
+def test_level_of_a_clip_below_half_a_second_is_its_own(tmp_path):
+    path = tmp_path / "vocals.wav"
+    soundfile.write(path, synth.tone(2000).T.numpy(), 8000, subtype="FLOAT")
+    assert load_stem(path, "a", "vocals", 8000).level == pytest.approx(0.5 / 2**0.5, rel=1e-3)
+
+
+def test_tracks_are_loaded_but_for_what_is_excluded(track_folder):
+    stems = {"vocals.wav": synth.noise(800), "drums.wav": synth.noise(800)}
+    for name in ("a", "b"):
+        root = track_folder(name, stems).parent
+    loaded = load_tracks(root, TARGETS, 8000, exclude={"b": ["drums"]})
+    assert [(one.track, one.target) for one in loaded] == [
+        ("a", "vocals"),
+        ("a", "drums"),
+        ("b", "vocals"),
+    ]
+
+
+def test_file_that_is_not_audio_is_named(track_folder):
+    folder = track_folder("a", {"vocals.wav": synth.noise(100)})
+    (folder / "drums.wav").write_bytes(b"no audio at all")
+    with pytest.raises(AudioFileError, match=r"drums\.wav"):
+        load_tracks(folder.parent, TARGETS, 8000)
+
+
+def test_library_sorts_stems_by_target_and_finds_complete_tracks():
+    library = StemLibrary(
+        [stem("a"), stem("a", "drums"), stem("b"), stem("c", "drums")], ["drums", "vocals"]
+    )
+    assert {target: len(found) for target, found in library.by_target.items()} == {
+        "drums": 2,
+        "vocals": 2,
+    }
+    [complete] = library.complete
+    assert {one.track for one in complete.values()} == {"a"}
+
+
+def test_silent_stems_are_left_out():
+    quiet = stem("b", level=SILENCE)
+    library = StemLibrary([stem("a"), stem("a", "drums"), quiet, stem("b", "drums")], TARGETS)
+    assert [one.track for one in library.by_target["vocals"]] == ["a"]
+    assert len(library.complete) == 1
+
+
+def test_library_without_a_target_is_refused():
+    with pytest.raises(AudioFileError, match=r"\['drums'\]"):
+        StemLibrary([stem(), stem(target="drums", level=0.0)], TARGETS)
+
+
+def test_stems_of_other_targets_are_ignored():
+    library = StemLibrary([stem("a"), stem("a", "piano")], ["vocals"])
+    assert list(library.by_target) == ["vocals"]
+    assert [list(track) for track in library.complete] == [["vocals"]]
+
+
+def test_track_name_is_that_of_its_folder_alone(track_folder):
+    root = track_folder("Some Band - Song", {"vocals.wav": synth.noise(800)}).parent
+    assert load_tracks(Path(root), ["vocals"], 8000)[0].track == "Some Band - Song"
