@@ -123,7 +123,7 @@ class WienerFilter:
         if self.iterations > 0 and mixture.numel() > 0:
             scale = max(1.0, mixture.abs().max().item() / self.scale_factor)
         frames, channels, bins = mixture.shape
-        for block in _blocks(bins, 4 * _BLOCK // max(1, frames * channels)):
+        for block in _blocks(bins, 16 * _BLOCK // max(1, frames * channels)):
             m, x = magnitudes[..., block].permute(1, 3, 2, 0), mixture[..., block].transpose(1, 2)
             sources = wiener(
                 m if self.softmask else m / scale,
