@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +31,7 @@ from openunmix.audio import (
     Resampler,
     downmix_to_stereo,
     output_format,
+    supported_sample_rate,
     write_stem_mp4,
 )
 from openunmix.engine import EngineConfig, separate_channels
@@ -48,6 +48,9 @@ STEM_MP4 = ".stem.mp4"
 # Peak of integer formats after a gain was needed: a little below full scale, so that rounding
 # cannot clip.
 _CEILING = 0.9999
+
+# The mixture among what is spooled; no output can have this name.
+_MIXTURE = ""
 
 Progress = Callable[[float], None]
 
@@ -88,7 +91,7 @@ class FileOptions:
         ValueError
             If a name cannot be a file name, or a sum asks for what is not there.
         """
-        available = [*targets, *([self.residual] if self.residual else [])]
+        available = [*targets, *([] if self.residual is None else [self.residual])]
         if len(set(available)) < len(available):
             raise ValueError(f"the residual cannot be called {self.residual!r}: a target is")
         sums = {name: [name] for name in available}
@@ -98,9 +101,17 @@ class FileOptions:
             unknown = [part for part in parts if part not in available]
             if unknown or not parts:
                 raise ValueError(f"cannot make {name!r} from {parts}: choose from {available}")
-            if name != Path(name).name or name in ("", ".", "..") or "\\" in name:
+            if not _is_file_name(name):
                 raise ValueError(f"{name!r} cannot be a file name; choose another name")
+        if len({name.casefold() for name in sums}) < len(sums):
+            raise ValueError(f"{list(sums)} differ only in case, which not every disk tells apart")
         return sums
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a name is that of a file on every system, with room for an extension."""
+    reserved = name.strip(".") == "" or not set(name).isdisjoint('/\\:*?"<>|')
+    return not reserved and name.isprintable() and len(name.encode()) <= 200
 
 
 @dataclass(frozen=True)
@@ -112,11 +123,11 @@ class FileResult:
     outputs : dict of str to Path
         Files by name.
     sample_rate : int
-        Hz.
+        Of the files, in Hz; another than asked for where the format cannot hold that.
     channels : int
         Of every output.
-    samples : int
-        Of every output.
+    duration : float
+        Of every output, in seconds.
     peak : float
         Largest absolute value of all outputs before the gain; 1 is full scale.
     gain : float
@@ -126,7 +137,7 @@ class FileResult:
     outputs: dict[str, Path]
     sample_rate: int
     channels: int
-    samples: int
+    duration: float
     peak: float
     gain: float
 
@@ -192,27 +203,37 @@ def separate_file(
     """
     options = options or FileOptions()
     sums = options.names(list(separator.target_models))
-    parent = _nearest_folder(folder)
-    with AudioReader(source, options.start, options.duration) as reader:
-        workspace = Path(tempfile.mkdtemp(prefix=".umx-", suffix=".part", dir=parent))
-        try:
-            spool = _spool(reader, separator, options, config, sums, workspace, progress)
-            finished = _encode(spool, source, options, workspace)
-            return _commit(spool, finished, folder, options)
-        except OSError as error:
-            if isinstance(error, AudioFileError):
-                raise
-            raise AudioFileError(f"{folder}: cannot be written: {error.strerror}") from error
-        finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+    outputs = output_paths(folder, list(sums), options.extension)
+    _check_overwriting(source, outputs)
+    with AudioReader(source, options.start, options.duration) as reader, _workspace(folder) as work:
+        spool = _spool(reader, separator, options, config, sums, work, progress)
+        finished = _encode(spool, source, options, work)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
+            os.replace(temporary, path)
+        return _result(spool, outputs, options)
 
 
-def _nearest_folder(folder: Path) -> Path:
-    """Return the closest folder above that exists, so that renaming stays on one disk."""
-    for parent in folder.absolute().parents:
-        if parent.is_dir():
-            return parent
-    raise AudioFileError(f"{folder}: there is no folder to put it in")
+def _check_overwriting(source: Path, outputs: Mapping[str, Path]) -> None:
+    """Raise if the input is where an output is to be."""
+    for path in outputs.values():
+        if os.path.realpath(path) == os.path.realpath(source):
+            raise AudioFileError(f"{str(source)!r} would be overwritten; choose another folder")
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder, on one disk with the folder of the outputs, to rename from."""
+    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=".umx-", suffix=".part", dir=above, ignore_cleanup_errors=True
+        ) as name:
+            yield Path(name)
+    except AudioFileError:
+        raise
+    except OSError as error:
+        raise AudioFileError(f"{str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 class _Sound(NamedTuple):
@@ -235,8 +256,8 @@ class _Spool:
 
     @property
     def peak(self) -> float:
-        """Largest absolute value of the outputs."""
-        return max(self.peaks[name] for name in self.sums)
+        """Largest absolute value of all that is written."""
+        return max(self.peaks.values())
 
 
 class _Delay:
@@ -279,8 +300,8 @@ def _spool(
     targets = list(separator.target_models)
     model_rate = round(float(separator.sample_rate))
     rate = model_rate if options.model_rate else reader.info.sample_rate
-    channels = _channels(reader, separator)
-    names = [*sums, *(["mixture"] if options.extension == STEM_MP4 else [])]
+    channels = _channels(reader, separator, options)
+    names = [*sums, *([_MIXTURE] if options.extension == STEM_MP4 else [])]
     files = {name: workspace / f"{number}.wav" for number, name in enumerate(names)}
     spool = _Spool(sums, files, rate, channels, peaks=dict.fromkeys(names, 0.0))
     tags_from = reader.path if _is_spool_format(options) else None
@@ -314,12 +335,21 @@ def _is_spool_format(options: FileOptions) -> bool:
     return options.extension == ".wav" and options.depth in (None, "32f")
 
 
-def _channels(reader: AudioReader, separator: Separator) -> int:
+def _channels(reader: AudioReader, separator: Separator, options: FileOptions) -> int:
     """Return how many channels are separated; say so if they are fewer than the input's."""
-    channels = reader.info.channels
-    if separator.nb_channels > 1 and channels > separator.nb_channels:
+    channels, most = reader.info.channels, separator.nb_channels
+    if most > 1 and channels > most:
+        if len(reader.info.layout) != channels:
+            raise AudioFileError(f"{str(reader.path)!r} has {channels} channels; mix them to two")
         logger.warning("%s: %d channels mixed down to stereo (ITU-R BS.775)", reader.path, channels)
         return 2
+    if options.extension != STEM_MP4:
+        most = output_format(options.extension).max_channels
+        if channels > most:
+            raise AudioFileError(
+                f"{str(reader.path)!r} has {channels} channels and {options.extension} takes "
+                f"{most}; write .wav"
+            )
     return channels
 
 
@@ -415,7 +445,7 @@ def _encode_stem_mp4(spool: _Spool, source: Path, workspace: Path) -> dict[str, 
         spool.files[name] = scaled
     path = workspace / f"all{STEM_MP4}"
     stems = {name: spool.files[name] for name in spool.sums}
-    write_stem_mp4(path, spool.files["mixture"], stems, tags_from=source)
+    write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source)
     return dict.fromkeys(spool.sums, path)
 
 
@@ -424,23 +454,18 @@ def _gain(spool: _Spool, options: FileOptions) -> float:
     known = options.extension in OUTPUT_FORMATS
     if known and output_format(options.extension).stores_float(options.depth):
         return 1.0
-    peak = max(spool.peaks.values())
-    return 1.0 if peak <= 1.0 else _CEILING / peak
+    return 1.0 if spool.peak <= 1.0 else _CEILING / spool.peak
 
 
-def _commit(
-    spool: _Spool, finished: dict[str, Path], folder: Path, options: FileOptions
-) -> FileResult:
-    """Give the files their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs = output_paths(folder, list(spool.sums), options.extension)
-    for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
-        os.replace(temporary, path)
+def _result(spool: _Spool, outputs: dict[str, Path], options: FileOptions) -> FileResult:
+    """Describe what was written."""
+    stem_mp4 = options.extension == STEM_MP4
+    extension = ".m4a" if stem_mp4 else options.extension
     return FileResult(
         outputs,
-        spool.sample_rate,
-        spool.channels,
-        spool.samples,
+        supported_sample_rate(extension, spool.sample_rate),
+        channels=2 if stem_mp4 else spool.channels,
+        duration=spool.samples / spool.sample_rate,
         peak=spool.peak,
         gain=_gain(spool, options),
     )

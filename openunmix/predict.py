@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def separate(
         New names and the targets to sum for each, in place of the targets.
     separator : Separator, optional
         A separator to use instead of loading one; the arguments from ``model_str_or_path`` to
-        ``wiener_win_len`` are ignored then.
+        ``wiener_win_len`` are ignored then, and so is ``device``: it computes where it is.
     device : str or torch.device, optional
         Where to compute; the GPU if there is one, otherwise the CPU, if not given.
     filterbank : str
@@ -73,7 +74,8 @@ def separate(
     Raises
     ------
     ValueError
-        If the axes of the waveform cannot be told apart, or it is empty.
+        If the axes of the waveform cannot be told apart, it is empty, not of floating point, or
+        has values that are not finite.
     AudioFileError
         If the file cannot be read.
     UnknownModelError, CheckpointError, DownloadError
@@ -102,11 +104,24 @@ def separate(
         separator.freeze()
     waveform, rate = _load(audio, rate)
     model_rate = float(separator.sample_rate)
-    batch = preprocess(waveform, rate or model_rate, model_rate)
+    batch = preprocess(waveform, model_rate if rate is None else rate, model_rate)
     if separator.nb_channels == 1 and _is_mono(waveform):
         batch = batch[:, :1]
-    estimates = torch.stack([separate_waveform(separator, item, config).cpu() for item in batch])
-    return separator.to_dict(estimates, aggregate_dict)
+    with _evaluating(separator):
+        estimates = [separate_waveform(separator, item, config).cpu() for item in batch]
+    return separator.to_dict(torch.stack(estimates), aggregate_dict)
+
+
+@contextmanager
+def _evaluating(separator: Separator) -> Iterator[None]:
+    """Leave out dropout and the like, and restore what was in training afterwards."""
+    training = [module for module in separator.modules() if module.training]
+    separator.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def _load(
@@ -117,9 +132,29 @@ def _load(
         clip = read_audio(audio)
         stereo = downmix_to_stereo(clip.waveform.numpy(), probe(audio).layout)
         return torch.from_numpy(stereo), clip.sample_rate
-    return torch.as_tensor(audio, dtype=torch.float32), rate
+    waveform = torch.as_tensor(audio).detach()
+    if not waveform.is_floating_point():
+        raise ValueError(
+            f"audio is of {waveform.dtype}, expected floating point; divide it by its full scale"
+        )
+    _check_samples(waveform)
+    return waveform.float(), rate
+
+
+def _check_samples(waveform: Tensor) -> None:
+    """Raise if there are no samples, or one that is not a finite number."""
+    if not waveform.numel():
+        raise ValueError(f"audio has shape {tuple(waveform.shape)}; give at least one sample")
+    broken = (~waveform.isfinite()).nonzero()
+    if len(broken):
+        position = tuple(broken[0].tolist())
+        value = waveform[position].item()
+        raise ValueError(f"audio has the value {value} at position {position}; repair it first")
 
 
 def _is_mono(waveform: Tensor) -> bool:
     """Whether a waveform has one channel, in any of the shapes that are understood."""
-    return waveform.ndim == 1 or 1 in waveform.shape[-2:]
+    if waveform.ndim == 1:
+        return True
+    rows, columns = waveform.shape[-2:]
+    return rows == 1 or (columns == 1 and rows > 2)

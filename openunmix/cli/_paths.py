@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,14 +32,17 @@ def find_inputs(patterns: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern)
-        if path.is_dir():
+        if os.path.isdir(pattern):
             found += _audio_files(path)
-        elif path.exists() or not glob.has_magic(pattern):
+        elif os.path.exists(pattern) or not glob.has_magic(pattern):
             found.append(path)
         else:
             matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
             found += [match for match in matches if match.is_file()] or [path]
-    return list(dict.fromkeys(found))
+    unique: dict[str, Path] = {}
+    for path in found:  # the same file may have been given in two ways
+        unique.setdefault(os.path.realpath(path), path)
+    return list(unique.values())
 
 
 def _audio_files(folder: Path) -> list[Path]:
@@ -55,7 +59,8 @@ def _audio_files(folder: Path) -> list[Path]:
 
 def song_name(path: Path) -> str:
     """Name of a song after its file: ``song`` for ``song.mp3`` and for ``song.stem.mp4``."""
-    return path.stem.removesuffix(".stem") or path.name
+    name = path.stem.removesuffix(".stem")
+    return name if name.strip(".") else path.name
 
 
 def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> list[Path]:

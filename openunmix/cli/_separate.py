@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +18,23 @@ import torch
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, AudioReader
+from openunmix.checkpoints import find_weights
 from openunmix.cli._paths import find_inputs, output_folders
 from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
-from openunmix.errors import OpenUnmixError, UnreachableError
-from openunmix.files import STEM_MP4, FileOptions, output_paths, separate_file
+from openunmix.errors import (
+    CheckpointError,
+    OpenUnmixError,
+    UnknownModelError,
+    UnreachableError,
+)
+from openunmix.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
 from openunmix.model import Separator
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
-from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL
+from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS
 
 __all__ = ["main", "parser", "run"]
+
+logger = logging.getLogger(__name__)
 
 _DEPTHS = {"16": "16", "24": "24", "32": "32f"}
 
@@ -168,10 +176,12 @@ def _aggregate(text: str) -> dict[str, list[str]]:
 
 @dataclass
 class _Job:
-    """One input, and what became of it."""
+    """One input, and what became of it; its duration is 0 if it cannot be told beforehand."""
 
     source: Path
     folder: Path
+    outputs: dict[str, Path]
+    duration: float = 0.0
     record: dict[str, Any] = field(default_factory=dict)
 
 
@@ -185,14 +195,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         return run(args)
-    except ValueError as error:
-        if isinstance(error, OpenUnmixError):
-            _say(str(error))
-            return 1
-        command.error(str(error))
+    except UnknownModelError as error:
+        _say(str(error))
+        return 2
     except OpenUnmixError as error:
         _say(str(error))
         return 1
+    except ValueError as error:
+        command.error(str(error))
     except KeyboardInterrupt:
         _say("interrupted; files that were complete are kept")
         return 130
@@ -201,11 +211,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Separate all inputs; return the exit code."""
     if args.audio_backend:
-        _say(f"--audio-backend {args.audio_backend} is deprecated and has no effect")
+        logger.warning("--audio-backend %s is deprecated and has no effect", args.audio_backend)
     options = _file_options(args)
     device = _device(args)
     model = _resolve(args)
-    options.names(model.targets)
+    names = list(options.names(model.targets))
     separator = build_separator(
         model,
         niter=args.niter,
@@ -217,16 +227,16 @@ def run(args: argparse.Namespace) -> int:
     separator.softmask = args.softmask
     config = _engine_config(args, separator)
     inputs = find_inputs(args.input)
+    folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
-        _Job(source, folder)
-        for source, folder in zip(
-            inputs, output_folders(inputs, args.outdir, model.name), strict=True
-        )
+        _Job(source, folder, output_paths(folder, names, options.extension))
+        for source, folder in zip(inputs, folders, strict=True)
     ]
+    waiting = _waiting(jobs, args.skip_existing)
     if args.dry_run:
-        _describe(jobs, separator, config, options)
+        _describe(waiting, separator, config, options, args.quiet)
     else:
-        _separate_all(jobs, separator, config, options, args)
+        _separate_all(waiting, separator, config, options, args.quiet)
     if args.json:
         json.dump(_manifest(jobs, model, args), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -273,14 +283,24 @@ def _resolve(args: argparse.Namespace) -> ResolvedModel:
     """Find the model; without --model fall back to the bundled one if there is no network."""
     progress = not args.quiet
     if args.model is not None:
+        _check_folder(args.model, args.targets)
         return resolve_model(args.model, args.targets, progress=progress)
     try:
         return resolve_model(DEFAULT_MODEL, args.targets, progress=progress)
     except UnreachableError as error:
-        reason = str(error).splitlines()[0]
-        logging.getLogger(__name__).info("%s", error)
-        _say(f"{reason}\numx: going on with {BUNDLED_MODEL}, the smaller model in this package")
+        _say(str(error))
+        _say(f"going on with {BUNDLED_MODEL}, the smaller model in this package")
         return resolve_model(BUNDLED_MODEL, args.targets)
+
+
+def _check_folder(model: str, targets: Sequence[str] | None) -> None:
+    """Raise ValueError if a model folder lacks a target, as it is raised for a known model."""
+    path = Path(model).expanduser()
+    if targets and model not in MODELS and path.exists():
+        try:
+            find_weights(path, targets)
+        except CheckpointError as error:
+            raise ValueError(f"--targets {' '.join(targets)}: {error}") from error
 
 
 def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConfig:
@@ -289,13 +309,26 @@ def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConf
     if args.max_memory is None:
         return config
     block = config.block
-    while estimate_memory(separator, config) > args.max_memory * 1e9:
+    while not (needed := estimate_memory(separator, config) / 1e9) <= args.max_memory:
         block //= 2
         if block < 300:
-            needed = estimate_memory(separator, config) / 1e9
-            raise ValueError(f"--max-memory {args.max_memory}: at least {needed:.1f} GB are needed")
+            raise ValueError(
+                f"--max-memory {args.max_memory:g}: at least {needed + 0.05:.1f} GB are needed"
+            )
         config = EngineConfig(block=block, precision=args.precision, exact=args.exact)
     return config
+
+
+def _waiting(jobs: Sequence[_Job], skip_existing: bool) -> list[_Job]:
+    """Return the jobs that are to be done; note which ones are not."""
+    waiting = []
+    for job in jobs:
+        job.record["input"] = str(job.source)
+        if skip_existing and all(path.exists() for path in job.outputs.values()):
+            job.record.update(status="skipped", outputs=_strings(job.outputs))
+        else:
+            waiting.append(job)
+    return waiting
 
 
 def _separate_all(
@@ -303,18 +336,14 @@ def _separate_all(
     separator: Separator,
     config: EngineConfig,
     options: FileOptions,
-    args: argparse.Namespace,
+    quiet: bool,
 ) -> None:
     """Separate every input; a bad one gets a line on stderr and the others go on."""
-    with _Progress(jobs, options, quiet=args.quiet) as progress:
+    for job in jobs:
+        with suppress(OpenUnmixError):  # comes again when it is the job's turn
+            job.duration = _duration(job.source, options)
+    with _Progress(jobs, quiet) as progress:
         for job in jobs:
-            job.record["input"] = str(job.source)
-            names = list(options.names(list(separator.target_models)))
-            outputs = output_paths(job.folder, names, options.extension)
-            if args.skip_existing and all(path.exists() for path in outputs.values()):
-                job.record.update(status="skipped", outputs=_strings(outputs))
-                progress.finish(job)
-                continue
             begun = time.perf_counter()
             progress.start(job)
             try:
@@ -325,36 +354,44 @@ def _separate_all(
                 job.record.update(status="failed", error=str(error))
                 progress.say(str(error))
             else:
-                seconds = time.perf_counter() - begun
-                duration = result.samples / result.sample_rate
-                job.record.update(
-                    status="done",
-                    outputs=_strings(result.outputs),
-                    sample_rate=result.sample_rate,
-                    channels=result.channels,
-                    duration=round(duration, 3),
-                    seconds=round(seconds, 3),
-                    real_time_factor=round(seconds / max(duration, 1e-9), 4),
-                    peak=round(result.peak, 6),
-                    gain=round(result.gain, 6),
-                )
-                if result.gain != 1.0:
-                    progress.say(
-                        f"{job.folder}: all outputs turned down by {result.gain:.3f} so that the "
-                        "loudest does not clip"
-                    )
-                progress.done(job, duration, seconds)
+                _record(job, result, time.perf_counter() - begun)
+                if not quiet:
+                    progress.say(_report(job, result))
             progress.finish(job)
+
+
+def _record(job: _Job, result: FileResult, seconds: float) -> None:
+    """Note for the manifest what was done."""
+    job.record.update(
+        status="done",
+        outputs=_strings(result.outputs),
+        sample_rate=result.sample_rate,
+        channels=result.channels,
+        duration=round(result.duration, 3),
+        seconds=round(seconds, 3),
+        real_time_factor=round(seconds / result.duration, 4),
+        peak=result.peak,
+        gain=result.gain,
+    )
+
+
+def _report(job: _Job, result: FileResult) -> str:
+    """Say where the outputs are."""
+    line = f"{job.source.name}: {result.duration:.0f} s in {job.record['seconds']:.1f} s, "
+    line += f"in {job.folder}"
+    if result.gain != 1.0:
+        line += f"; all turned down by {result.gain:.3f} so that the loudest does not clip"
+    return line
 
 
 class _Progress(AbstractContextManager["_Progress"]):
     """Bars on stderr, in seconds of audio: one for the file, one for all if there are several."""
 
-    def __init__(self, jobs: Sequence[_Job], options: FileOptions, quiet: bool) -> None:
+    def __init__(self, jobs: Sequence[_Job], quiet: bool) -> None:
         self._quiet = quiet
         self._stack = ExitStack()
-        self._durations = {id(job): _duration(job.source, options) for job in jobs}
-        self._all = self._bar("all files", sum(self._durations.values())) if len(jobs) > 1 else None
+        total = sum(job.duration for job in jobs)
+        self._all = self._bar("all files", total) if len(jobs) > 1 else None
         self._file: Any = None
         self._before = 0.0
 
@@ -362,13 +399,14 @@ class _Progress(AbstractContextManager["_Progress"]):
         """Return a new bar."""
         from tqdm import tqdm
 
+        known = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
+        unknown = "{n:.0f} s of audio [{elapsed}]"
         bar = tqdm(
-            total=round(seconds, 1) or None,
-            desc=name,
+            total=seconds or None,
+            desc=_printable(name),
             unit="s",
             disable=self._quiet,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio "
-            "[{elapsed}<{remaining}]",
+            bar_format="{desc}: " + (known if seconds else unknown),
             file=sys.stderr,
             leave=False,
         )
@@ -377,7 +415,7 @@ class _Progress(AbstractContextManager["_Progress"]):
     def start(self, job: _Job) -> None:
         """Begin with a file."""
         self._before = 0.0
-        self._file = self._bar(job.source.name, self._durations[id(job)])
+        self._file = self._bar(job.source.name, job.duration)
 
     def update(self, seconds: float) -> None:
         """Show how far the file is."""
@@ -389,7 +427,7 @@ class _Progress(AbstractContextManager["_Progress"]):
     def finish(self, job: _Job) -> None:
         """Be done with a file, however it ended."""
         if self._all is not None:
-            self._all.update(max(self._durations[id(job)] - self._before, 0))
+            self._all.update(max(job.duration - self._before, 0))
         self._before = 0.0
         if self._file is not None:
             self._file.close()
@@ -399,12 +437,7 @@ class _Progress(AbstractContextManager["_Progress"]):
         """Print a line above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(f"umx: {line}", file=sys.stderr)
-
-    def done(self, job: _Job, duration: float, seconds: float) -> None:
-        """Say where the outputs are."""
-        if not self._quiet:
-            self.say(f"{job.source.name}: {duration:.0f} s in {seconds:.1f} s, in {job.folder}")
+        tqdm.write(f"umx: {_printable(line)}", file=sys.stderr)
 
     def __exit__(self, *exception: object) -> None:
         """Remove the bars."""
@@ -413,15 +446,16 @@ class _Progress(AbstractContextManager["_Progress"]):
 
 def _duration(source: Path, options: FileOptions) -> float:
     """Return the seconds to separate, 0 if they cannot be told before decoding."""
-    try:
-        with AudioReader(source, options.start, options.duration) as reader:
-            return (reader.length or 0) / reader.info.sample_rate
-    except OpenUnmixError:
-        return 0.0
+    with AudioReader(source, options.start, options.duration) as reader:
+        return (reader.length or 0) / reader.info.sample_rate
 
 
 def _describe(
-    jobs: Sequence[_Job], separator: Separator, config: EngineConfig, options: FileOptions
+    jobs: Sequence[_Job],
+    separator: Separator,
+    config: EngineConfig,
+    options: FileOptions,
+    quiet: bool,
 ) -> None:
     """Say what would be done, with the speed measured on ten seconds of noise."""
     rate = round(float(separator.sample_rate))
@@ -431,21 +465,25 @@ def _describe(
     factor = (time.perf_counter() - begun) / 10
     memory = estimate_memory(separator, config) / 1e9
     for job in jobs:
-        duration = _duration(job.source, options)
-        names = list(options.names(list(separator.target_models)))
-        outputs = output_paths(job.folder, names, options.extension)
+        try:
+            duration = _duration(job.source, options)
+        except OpenUnmixError as error:
+            job.record.update(status="failed", error=str(error))
+            _say(str(error))
+            continue
         job.record.update(
-            input=str(job.source),
             status="planned",
-            outputs=_strings(outputs),
+            outputs=_strings(job.outputs),
             duration=round(duration, 3),
             expected_seconds=round(duration * factor, 1),
             expected_memory_gb=round(memory, 2),
         )
-        _say(
-            f"{job.source}: {duration:.0f} s of audio, about {duration * factor:.0f} s and "
-            f"{memory:.1f} GB, to {', '.join(dict.fromkeys(_strings(outputs).values()))}"
-        )
+        if not quiet:
+            places = ", ".join(dict.fromkeys(_strings(job.outputs).values()))
+            _say(
+                f"{job.source}: {duration:.0f} s of audio, about {duration * factor:.0f} s and "
+                f"{memory:.1f} GB, to {places}"
+            )
 
 
 def _manifest(
@@ -477,4 +515,9 @@ def _strings(outputs: dict[str, Path]) -> dict[str, str]:
 
 def _say(line: str) -> None:
     """Print a line on stderr."""
-    print(f"umx: {line}", file=sys.stderr)
+    print(f"umx: {_printable(line)}", file=sys.stderr)
+
+
+def _printable(line: str) -> str:
+    """Escape what a file name may hold that would move the cursor or break the line."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
