@@ -7,7 +7,7 @@ batch, with frames of context on both sides; the Wiener filter works on the same
 
 ::
 
-    samples -> Analysis -> frames -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis
+    samples -> Analysis -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis -> samples
 
 Everything but the recurrent layers is exact, and they forget: ``docs/performance.md`` shows how
 little the context changes. ``EngineConfig(exact=True)`` runs them over the whole signal.
@@ -16,7 +16,8 @@ little the context changes. ``EngineConfig(exact=True)`` runs them over the whol
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +38,10 @@ __all__ = [
 ]
 
 # Samples that are transformed together; small, so that long blocks need no long buffers.
-_PUSH = 65536
+_PART = 65536
+
+# Frames of the first block: 14 s at 44.1 kHz.
+_FIRST_BLOCK = 600
 
 # Memory of a process before it separates anything: Python, torch and its thread pools.
 _PROCESS = 300_000_000
@@ -52,28 +56,28 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; about a minute at 44.1 kHz.
-    sequences : int
-        Sequences into which a block is cut for the recurrent layers.
+        Frames that are separated together; two minutes at 44.1 kHz.
+    sequence : int
+        Frames of the sequences into which a block is cut for the recurrent layers.
     context : int
-        Frames that a sequence sees beyond its own on both sides.
+        Frames that a sequence sees beyond its own on both sides; 6 s at 44.1 kHz.
     precision : str
         Of the networks: ``"float32"``, or ``"bf16"`` (twice as fast on processors that have it).
     exact : bool
-        Run the recurrent layers over the whole signal. Memory then grows with its length, by
-        about 1 MB a second for four networks of hidden size 512.
+        Run the recurrent layers over the whole signal, which is read twice. Memory then grows
+        with its length, by about 1 MB a second for four networks of hidden size 512.
     """
 
-    block: int = 2400
-    sequences: int = 8
-    context: int = 64
+    block: int = 4800
+    sequence: int = 1200
+    context: int = 256
     precision: str = "float32"
     exact: bool = False
 
     def __post_init__(self) -> None:
         """Reject what cannot work."""
-        if min(self.block, self.sequences) < 1 or self.context < 0:
-            raise ValueError(f"block and sequences must be positive, context not negative: {self}")
+        if min(self.block, self.sequence) < 1 or self.context < 0:
+            raise ValueError(f"block and sequence must be positive, context not negative: {self}")
         if self.precision not in _PRECISIONS:
             raise ValueError(
                 f"precision={self.precision!r} is unknown; choose from {list(_PRECISIONS)}"
@@ -135,44 +139,39 @@ def networks_of(separator: Separator, precision: str) -> Networks:
     return ModuleNetworks(modules, separator.nb_channels)
 
 
-class _Frames:
-    """Frames on their way through the engine: spectra, and the codes the networks made of them."""
+class _Codes:
+    """The frames that wait for their turn, as the codes that the networks made of them."""
 
     def __init__(self, networks: Networks, config: EngineConfig) -> None:
         self.networks = networks
         self.config = config
-        self.count = 0  # frames to be separated
+        self.count = 0  # frames that wait
         self._past = 0  # frames before them whose codes are kept as context
-        self._spectra: list[Tensor] = []
         self._codes: list[list[Tensor]] = []
 
     def add(self, spectra: Tensor) -> None:
-        """Take frames (frames, channels, bins)."""
+        """Encode frames (frames, channels, bins)."""
         if len(spectra):
             self.count += len(spectra)
-            self._spectra.append(spectra)
-            self._codes.append(self.networks.encode(spectra.abs()))
+            self._codes.append(self.networks.encode(_magnitude(spectra)))
 
-    def take(self, frames: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Remove the next frames: their spectra, and for each network their codes and contexts."""
-        spectra = torch.cat(self._spectra)
+    def take(self, frames: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Remove the next frames; return their codes and contexts for each network."""
         codes = [torch.cat(parts) for parts in zip(*self._codes, strict=True)]
         contexts = [self._context(index, code, frames) for index, code in enumerate(codes)]
         taken = [code[self._past : self._past + frames] for code in codes]
         dropped = max(self._past + frames - self.config.context, 0)
-        self._spectra = [spectra[frames:].clone()]
         self._codes = [[code[dropped:].clone() for code in codes]]
         self._past += frames - dropped
         self.count -= frames
-        return spectra[:frames], taken, contexts
+        return taken, contexts
 
     def _context(self, index: int, codes: Tensor, frames: int) -> Tensor:
         """Run one network's recurrent layers over the next frames, cut into sequences."""
         margin = len(codes) if self.config.exact else self.config.context
         # Frames beyond the context may have come or not, depending on how the signal was cut.
         codes = codes[: self._past + frames + margin]
-        longest = frames if self.config.exact else self.config.block // self.config.sequences
-        sequences = -(-frames // max(longest, 1))
+        sequences = 1 if self.config.exact else -(-frames // self.config.sequence)
         own = -(-frames // sequences)
         length = min(own + 2 * margin, len(codes))
         firsts = [self._past + number * own for number in range(sequences)]
@@ -186,6 +185,27 @@ class _Frames:
         return torch.cat(parts)[:frames]
 
 
+class _Spectra:
+    """The same frames once more, transformed when their turn comes: a waveform takes less room."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self._frames: list[Tensor] = []
+        self._count = 0
+
+    def take(self, frames: int, waveform: Iterator[Tensor]) -> Tensor:
+        """Return the next spectra (frames, channels, bins), with as much waveform as they need."""
+        while self._count < frames:
+            part = next(waveform, None)
+            spectra = self.analysis.finish() if part is None else self.analysis.push(part)
+            self._frames.append(spectra)
+            self._count += len(spectra)
+        joined = torch.cat(self._frames)
+        self._frames = [joined[frames:].clone()]
+        self._count -= frames
+        return joined[:frames]
+
+
 class _Separation:
     """One run of the engine over one signal."""
 
@@ -194,48 +214,71 @@ class _Separation:
         self.config = config
         self.networks = networks_of(separator, config.precision)
         self.device = next(separator.parameters()).device
-        n_fft, n_hop = separator.n_fft, separator.n_hop
-        self.analysis = Analysis(separator.nb_channels, n_fft, n_hop, self.device)
-        self.synthesis = Synthesis(n_fft, n_hop, self.device)
-        self.frames = _Frames(self.networks, config)
+        self.codes = _Codes(self.networks, config)
+        self.spectra = _Spectra(self._analysis())
+        self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
         self.wiener = WienerFilter(niter, separator.softmask, separator.residual)
         self.emitted = 0
 
+    def _analysis(self) -> Analysis:
+        """Return a new analysis."""
+        separator = self.separator
+        return Analysis(separator.nb_channels, separator.n_fft, separator.n_hop, self.device)
+
     def run(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Separate blocks of a signal."""
-        block = self._block()
-        for waveform in blocks:
-            self._check(waveform)
-            for part in torch.split(waveform.to(self.device, torch.float32), _PUSH, dim=-1):
-                self.frames.add(self.analysis.push(part))
-                while block and self.frames.count >= block + self.config.context:
-                    yield from self._separate(block)
-        if not self.analysis.samples:
+        if self.config.exact and iter(blocks) is blocks:
+            raise ValueError("exact=True reads the blocks twice: give a list, not an iterator")
+        analysis = self._analysis()
+        waiting: deque[Tensor] = deque()
+        for part in self._parts(blocks):
+            self.codes.add(analysis.push(part))
+            if not self.config.exact:
+                waiting.append(part)
+            while (block := self._block()) and self.codes.count >= block + self.config.context:
+                yield from self._separate(block, analysis.samples, _drain(waiting))
+        if not analysis.samples:
             return
-        self.frames.add(self.analysis.finish())
-        while block and self.frames.count > block + self.config.context:
-            yield from self._separate(block)
-        yield from self._separate(self.frames.count)
-        yield self._trim(self.synthesis.finish(self.analysis.samples - self.emitted))
+        self.codes.add(analysis.finish())
+        waveform = self._parts(blocks) if self.config.exact else _drain(waiting)
+        while (block := self._block()) and self.codes.count > block + self.config.context:
+            yield from self._separate(block, analysis.samples, waveform)
+        yield from self._separate(self.codes.count, analysis.samples, waveform)
+        yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
+
+    def _parts(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Blocks, checked and cut into parts of a handy size."""
+        for block in blocks:
+            if block.ndim != 2 or len(block) != self.separator.nb_channels:
+                raise ValueError(
+                    f"a block has shape {tuple(block.shape)}, expected (channels, samples) with "
+                    f"channels={self.separator.nb_channels}"
+                )
+            yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
     def _block(self) -> int:
-        """Frames to separate together, a multiple of the filter's window; 0 means all."""
+        """Frames to separate next, a multiple of the filter's window; 0 means all there are.
+
+        The first block is small, so that the first estimates come soon.
+        """
         window = self.separator.wiener_win_len
         if window is None or self.config.exact:
             return 0
-        return window * max(1, round(self.config.block / window))
+        frames = self.config.block if self.emitted else min(self.config.block, _FIRST_BLOCK)
+        return window * max(1, round(frames / window))
 
-    def _separate(self, frames: int) -> Iterator[Tensor]:
+    def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next frames, a window of the filter after the other."""
         window = self.separator.wiener_win_len or frames
-        spectra, codes, contexts = self.frames.take(frames)
+        codes, contexts = self.codes.take(frames)
         for start in range(0, frames, window):
-            part = slice(start, start + window)
+            part = slice(start, min(start + window, frames))
+            mixture = self.spectra.take(part.stop - part.start, waveform)
             magnitudes = self._magnitudes(
-                spectra[part].abs(), [c[part] for c in codes], [c[part] for c in contexts]
+                _magnitude(mixture), [c[part] for c in codes], [c[part] for c in contexts]
             )
-            yield self._trim(self.synthesis.push(self.wiener(magnitudes, spectra[part])))
+            yield self._trim(self.synthesis.push(self.wiener(magnitudes, mixture)), samples)
 
     def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
@@ -246,19 +289,22 @@ class _Separation:
             ]
         )
 
-    def _trim(self, waveforms: Tensor) -> Tensor:
+    def _trim(self, waveforms: Tensor, samples: int) -> Tensor:
         """Count samples, and leave out those after the end of a signal shorter than a window."""
-        waveforms = waveforms[..., : self.analysis.samples - self.emitted]
+        waveforms = waveforms[..., : samples - self.emitted]
         self.emitted += waveforms.shape[-1]
         return waveforms
 
-    def _check(self, waveform: Tensor) -> None:
-        """Raise if a block is not (channels, samples)."""
-        if waveform.ndim != 2 or len(waveform) != self.separator.nb_channels:
-            raise ValueError(
-                f"a block has shape {tuple(waveform.shape)}, expected (channels, samples) with "
-                f"channels={self.separator.nb_channels}"
-            )
+
+def _magnitude(spectra: Tensor) -> Tensor:
+    """Magnitude, faster than abs(), which guards against squares beyond the range of floats."""
+    return (spectra.real.square() + spectra.imag.square()).sqrt_()
+
+
+def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
+    """Remove and yield what waits."""
+    while waiting:
+        yield waiting.popleft()
 
 
 @torch.no_grad()
@@ -319,7 +365,7 @@ def estimate_memory(separator: Separator, config: EngineConfig | None = None) ->
     window = separator.wiener_win_len or config.block
     weights = sum(parameter.nbytes for parameter in separator.parameters())
     hidden = sum(getattr(net, "hidden_size", bins) for net in separator.target_models.values())
-    per_frame = 2 * 8 * channels * bins + 5 * 4 * hidden
+    per_frame = 4 * channels * separator.n_hop + 6 * 4 * hidden
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
     block = max(config.block, window) + 2 * config.context
     return _PROCESS + int(1.5 * weights) + block * per_frame + window * per_window_frame
@@ -358,13 +404,14 @@ def separate_channels(
     if channels == separator.nb_channels:
         yield from separate_blocks(separator, blocks, config)
     elif channels == 1:
-        copies = (block.expand(separator.nb_channels, -1) for block in blocks)
+        copies = _Mapped(blocks, lambda block: block.expand(separator.nb_channels, -1))
         for estimates in separate_blocks(separator, copies, config):
             yield estimates.mean(dim=1, keepdim=True)
     elif separator.nb_channels == 1:
-        copied = itertools.tee(blocks, channels)
+        again = iter(blocks) is not blocks
+        copied = [blocks] * channels if again else itertools.tee(blocks, channels)
         runs = [
-            separate_blocks(separator, _one_channel(copy, channel), config)
+            separate_blocks(separator, _Mapped(copy, _select(channel)), config)
             for channel, copy in enumerate(copied)
         ]
         for parts in zip(*runs, strict=True):
@@ -376,10 +423,20 @@ def separate_channels(
         )
 
 
-def _one_channel(blocks: Iterable[Tensor], channel: int) -> Iterator[Tensor]:
-    """Blocks (1, samples) of one channel."""
-    for block in blocks:
-        yield block[channel : channel + 1]
+class _Mapped:
+    """Blocks changed on the way; they can be read as often as the original."""
+
+    def __init__(self, blocks: Iterable[Tensor], change: Callable[[Tensor], Tensor]) -> None:
+        self._blocks = blocks
+        self._change = change
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(self._change, self._blocks)
+
+
+def _select(channel: int) -> Callable[[Tensor], Tensor]:
+    """Return the function that keeps one channel: (channels, samples) to (1, samples)."""
+    return lambda block: block[channel : channel + 1]
 
 
 def separate_waveform(
