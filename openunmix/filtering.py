@@ -2,9 +2,14 @@
 
 These are the names of openunmix 1.3.0, which other packages import. The pair of real and
 imaginary part is the axis after ``channels``. :mod:`openunmix.wiener` has the filter itself.
+
+The angle of a complex number is 1.3.0's as well, whose π has single precision. In float32 that is
+rounding; in float64 it is what makes results equal to 1.3.0's beyond the seventh digit.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -12,7 +17,34 @@ from torch import Tensor
 from openunmix.wiener import expectation_maximization as _expectation_maximization
 from openunmix.wiener import wiener as _wiener
 
-__all__ = ["expectation_maximization", "wiener"]
+__all__ = ["atan2", "expectation_maximization", "wiener"]
+
+# What the π of 1.3.0 lacks or has too much.
+_PI_ERROR = float(torch.tensor(math.pi, dtype=torch.float32)) - math.pi
+
+
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """Angle of points in the plane.
+
+    Parameters
+    ----------
+    y, x : Tensor [shape=(...)], real
+        Coordinates: imaginary and real parts. They are not changed.
+
+    Returns
+    -------
+    Tensor [shape=(...)], real
+        Radians within [-π, π], 0 at the origin, where the gradient is 0, too.
+
+    Examples
+    --------
+    >>> atan2(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0]))
+    tensor([0.0000, 1.5708])
+    """
+    origin = (x == 0) & (y == 0)
+    angle = torch.atan2(y, torch.where(origin, 1.0, x))
+    half_turns = (x < 0) + 0.5 * ((x == 0) & ~origin)
+    return angle + _PI_ERROR * half_turns * torch.where(y < 0, -1.0, 1.0)
 
 
 def wiener(
@@ -58,6 +90,7 @@ def wiener(
     --------
     openunmix.wiener.wiener : the same on complex tensors.
     """
+    angle = atan2(mix_stft[..., 1], mix_stft[..., 0])
     sources = _wiener(
         targets_spectrograms,
         _as_complex(mix_stft, axis=-1),
@@ -66,6 +99,7 @@ def wiener(
         residual=residual,
         scale_factor=scale_factor,
         eps=eps,
+        phase=torch.polar(torch.ones_like(angle), angle),
     )
     return _as_pairs(sources)
 

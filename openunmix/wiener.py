@@ -292,6 +292,7 @@ def wiener(
     residual: bool = False,
     scale_factor: float = 10.0,
     eps: float = 1e-10,
+    phase: Tensor | None = None,
 ) -> Tensor:
     """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
 
@@ -312,6 +313,9 @@ def wiener(
         A mixture with a larger maximum is brought to this one during the iterations.
     eps : float > 0
         Power of the noise assumed in the mixture, as its square root; see :func:`wiener_gain`.
+    phase : Tensor [shape=(..., frames, bins, channels)], complex, optional
+        Numbers of absolute value 1 with the phase of the initial estimate; the mixture's if not
+        given.
 
     Returns
     -------
@@ -340,7 +344,8 @@ def wiener(
         shares = magnitudes / (eps + magnitudes.sum(dim=-1, keepdim=True))
         sources = shares * mixture[..., None]
     else:
-        sources = magnitudes * _phase(mixture)[..., None]
+        phase = _phase(mixture) if phase is None else phase
+        sources = magnitudes * phase[..., None]
     if residual:
         rest = mixture - sources.sum(dim=-1)
         sources = torch.cat([sources, rest[..., None]], dim=-1)

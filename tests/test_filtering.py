@@ -39,16 +39,17 @@ def test_signatures_are_those_of_1_3_0():
 
 
 @pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("softmask", [False, True])
 @pytest.mark.parametrize("iterations", [0, 1, 2, 3])
-def test_wiener_equals_1_3_0(iterations, residual):
+def test_wiener_equals_1_3_0(iterations, softmask, residual):
     estimates = wiener(
         golden("wiener/targets_spectrograms"),
         golden("wiener/mix_stft"),
         iterations,
-        softmask=True,
+        softmask=softmask,
         residual=residual,
     )
-    expected = golden(f"wiener/out_it{iterations}_softmask1_residual{residual:d}")
+    expected = golden(f"wiener/out_it{iterations}_softmask{softmask:d}_residual{residual:d}")
     assert (estimates - expected).abs().max() <= 1e-10 * expected.abs().max()
 
 
