@@ -11,6 +11,7 @@ would clip in an integer format, and only then do the files get their names.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections import deque
@@ -323,11 +324,22 @@ def _spool(
             for name, writer in writers.items():
                 block = np.asarray(outputs.get(name, sound.mixture))
                 writer.write(block)
-                spool.peaks[name] = max(spool.peaks[name], float(np.abs(block).max(initial=0)))
+                spool.peaks[name] = max(spool.peaks[name], _peak(block, reader))
             spool.samples += sound.mixture.shape[-1]
             if progress:
                 progress(spool.samples / rate)
     return spool
+
+
+def _peak(block: np.ndarray, reader: AudioReader) -> float:
+    """Return the largest absolute value; raise if there is one that is not finite."""
+    peak = float(np.abs(block).max(initial=0))
+    if not math.isfinite(peak):
+        raise AudioFileError(
+            f"{str(reader.path)!r} is too loud to compute with: estimates are not finite; turn it "
+            "down to values within -1 and 1"
+        )
+    return peak
 
 
 def _is_spool_format(options: FileOptions) -> bool:
