@@ -380,7 +380,8 @@ def separate_channels(
     """Separate a signal whose channels may differ from the networks'.
 
     A mono signal is shown to stereo networks on both channels, and the mean of theirs is the
-    estimate. Networks of one channel separate the channels of a signal one by one.
+    estimate. Networks of one channel separate the channels of a signal one by one; with
+    ``exact`` the signal is held in memory then.
 
     Parameters
     ----------
@@ -408,8 +409,8 @@ def separate_channels(
         for estimates in separate_blocks(separator, copies, config):
             yield estimates.mean(dim=1, keepdim=True)
     elif separator.nb_channels == 1:
-        again = iter(blocks) is not blocks
-        copied = [blocks] * channels if again else itertools.tee(blocks, channels)
+        exact = config is not None and config.exact
+        copied = [list(blocks)] * channels if exact else itertools.tee(blocks, channels)
         runs = [
             separate_blocks(separator, _Mapped(copy, _select(channel)), config)
             for channel, copy in enumerate(copied)

@@ -10,6 +10,7 @@ would clip in an integer format, and only then do the files get their names.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -316,7 +317,10 @@ def _spool(
             )
             for name, path in files.items()
         }
-        for sound in _sounds(reader, separator, config, channels, rate):
+        one_by_one = separator.nb_channels == 1 < channels
+        exact = config is not None and config.exact and not one_by_one
+        mixture = _Mixture(Path(reader.path), options, channels, model_rate, exact)
+        for sound in _sounds(mixture, separator, config, rate):
             available = dict(zip(targets, sound.estimates, strict=True))
             if options.residual:
                 available[options.residual] = sound.mixture - sound.estimates.sum(axis=0)
@@ -365,41 +369,55 @@ def _channels(reader: AudioReader, separator: Separator, options: FileOptions) -
     return channels
 
 
+class _Mixture:
+    """The input as blocks at the model's rate, which can be read again and again.
+
+    It is kept at the output's rate until its estimates are there; not so in the first of the two
+    readings of ``EngineConfig(exact=True)``, after which there are none.
+    """
+
+    def __init__(
+        self, source: Path, options: FileOptions, channels: int, model_rate: int, exact: bool
+    ) -> None:
+        self.source = source
+        self.options = options
+        self.channels = channels
+        self.model_rate = model_rate
+        self.delay = _Delay(channels)
+        self._unkept = 1 if exact else 0
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        kept = self._unkept == 0
+        self._unkept = 0
+        with AudioReader(self.source, self.options.start, self.options.duration) as reader:
+            resampler = Resampler(reader.info.sample_rate, self.model_rate, self.channels)
+            nothing = np.zeros((reader.info.channels, 0), dtype=np.float32)
+            for block in itertools.chain(reader, [nothing]):
+                mixed = block
+                if self.channels == 2:
+                    mixed = downmix_to_stereo(block, reader.info.layout)
+                resampled = resampler.process(mixed, last=block is nothing)
+                if kept:
+                    self.delay.push(resampled if self.options.model_rate else mixed)
+                yield torch.from_numpy(resampled)
+
+
 def _sounds(
-    reader: AudioReader,
-    separator: Separator,
-    config: EngineConfig | None,
-    channels: int,
-    rate: int,
+    mixture: _Mixture, separator: Separator, config: EngineConfig | None, rate: int
 ) -> Iterator[_Sound]:
     """Separate; yield the mixture and its estimates, aligned, at the output's rate."""
-    model_rate = round(float(separator.sample_rate))
-    input_rate = reader.info.sample_rate
-    sources = len(separator.target_models)
-    delay = _Delay(channels)
-    to_model = Resampler(input_rate, model_rate, channels)
-    from_model = Resampler(model_rate, rate, sources * channels)
-
-    def blocks() -> Iterator[torch.Tensor]:
-        for block in reader:
-            mixed = downmix_to_stereo(block, reader.info.layout) if channels == 2 else block
-            resampled = to_model.process(mixed)
-            delay.push(mixed if rate == input_rate else resampled)
-            yield torch.from_numpy(resampled)
-        resampled = to_model.process(np.zeros((channels, 0), dtype=np.float32), last=True)
-        if rate != input_rate:
-            delay.push(resampled)
-        yield torch.from_numpy(resampled)
+    sources, channels = len(separator.target_models), mixture.channels
+    resampler = Resampler(mixture.model_rate, rate, sources * channels)
 
     def aligned(estimates: np.ndarray, last: bool = False) -> _Sound:
-        flat = from_model.process(estimates.reshape(sources * channels, -1), last=last)
+        flat = resampler.process(estimates.reshape(sources * channels, -1), last=last)
         if last:  # a rate there and back may gain or lose the last sample
-            missing = max(delay.samples - flat.shape[-1], 0)
-            flat = np.pad(flat, ((0, 0), (0, missing)))[:, : delay.samples]
+            missing = max(mixture.delay.samples - flat.shape[-1], 0)
+            flat = np.pad(flat, ((0, 0), (0, missing)))[:, : mixture.delay.samples]
         flat = flat.reshape(sources, channels, -1)
-        return _Sound(delay.take(flat.shape[-1]), flat)
+        return _Sound(mixture.delay.take(flat.shape[-1]), flat)
 
-    for estimates in separate_channels(separator, blocks(), channels, config):
+    for estimates in separate_channels(separator, mixture, channels, config):
         yield aligned(estimates[:sources].cpu().numpy())
     yield aligned(np.zeros((sources, channels, 0), dtype=np.float32), last=True)
 
