@@ -86,10 +86,11 @@ class TrainingConfig:
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> TrainingConfig:
         """Make the settings from :meth:`to_json`'s dictionary; unknown names are errors."""
-        unknown = settings.keys() - {field.name for field in fields(cls)}
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(settings.keys() - set(known))
         if unknown:
-            raise ValueError(f"unknown training settings {sorted(unknown)}")
-        return cls(**{**settings, "targets": tuple(settings["targets"])})
+            raise ValueError(f"unknown training settings {unknown}; choose from {known}")
+        return cls(**{**settings, "targets": tuple(settings.get("targets", cls.targets))})
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of step ``step``: a linear rise, a plateau, a linear fall."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from openunmix._files import replacing
 from openunmix.model import OpenUnmix
 from openunmix.stft import bandwidth_to_max_bin, stft
 from openunmix.training.config import TrainingConfig
@@ -110,6 +110,7 @@ class Trainer:
         spectra = self._spectra(sources.to(self.device)).permute(4, 0, 1, 2, 3)
         mixture = spectra.sum(dim=2).abs()
         losses = {}
+        torch.manual_seed(self.config.seed + self.step)  # for the dropout, on any device
         self.networks.train()
         for index, (target, network) in enumerate(_each(self.networks).items()):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
@@ -136,7 +137,6 @@ class Trainer:
             "networks": self.networks.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
             "history": self.history,
         }
 
@@ -147,7 +147,6 @@ class Trainer:
         self.networks.load_state_dict(state["networks"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
 
 
 def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
@@ -186,10 +185,9 @@ def update_average(average: nn.Module, networks: nn.Module, decay: float) -> Non
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then rename it."""
-    temporary = path.with_name(path.name + ".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    """Write a checkpoint, as a whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -198,6 +196,7 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+@torch.random.fork_rng(devices=[])
 def fit(
     config: TrainingConfig,
     mixtures: Dataset[Tensor],
@@ -234,23 +233,24 @@ def fit(
         logger.info("resumed at step %d", trainer.step)
     else:
         trainer.standardise()
-    begun, sums = time.monotonic(), dict.fromkeys(config.targets, 0.0)
+    begun, recorded, sums = time.monotonic(), trainer.step, dict.fromkeys(config.targets, 0.0)
     for count, sources in enumerate(trainer.batches(), start=1):
         for target, loss in trainer.update(sources).items():
             sums[target] += loss
-        last = trainer.step == config.steps
-        if trainer.step % config.save_every == 0 or last:
-            rate = count / (time.monotonic() - begun)
+        validating = trainer.step % config.validate_every == 0 or trainer.step == config.steps
+        if validating or trainer.step % config.save_every == 0:
+            steps = trainer.step - recorded
             record: dict[str, Any] = {
                 "step": trainer.step,
-                "loss": {target: total / config.save_every for target, total in sums.items()},
-                "steps_per_second": rate,
+                "loss": {target: total / steps for target, total in sums.items()},
+                "steps_per_second": count / (time.monotonic() - begun),
             }
-            sums = dict.fromkeys(config.targets, 0.0)
-            if validate and (trainer.step % config.validate_every == 0 or last):
+            recorded, sums = trainer.step, dict.fromkeys(config.targets, 0.0)
+            if validate and validating:
                 record["validation"] = validate(trainer.averages())
             trainer.history.append(record)
             logger.info("%s", json.dumps(record))
             save_state(checkpoint, trainer.state())
-            (output / "history.json").write_text(json.dumps(trainer.history, indent=1))
+            with replacing(output / "history.json") as temporary:
+                temporary.write_text(json.dumps(trainer.history, indent=1), "utf-8")
     return trainer

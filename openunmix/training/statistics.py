@@ -36,13 +36,20 @@ def input_statistics(magnitudes: Iterable[Tensor]) -> InputStatistics:
     -------
     InputStatistics
         Mean and scale.
+
+    Raises
+    ------
+    ValueError
+        If nothing varies, because there are no magnitudes or all are silent.
     """
     count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
     for magnitude in magnitudes:
-        mono = magnitude.double().flatten(0, -3).mean(dim=0)
+        mono = magnitude.double().reshape(-1, *magnitude.shape[-2:]).mean(dim=0)
         count += mono.shape[-1]
         total = total + mono.sum(dim=-1)
         squares = squares + mono.square().sum(dim=-1)
-    mean = total / count
-    scale = (squares / count - mean.square()).clamp(min=0).sqrt()
+    mean = total / max(count, 1)
+    scale = (squares / max(count, 1) - mean.square()).clamp(min=0).sqrt()
+    if not scale.max() > 0:
+        raise ValueError(f"nothing varies in {count} frames; give mixtures that are not silent")
     return InputStatistics(mean.float(), scale.clamp(min=1e-4 * float(scale.max())).float())

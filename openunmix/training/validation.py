@@ -54,13 +54,14 @@ def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[s
 
 
 def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Median over the songs in which a target sounds, by target."""
+    """Median over the songs in which a target sounds, by target; NaN where it never does."""
     targets = next(iter(scores.values()))
     columns = {
         target: torch.tensor([song[target] for song in scores.values()]) for target in targets
     }
     return {
-        target: float(column[column.isfinite()].quantile(0.5)) for target, column in columns.items()
+        target: float(column.where(column.isfinite(), torch.nan).nanquantile(0.5))
+        for target, column in columns.items()
     }
 
 
