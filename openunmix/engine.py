@@ -193,10 +193,15 @@ class _Spectra:
         self._frames: list[Tensor] = []
         self._count = 0
 
-    def take(self, frames: int, waveform: Iterator[Tensor]) -> Tensor:
+    def take(self, frames: int, waveform: Iterator[Tensor], samples: int) -> Tensor:
         """Return the next spectra (frames, channels, bins), with as much waveform as they need."""
         while self._count < frames:
             part = next(waveform, None)
+            if part is None and self.analysis.samples != samples:
+                raise ValueError(
+                    f"the blocks had {samples} samples at first and {self.analysis.samples} when "
+                    "they were read again; exact=True needs the same blocks twice"
+                )
             spectra = self.analysis.finish() if part is None else self.analysis.push(part)
             self._frames.append(spectra)
             self._count += len(spectra)
@@ -235,7 +240,7 @@ class _Separation:
         for part in self._parts(blocks):
             self.codes.add(analysis.push(part))
             if not self.config.exact:
-                waiting.append(part)
+                waiting.append(part.clone())  # the caller may fill its buffer again
             while (block := self._block()) and self.codes.count >= block + self.config.context:
                 yield from self._separate(block, analysis.samples, _drain(waiting))
         if not analysis.samples:
@@ -274,7 +279,7 @@ class _Separation:
         codes, contexts = self.codes.take(frames)
         for start in range(0, frames, window):
             part = slice(start, min(start + window, frames))
-            mixture = self.spectra.take(part.stop - part.start, waveform)
+            mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
                 _magnitude(mixture), [c[part] for c in codes], [c[part] for c in contexts]
             )

@@ -154,6 +154,33 @@ def test_exact_needs_blocks_that_can_be_read_twice(tiny_separator):
     assert torch.cat(list(parts), dim=-1).shape == (2, 2, 3000)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_blocks_that_are_gone_when_read_again_are_refused(tiny_separator, channels):
+    class Once:
+        def __init__(self):
+            self.blocks = iter(synth.noise(3000, channels).split(1000, dim=-1))
+
+        def __iter__(self):
+            yield from self.blocks
+
+    separator, config = tiny_separator(), EngineConfig(exact=True)
+    for blocks in (Once(), Once().blocks):
+        with pytest.raises(ValueError, match="twice"):
+            list(separate_channels(separator, blocks, channels, config))
+
+
+def test_buffer_of_the_caller_may_be_filled_again(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(3000)
+
+    def blocks():
+        buffer = torch.empty(2, 500)
+        for part in audio.split(500, dim=-1):
+            yield buffer.copy_(part)
+
+    actual = torch.cat(list(separate_blocks(separator, blocks())), dim=-1)
+    assert difference(actual, separator(audio)) < 1e-5
+
+
 def test_no_blocks_give_no_estimates(tiny_separator):
     assert list(separate_blocks(tiny_separator(), [])) == []
     assert list(separate_blocks(tiny_separator(), [torch.zeros(2, 0)])) == []
