@@ -1,0 +1,124 @@
+"""Which files a command works on, and where their outputs go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openunmix.cli._paths import find_inputs, output_folders, song_name
+
+
+@pytest.fixture(autouse=True)
+def _work_in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def make(*names):
+    """Make empty files, and the folders they are in."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(*patterns):
+    """Return the names found."""
+    return [path.as_posix() for path in find_inputs(patterns)]
+
+
+def test_files_stay_in_the_order_given():
+    make("b.wav", "a.mp3")
+    assert found("b.wav", "a.mp3") == ["b.wav", "a.mp3"]
+
+
+def test_any_file_may_be_named():
+    make("notes.txt", ".hidden.wav")
+    assert found("notes.txt", ".hidden.wav") == ["notes.txt", ".hidden.wav"]
+
+
+def test_folder_means_the_audio_files_in_it_and_below():
+    make("m/b.WAV", "m/a.flac", "m/deep/c.stem.mp4", "m/cover.jpg", "m/.d.wav", "m/.e/f.wav")
+    assert found("m") == ["m/a.flac", "m/b.WAV", "m/deep/c.stem.mp4"]
+
+
+def test_folder_may_itself_be_below_a_hidden_one():
+    make(".cache/m/a.wav")
+    assert found(".cache/m") == [".cache/m/a.wav"]
+
+
+def test_folder_without_audio_stays_to_be_reported():
+    make("m/cover.jpg")
+    assert found("m") == ["m"]
+
+
+def test_patterns_are_expanded_in_order():
+    make("m/b.wav", "m/a.wav", "m/c.txt", "m/deep/d.wav", "m/folder.wav/e.txt")
+    assert found("m/*.wav") == ["m/a.wav", "m/b.wav"]
+    assert found("m/**/*.wav") == ["m/a.wav", "m/b.wav", "m/deep/d.wav"]
+
+
+def test_name_that_exists_is_no_pattern():
+    make("[a].wav", "a.wav")
+    assert found("[a].wav") == ["[a].wav"]
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "m/*.wav", 300 * "x" + ".wav"])
+def test_what_matches_nothing_stays_to_be_reported(name):
+    assert found(name) == [name]
+
+
+def test_file_given_in_several_ways_is_one_file(tmp_path):
+    make("m/a.wav", "b.wav")
+    os.symlink("m", "link")
+    ways = ["b.wav", "m/a.wav", "m/../m/a.wav", "m", "*/a.wav", str(tmp_path / "m" / "a.wav")]
+    assert found(*ways, "link/a.wav", "b.wav") == ["b.wav", "m/a.wav"]
+    assert found("missing.wav", "./missing.wav") == ["missing.wav"]
+
+
+def test_links_that_lead_in_circles_stay_to_be_reported():
+    os.symlink("circle.wav", "circle.wav")
+    assert found("circle.wav") == ["circle.wav"]
+
+
+@pytest.mark.parametrize(
+    ("name", "song"),
+    [
+        ("song.mp3", "song"),
+        ("my.song.v2.wav", "my.song.v2"),
+        ("song.stem.mp4", "song"),
+        ("song", "song"),
+        (".wav", ".wav"),
+        (".stem.mp4", ".stem.mp4"),
+        ("..wav", "..wav"),
+        ("...wav", "...wav"),
+    ],
+)
+def test_song_is_named_after_its_file(name, song):
+    assert song_name(Path("folder") / name) == song
+
+
+def test_outputs_go_to_a_folder_for_each_song():
+    inputs = [Path("music/one.wav"), Path("two.mp3")]
+    assert output_folders(inputs, None, "umxhq") == [Path("one_umxhq"), Path("two_umxhq")]
+    assert output_folders(inputs, Path("out"), "umxhq") == [Path("out/one"), Path("out/two")]
+
+
+def test_songs_of_one_name_get_numbers():
+    inputs = [Path(name) for name in ("a/s.wav", "b/s.wav", "S.mp3", "s-2.wav", "s.flac")]
+    folders = output_folders(inputs, Path("out"), "umxhq")
+    assert [folder.name for folder in folders] == ["s", "s-2", "S-3", "s-2-2", "s-4"]
+    assert output_folders(inputs[:2], None, "m") == [Path("s_m"), Path("s-2_m")]
+
+
+names = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8)
+
+
+@given(st.lists(names.filter(lambda name: name not in (".", "..")), max_size=6))
+def test_no_two_songs_share_a_folder_and_none_leaves_it(file_names):
+    inputs = [Path(str(number)) / name for number, name in enumerate(file_names)]
+    folders = output_folders(inputs, Path("out"), "umxhq")
+    assert len({str(folder).casefold() for folder in folders}) == len(inputs)
+    assert all(os.path.dirname(os.path.normpath(folder)) == "out" for folder in folders)
