@@ -15,7 +15,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from openunmix.engine import EngineConfig, separate_blocks, separate_channels, separate_waveform
+from openunmix.engine import (
+    EngineConfig,
+    estimate_memory,
+    separate_blocks,
+    separate_channels,
+    separate_waveform,
+)
 from openunmix.model import OpenUnmix, Separator
 
 
@@ -394,11 +400,21 @@ def test_settings_that_cannot_work_are_refused(settings_):
 
 # Memory
 
+
+def test_more_memory_is_expected_for_more_work(tiny_separator):
+    least = estimate_memory(tiny_separator(), EngineConfig(block=600))
+    assert least < estimate_memory(tiny_separator(), EngineConfig(block=1200))
+    assert least < estimate_memory(tiny_separator(residual=True), EngineConfig(block=600))
+    wide = tiny_separator(network={"hidden_size": 64})
+    assert least < estimate_memory(wide, EngineConfig(block=600))
+    assert least < estimate_memory(tiny_separator(wiener_win_len=600), EngineConfig(block=600))
+
+
 _MEMORY = """
 import json, re
 from pathlib import Path
 import torch
-from openunmix.engine import EngineConfig, separate_blocks
+from openunmix.engine import EngineConfig, estimate_memory, separate_blocks
 from openunmix.model import OpenUnmix, Separator
 
 class Minutes:
@@ -418,14 +434,15 @@ torch.set_num_threads(1)
 networks = {name: OpenUnmix(nb_bins=257, nb_channels=1, hidden_size=8) for name in "ab"}
 settings = {"niter": 0, "n_fft": 512, "n_hop": 256, "nb_channels": 1}
 config = EngineConfig(block=1000)
-peaks = []
+peaks, expected = [], []
 for count, window in ((2, 100), (20, 100), (10, None)):
     separator = Separator(networks, wiener_win_len=window, **settings)
     separator.freeze()
     for _ in separate_blocks(separator, Minutes(count), config):
         pass
     peaks.append(peak())
-print(json.dumps(peaks))
+    expected.append(estimate_memory(separator, config) / 1024)
+print(json.dumps([*peaks, expected[0]]))
 """
 
 
@@ -433,6 +450,7 @@ print(json.dumps(peaks))
 def test_memory_does_not_grow_with_the_length():
     command = [sys.executable, "-c", _MEMORY]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
-    two_minutes, twenty_minutes, ten_minutes_at_once = json.loads(result.stdout)
+    two_minutes, twenty_minutes, ten_minutes_at_once, expected = json.loads(result.stdout)
     assert twenty_minutes < 1.1 * two_minutes
+    assert 0.5 * expected < twenty_minutes < 1.2 * expected
     assert ten_minutes_at_once > 1.2 * two_minutes  # or else this test would not see growth
