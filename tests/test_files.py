@@ -457,7 +457,7 @@ def test_readers_and_writers_are_closed(song, separator, tmp_path, monkeypatch):
 
     monkeypatch.setattr(AudioReader, "__init__", counting)
     separate_file(song(noise(800)), tmp_path, separator, FileOptions(".flac"))
-    assert len(opened) == 3
+    assert len(opened) == 4  # the input to look at and to read, and two spooled files
     assert all(reader._decoder._handle.closed for reader in opened)
 
 

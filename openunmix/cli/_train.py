@@ -22,7 +22,7 @@ from openunmix.errors import OpenUnmixError
 from openunmix.model import OpenUnmix
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.export import save_model
-from openunmix.training.validation import Song, median_scores, separator_of, song_scores
+from openunmix.training.validation import load_songs, median_scores, separator_of, song_scores
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     library = StemLibrary(training_stems(args, config), config.targets)
     mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
     mixtures = MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
-    songs = validation_songs(args.root / "valid", config)
+    songs = load_songs(args.root / "valid", config.targets, config.sample_rate)
 
     def validate(networks: dict[str, OpenUnmix]) -> dict[str, float]:
         separator = separator_of(networks, config.sample_rate, config.n_fft, config.n_hop)
@@ -110,24 +110,6 @@ def training_stems(args: argparse.Namespace, config: TrainingConfig) -> list[Ste
         stems += [load_stem(path, path.stem, target, config.sample_rate) for path in files]
     logger.info("decoded %d stems", len(stems))
     return stems
-
-
-def validation_songs(root: Path, config: TrainingConfig) -> list[Song]:
-    """Decode the validation songs."""
-    songs: dict[str, dict[str, Stem]] = {}
-    for stem in load_tracks(root, config.targets, config.sample_rate):
-        songs.setdefault(stem.track, {})[stem.target] = stem
-    return [_song(name, stems, config.targets) for name, stems in songs.items()]
-
-
-def _song(name: str, stems: dict[str, Stem], targets: Sequence[str]) -> Song:
-    """Stack a song's stems; one that is missing is silent."""
-    samples = min(stem.samples for stem in stems.values())
-    silence = torch.zeros(2, samples)
-    sources = [
-        stems[target].excerpt(0, samples) if target in stems else silence for target in targets
-    ]
-    return Song(name, torch.stack(sources))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

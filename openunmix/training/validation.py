@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from openunmix.data import Stem, load_tracks
+from openunmix.engine import separate_waveform
 from openunmix.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
 
-__all__ = ["Song", "median_scores", "song_scores"]
+__all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores"]
 
 
 class Song(NamedTuple):
@@ -29,9 +32,45 @@ class Song(NamedTuple):
     sources: Tensor
 
 
-@torch.inference_mode()
+def load_songs(root: Path, targets: Sequence[str], sample_rate: int) -> list[Song]:
+    """Decode a folder of songs.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of track folders, see :func:`openunmix.data.find_tracks`.
+    targets : sequence of str
+        The sources, in the order wanted; one that a song lacks is silent.
+    sample_rate : int
+        Hz; other files are resampled.
+
+    Returns
+    -------
+    list of Song
+        The songs, each as long as its shortest stem.
+
+    Raises
+    ------
+    AudioFileError
+        If there are no songs or a file cannot be read.
+    """
+    songs: dict[str, dict[str, Stem]] = {}
+    for stem in load_tracks(root, targets, sample_rate):
+        songs.setdefault(stem.track, {})[stem.target] = stem
+    return [Song(name, _stack(stems, targets)) for name, stems in songs.items()]
+
+
+def _stack(stems: Mapping[str, Stem], targets: Sequence[str]) -> Tensor:
+    """Stack a song's stems: (targets, 2, samples)."""
+    samples = min(stem.samples for stem in stems.values())
+    silence = torch.zeros(2, samples)
+    return torch.stack(
+        [stems[target].excerpt(0, samples) if target in stems else silence for target in targets]
+    )
+
+
 def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[str, float]]:
-    """Whole-track SDR of every song and target.
+    """Whole-track SDR of every song and target, of what the ``umx`` command writes.
 
     Parameters
     ----------
@@ -47,7 +86,8 @@ def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[s
     """
     scores = {}
     for song in songs:
-        estimates = separator(song.sources.sum(dim=0))[: len(song.sources)]
+        estimates = separate_waveform(separator, song.sources.sum(dim=0)).cpu()
+        estimates = estimates[: len(song.sources)]
         values = sdr_mdx21(song.sources, estimates).tolist()
         scores[song.name] = dict(zip(separator.target_models, values, strict=True))
     return scores
