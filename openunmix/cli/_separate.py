@@ -405,7 +405,7 @@ class _Progress(AbstractContextManager["_Progress"]):
             total=seconds or None,
             desc=_printable(name),
             unit="s",
-            disable=self._quiet,
+            disable=self._quiet or None,  # None: only on a terminal
             bar_format="{desc}: " + (known if seconds else unknown),
             file=sys.stderr,
             leave=False,
