@@ -133,7 +133,9 @@ def _load(
         stereo = downmix_to_stereo(clip.waveform.numpy(), probe(audio).layout)
         return torch.from_numpy(stereo), clip.sample_rate
     # A copy, because torch cannot take arrays that run backwards and warns of read-only ones.
-    waveform = torch.from_numpy(np.array(audio)) if isinstance(audio, np.ndarray) else audio.detach()
+    waveform = (
+        torch.from_numpy(np.array(audio)) if isinstance(audio, np.ndarray) else audio.detach()
+    )
     if not waveform.is_floating_point():
         raise ValueError(
             f"audio is of {waveform.dtype}, expected floating point; divide it by its full scale"
