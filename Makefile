@@ -1,0 +1,52 @@
+# Set-up and checks. `make demo` and `make test` work on a fresh checkout; everything they install
+# goes to $(VENV). Another Python: `make demo PYTHON=python3.12`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check wheel clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(VENV)/.demo  ## Separate a real song with the bundled model, and score the result
+	$(BIN)/python scripts/demo.py
+
+test: check  ## Run all checks, then the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.tests  ## Check style, types, imports and docstrings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_docstrings.py
+
+wheel: $(VENV)/.package  ## Build dist/*.whl
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:  ## Remove everything that was made, the environment too
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache
+
+# Each stamp says that an installation is complete; it is done again when the pins change.
+$(VENV)/.package: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+		"Open-Unmix needs Python 3.10 or newer: make PYTHON=/path/to/python3.10")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.package
+	$(INSTALL) --editable '.[tests]'
+	@touch $@
+
+# Only the song in stempeg is used. Importing it takes an ffmpeg program, hence no dependencies.
+$(VENV)/.demo: $(VENV)/.package
+	$(INSTALL) --no-deps stempeg
+	@touch $@
