@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check wheel clean
+.PHONY: help demo test check wheel smoke clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,12 @@ check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+smoke: wheel  ## Install the wheel into a new environment, and use it from another folder
+	rm -rf build/smoke
+	$(PYTHON) -m venv build/smoke
+	build/smoke/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	build/smoke/bin/python scripts/smoke.py
 
 clean:  ## Remove everything that was made, the environment too
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache \

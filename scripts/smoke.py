@@ -1,0 +1,68 @@
+"""Use the installed package as a newcomer would: without network, from a folder that is empty.
+
+Run it with the Python of an environment into which a wheel was installed. That the wheel has all
+it needs is what this is about; that it is right is for the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RATE = 44100
+TARGETS = ["vocals", "drums", "bass", "other"]
+
+
+def command(*arguments: str) -> str:
+    """Run one of the commands that were installed; return what it printed."""
+    program = Path(sys.executable).with_name(arguments[0])
+    print("$", *arguments, flush=True)
+    return subprocess.run(
+        [program, *arguments[1:]], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def check(holds: bool, what: str) -> None:
+    """End with a message unless something holds."""
+    if not holds:
+        raise SystemExit(f"smoke: {what}")
+
+
+def main() -> None:
+    """Run all steps in a temporary folder."""
+    checkout = Path(__file__).parent.parent.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ.update(OPENUNMIX_OFFLINE="1", TORCH_HOME=folder)
+        noise = 0.1 * np.random.default_rng(0).standard_normal((2 * RATE, 2), dtype=np.float32)
+        soundfile.write("song.wav", noise, RATE, subtype="FLOAT")
+
+        package = files("openunmix")
+        check(not Path(str(package)).resolve().is_relative_to(checkout), "this is the checkout")
+        check(package.joinpath("py.typed").is_file(), "the wheel has no py.typed")
+        card = package.joinpath("weights", "umxs", "README.md")
+        check(card.is_file(), "the wheel has no card of the bundled model")
+
+        print(command("umx-models", "verify", "umxs"), end="")
+        command("umx", "song.wav")
+        for target in TARGETS:
+            estimate, rate = soundfile.read(f"song_umxs/{target}.wav", always_2d=True)
+            check(estimate.shape == noise.shape and rate == RATE, f"{target}.wav has another shape")
+            check(bool(np.isfinite(estimate).all()), f"{target}.wav is not finite")
+
+        from openunmix import predict
+
+        estimates = predict.separate(noise.T, RATE, "umxs", targets=["vocals"])
+        check(estimates["vocals"].shape == (1, *noise.T.shape), "the estimate has another shape")
+    print("the installed package works")
+
+
+if __name__ == "__main__":
+    main()
