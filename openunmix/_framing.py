@@ -94,15 +94,17 @@ class Synthesis:
 
     def push(self, spectra: Tensor) -> Tensor:
         """Add (..., frames, channels, bins); return the samples that are complete."""
-        frames = torch.fft.irfft(spectra, n=self.n_fft).mul_(self._window)
-        frames = frames.transpose(-3, -2)  # (..., channels, frames, n_fft)
-        signal = _overlap_add(frames, self.n_hop)
-        weight = _overlap_add((self._window**2).expand(frames.shape[-2], -1), self.n_hop)
+        *leading, count, channels, _ = spectra.shape
+        # One source after the other, since their frames take four times the room of the signal.
+        sources = spectra.reshape(-1, count, channels, self.n_fft // 2 + 1)
+        signals = torch.stack([self._signal(source) for source in sources])
+        signal = signals.reshape(*leading, channels, -1)
+        weight = _overlap_add((self._window**2).expand(count, 1, -1), self.n_hop)[0]
         overlap = self.n_fft - self.n_hop
         if self._carry is not None:
             signal[..., :overlap] += self._carry
         weight[:overlap] += self._weight
-        complete = frames.shape[-2] * self.n_hop
+        complete = count * self.n_hop
         self._carry, self._weight = signal[..., complete:].clone(), weight[complete:].clone()
         return self._drop_start(signal[..., :complete] / weight[:complete].clamp(min=1e-11))
 
@@ -112,6 +114,11 @@ class Synthesis:
         rest = self._carry / self._weight.clamp(min=1e-11)
         return self._drop_start(rest)[..., :missing]
 
+    def _signal(self, spectra: Tensor) -> Tensor:
+        """Sum the windowed frames of one source: (frames, channels, bins) to its samples."""
+        frames = torch.fft.irfft(spectra, n=self.n_fft).mul_(self._window)
+        return _overlap_add(frames, self.n_hop)
+
     def _drop_start(self, signal: Tensor) -> Tensor:
         """Leave out what lies before the first sample."""
         dropped = min(self._skip, signal.shape[-1])
@@ -120,13 +127,13 @@ class Synthesis:
 
 
 def _overlap_add(frames: Tensor, n_hop: int) -> Tensor:
-    """Sum overlapping frames: (..., frames, n_fft) to (..., frames * n_hop + n_fft - n_hop)."""
-    *leading, count, n_fft = frames.shape
+    """Sum overlapping frames: (frames, channels, n_fft) to (channels, samples)."""
+    count, channels, n_fft = frames.shape
     hops = -(-n_fft // n_hop)
     if n_fft % n_hop:
         frames = functional.pad(frames, (0, hops * n_hop - n_fft))
-    parts = frames.reshape(*leading, count, hops, n_hop)
-    total = frames.new_zeros(*leading, count + hops - 1, n_hop)
+    parts = frames.reshape(count, channels, hops, n_hop)
+    total = frames.new_zeros(channels, count + hops - 1, n_hop)
     for hop in range(hops):
-        total[..., hop : hop + count, :] += parts[..., hop, :]
-    return total.reshape(*leading, -1)[..., : count * n_hop + n_fft - n_hop]
+        total[:, hop : hop + count] += parts[:, :, hop].transpose(0, 1)
+    return total.reshape(channels, -1)[:, : count * n_hop + n_fft - n_hop]

@@ -56,7 +56,7 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; two minutes at 44.1 kHz.
+        Frames that are separated together; 84 s at 44.1 kHz.
     sequence : int
         Frames of the sequences into which a block is cut for the recurrent layers.
     context : int
@@ -68,7 +68,7 @@ class EngineConfig:
         with its length, by about 1 MB a second for four networks of hidden size 512.
     """
 
-    block: int = 4800
+    block: int = 3600
     sequence: int = 1200
     context: int = 256
     precision: str = "float32"
@@ -147,21 +147,26 @@ class _Codes:
         self.config = config
         self.count = 0  # frames that wait
         self._past = 0  # frames before them whose codes are kept as context
-        self._codes: list[list[Tensor]] = []
+        self._codes: list[list[Tensor]] = []  # of each network, in parts
 
     def add(self, spectra: Tensor) -> None:
         """Encode frames (frames, channels, bins)."""
         if len(spectra):
             self.count += len(spectra)
-            self._codes.append(self.networks.encode(_magnitude(spectra)))
+            codes = self.networks.encode(_magnitude(spectra))
+            self._codes = self._codes or [[] for _ in codes]
+            for parts, code in zip(self._codes, codes, strict=True):
+                parts.append(code)
 
     def take(self, frames: int) -> tuple[list[Tensor], list[Tensor]]:
         """Remove the next frames; return their codes and contexts for each network."""
-        codes = [torch.cat(parts) for parts in zip(*self._codes, strict=True)]
-        contexts = [self._context(index, code, frames) for index, code in enumerate(codes)]
-        taken = [code[self._past : self._past + frames] for code in codes]
+        taken, contexts = [], []
         dropped = max(self._past + frames - self.config.context, 0)
-        self._codes = [[code[dropped:].clone() for code in codes]]
+        for index, parts in enumerate(self._codes):
+            codes = torch.cat(parts)
+            parts[:] = [codes[dropped:].clone()]
+            contexts.append(self._context(index, codes, frames))
+            taken.append(codes[self._past : self._past + frames])
         self._past += frames - dropped
         self.count -= frames
         return taken, contexts
