@@ -17,8 +17,16 @@ from hypothesis import strategies as st
 from synth import mixture, noise, tone
 
 from openunmix import files
-from openunmix.audio import AudioReader, AudioWriter, probe, read_audio, supported_sample_rate
-from openunmix.engine import separate_waveform
+from openunmix.audio import (
+    AudioReader,
+    AudioWriter,
+    downmix_to_stereo,
+    probe,
+    read_audio,
+    resample,
+    supported_sample_rate,
+)
+from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.errors import AudioFileError
 from openunmix.files import STEM_MP4, FileOptions, output_paths, separate_file
 
@@ -354,12 +362,61 @@ def test_part_of_a_file(song, separator, tmp_path, start, duration, first, last)
     assert decibels(total(result) - part, part) < -90
 
 
-def test_file_gives_what_the_engine_gives(song, separator, tmp_path):
+@pytest.mark.parametrize("residual", [None, "residual"])
+def test_file_gives_what_the_engine_gives(song, tiny_separator, tmp_path, residual):
+    made = tiny_separator(niter=2, residual=residual is not None)
     waveform = mixture(40000)
-    result = separate_file(song(waveform), tmp_path / "out", separator)
-    wanted = separate_waveform(separator, waveform)
+    result = separate_file(song(waveform), tmp_path / "out", made, FileOptions(residual=residual))
+    wanted = separate_waveform(made, waveform)
+    written = read(result)
+    for name, estimate in zip(made.target_models, wanted, strict=False):
+        assert torch.equal(written[name], estimate)
+    if residual:
+        rest = waveform - wanted[:-1].sum(dim=0)
+        assert decibels(written["residual"] - rest, rest) < -100
+
+
+@pytest.mark.parametrize("samples", [1, 2, 10, 63, 22051, 200000])
+@pytest.mark.parametrize("rate", [22050, 44100])
+def test_estimates_of_the_model_are_converted_to_the_rate_of_the_input(
+    song, separator, tmp_path, samples, rate
+):
+    waveform = mixture(samples)
+    result = separate_file(song(waveform, rate), tmp_path / "out", separator)
+    at_model_rate = resample(waveform, rate, 8000)
+    wanted = torch.zeros(2, 2, samples)
+    if at_model_rate.shape[-1]:
+        estimates = resample(separate_waveform(separator, at_model_rate), 8000, rate)
+        length = min(samples, estimates.shape[-1])
+        wanted[..., :length] = estimates[..., :length]
     written = torch.stack(list(read(result).values()))
-    assert torch.equal(written, wanted)
+    torch.testing.assert_close(written, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "model_channels"), [(1, 1), (1, 2), (2, 1), (2, 2), (6, 1), (6, 2)]
+)
+@pytest.mark.parametrize("model_rate", [False, True])
+def test_exact_separation_lines_up_as_well(
+    song, tiny_separator, tmp_path, channels, model_channels, model_rate
+):
+    made = tiny_separator(nb_channels=model_channels)
+    config = EngineConfig(block=300, exact=True)
+    options = FileOptions(residual="residual", model_rate=model_rate)
+    path = song(noise(66000, channels), 11025)
+    seconds = []
+    result = separate_file(path, tmp_path / "out", made, options, config, seconds.append)
+    assert seconds[-1] == pytest.approx(66000 / 11025, abs=1e-3)
+    assert seconds == sorted(seconds)
+    reference = read_audio(path).waveform
+    if (channels, model_channels) == (6, 2):
+        reference = torch.from_numpy(downmix_to_stereo(reference.numpy()))
+    if model_rate:
+        reference = resample(reference, 11025, 8000)
+    assert decibels(total(result) - reference, reference) < -90
+    if model_rate and channels == model_channels:
+        wanted = separate_waveform(made, reference, config)
+        torch.testing.assert_close(torch.stack(list(read(result).values()))[:-1], wanted)
 
 
 def test_progress_counts_the_seconds(song, separator, tmp_path):

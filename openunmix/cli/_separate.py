@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,9 @@ from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS
 __all__ = ["main", "parser", "run"]
 
 logger = logging.getLogger(__name__)
+
+# Frames; smaller blocks would save little memory and take much more time.
+_SMALLEST_BLOCK = 300
 
 _DEPTHS = {"16": "16", "24": "24", "32": "32f"}
 
@@ -308,14 +311,12 @@ def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConf
     config = EngineConfig(precision=args.precision, exact=args.exact)
     if args.max_memory is None:
         return config
-    block = config.block
     while not (needed := estimate_memory(separator, config) / 1e9) <= args.max_memory:
-        block //= 2
-        if block < 300:
+        if config.block <= _SMALLEST_BLOCK:
             raise ValueError(
                 f"--max-memory {args.max_memory:g}: at least {needed + 0.05:.1f} GB are needed"
             )
-        config = EngineConfig(block=block, precision=args.precision, exact=args.exact)
+        config = replace(config, block=max(config.block // 2, _SMALLEST_BLOCK))
     return config
 
 

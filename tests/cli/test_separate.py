@@ -22,9 +22,13 @@ from weights_server import Behaviour, make_entry, pickled, serving, taking_at_mo
 
 from openunmix import cli, registry
 from openunmix.audio import AudioWriter, read_audio
+from openunmix.cli import _separate
 from openunmix.cli._separate import main, parser
 from openunmix.download import cached_path
+from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
 from openunmix.errors import AudioFileError
+from openunmix.files import separate_file
+from openunmix.pretrained import load_separator
 from openunmix.registry import MODELS
 
 TARGETS = ("vocals", "drums", "bass", "other")
@@ -59,6 +63,19 @@ def umx(model):
         return exit_code("--model", model, *arguments)
 
     return run
+
+
+@pytest.fixture
+def engine_configs(monkeypatch):
+    """Return a list that gets the settings of the engine for each file."""
+    configs = []
+
+    def spy(source, folder, separator, options, config, progress):
+        configs.append(config)
+        return separate_file(source, folder, separator, options, config, progress)
+
+    monkeypatch.setattr(_separate, "separate_file", spy)
+    return configs
 
 
 def exit_code(*arguments):
@@ -178,25 +195,32 @@ def test_sums(umx):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "settings", "config"),
     [
-        ["--exact"],
-        ["--precision", "bf16"],
-        ["--wiener-win-len", "0"],
-        ["--no-cuda"],
-        ["--device", "cpu"],
-        ["--max-memory", "4"],
+        ([], {}, {}),
+        (["--niter", "0"], {"niter": 0}, {}),
+        (["--niter", "2"], {"niter": 2}, {}),
+        (["--wiener-win-len", "50"], {"wiener_win_len": 50}, {}),
+        (["--wiener-win-len", "0"], {"wiener_win_len": None}, {}),
+        (["--residual"], {"residual": True}, {}),
+        (["--softmask", "--niter", "0"], {"softmask": True, "niter": 0}, {}),
+        (["--targets", "bass", "drums"], {"targets": ["bass", "drums"]}, {}),
+        (["--precision", "bf16"], {}, {"precision": "bf16"}),
+        (["--exact"], {}, {"exact": True}),
+        (["--max-memory", "99"], {}, {}),
+        (["--no-cuda"], {}, {}),
     ],
 )
-def test_ways_to_compute_change_little(umx, arguments):
-    waveform = mixture(24000)
-    song(waveform=waveform)
-    assert umx("song.wav", "--outdir", "a") == 0
-    assert umx("song.wav", "--outdir", "b", *arguments) == 0
-    for name in TARGETS:
-        one = read_audio(f"a/song/{name}.wav").waveform
-        other = read_audio(f"b/song/{name}.wav").waveform
-        assert decibels(other - one, waveform) < -20
+def test_options_reach_the_engine(umx, model, engine_configs, arguments, settings, config):
+    song(waveform=mixture(3 * 32000))
+    assert umx("song.wav", "--device", "cpu", *arguments) == 0
+    assert engine_configs == [EngineConfig(**config)]
+    softmask = settings.pop("softmask", False)
+    separator = load_separator(model, **settings)
+    separator.softmask = softmask
+    wanted = separate_waveform(separator, mixture(3 * 32000), EngineConfig(**config))
+    for name, estimate in zip(separator.target_models, wanted, strict=False):
+        assert torch.equal(read_audio(f"song_tiny/{name}.wav").waveform, estimate)
 
 
 def test_loud_song_in_an_integer_format_is_reported(umx, capsys):
@@ -427,6 +451,15 @@ def test_no_input_is_wrong_usage(capsys):
     assert "required: input" in capsys.readouterr().err
 
 
+def test_blocks_shrink_to_fit_the_memory(umx, model, engine_configs):
+    song()
+    separator = load_separator(model)
+    for block in (EngineConfig().block, 300):
+        needed = estimate_memory(separator, EngineConfig(block=block)) / 1e9
+        assert umx("song.wav", "--max-memory", needed) == 0
+        assert engine_configs.pop() == EngineConfig(block=block)
+
+
 def test_memory_that_is_needed_is_enough(umx, capsys):
     song()
     assert umx("song.wav", "--max-memory", "0.001") == 2
@@ -530,8 +563,10 @@ def published(monkeypatch):
 
 def test_default_model_is_downloaded(bundled, published, capsys):
     song()
-    assert exit_code("song.wav", "--json") == 0
-    content = manifest(capsys)
+    assert exit_code("song.wav", "--json", "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    content = json.loads(captured.out)
     assert content["model"]["name"] == "umxhq"
     assert content["model"]["licence"] == "CC0 1.0"
     assert tree("song_umxhq") == sorted(f"{name}.wav" for name in TARGETS)
