@@ -1,0 +1,24 @@
+# Open-Unmix on a CPU. Nothing in this project has built this image yet: if it does not build for
+# you, that is a defect worth reporting.
+#
+#   docker build --tag open-unmix .
+#   docker run --rm --volume "$PWD:/data" open-unmix song.mp3
+
+FROM python:3.12-slim
+
+# torch for CPUs alone: the one on PyPI brings gigabytes of libraries for GPUs.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+COPY constraints.txt /src/
+RUN pip install --no-cache-dir --constraint /src/constraints.txt --index-url "$TORCH_INDEX" torch
+
+COPY pyproject.toml README.md LICENSE /src/
+COPY openunmix /src/openunmix
+RUN pip install --no-cache-dir --constraint /src/constraints.txt /src
+
+# Downloaded weights are kept in /models, which any user may write: mount a volume to keep them.
+ENV TORCH_HOME=/models
+RUN mkdir --mode=777 /models /data
+COPY --chmod=755 scripts/docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
+WORKDIR /data
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["--help"]
