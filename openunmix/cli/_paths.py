@@ -16,33 +16,53 @@ _EXTENSIONS = {
 }
 
 
-def find_inputs(patterns: Iterable[str]) -> list[Path]:
+def find_inputs(
+    patterns: Iterable[str], outdir: Path | None = None, models: Iterable[str] = ()
+) -> list[Path]:
     """Expand what a user gave: files, folders, and patterns such as ``*.mp3``.
 
     Parameters
     ----------
     patterns : iterable of str
         What was given. A path that exists is itself, even with a star in its name.
+    outdir : Path, optional
+        Where outputs go, see :func:`output_folders`.
+    models : iterable of str
+        Names of models whose outputs may be there. What they made of one of the files is left out
+        of folders and patterns, so that the same command can be given again.
 
     Returns
     -------
     list of Path
         Files, each once, in order; a name that matches nothing stays, to be reported as missing.
     """
+    named: list[Path] = []
     found: list[Path] = []
     for pattern in patterns:
         path = Path(pattern)
         if os.path.isdir(pattern):
             found += _audio_files(path)
         elif os.path.exists(pattern) or not glob.has_magic(pattern):
+            named.append(path)
             found.append(path)
         else:
             matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
             found += [match for match in matches if match.is_file()] or [path]
+    outputs = _possible_outputs(found, outdir, models)
     unique: dict[str, Path] = {}
     for path in found:  # the same file may have been given in two ways
-        unique.setdefault(os.path.realpath(path), path)
+        if path in named or os.path.realpath(path.parent) not in outputs:
+            unique.setdefault(os.path.realpath(path), path)
     return list(unique.values())
+
+
+def _possible_outputs(
+    inputs: Iterable[Path], outdir: Path | None, models: Iterable[str]
+) -> set[str]:
+    """Return the folders into which any of the models puts what it makes of the inputs."""
+    songs = {song_name(path) for path in inputs}
+    folders = [_folder(song, outdir, model) for song in songs for model in models]
+    return {os.path.realpath(folder) for folder in folders}
 
 
 def _audio_files(folder: Path) -> list[Path]:
@@ -89,8 +109,13 @@ def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> l
             number += 1
         name = _numbered(name, number)
         taken.add(name.casefold())
-        folders.append(outdir / name if outdir is not None else Path(f"{name}_{model}"))
+        folders.append(_folder(name, outdir, model))
     return folders
+
+
+def _folder(name: str, outdir: Path | None, model: str) -> Path:
+    """Return the folder of the outputs of a song."""
+    return outdir / name if outdir is not None else Path(f"{name}_{model}")
 
 
 def _numbered(name: str, number: int) -> str:

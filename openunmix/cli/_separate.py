@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, AudioReader
 from openunmix.checkpoints import find_weights
 from openunmix.cli._paths import find_inputs, output_folders
+from openunmix.cli._progress import Progress, printable
 from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
 from openunmix.errors import (
     CheckpointError,
@@ -229,7 +230,7 @@ def run(args: argparse.Namespace) -> int:
     )
     separator.softmask = args.softmask
     config = _engine_config(args, separator)
-    inputs = find_inputs(args.input)
+    inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name])
     folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
         _Job(source, folder, output_paths(folder, names, options.extension))
@@ -343,10 +344,10 @@ def _separate_all(
     for job in jobs:
         with suppress(OpenUnmixError):  # comes again when it is the job's turn
             job.duration = _duration(job.source, options)
-    with _Progress(jobs, quiet) as progress:
+    with Progress([job.duration for job in jobs], quiet) as progress:
         for job in jobs:
             begun = time.perf_counter()
-            progress.start(job)
+            progress.start(job.source.name, job.duration)
             try:
                 result = separate_file(
                     job.source, job.folder, separator, options, config, progress.update
@@ -358,7 +359,7 @@ def _separate_all(
                 _record(job, result, time.perf_counter() - begun)
                 if not quiet:
                     progress.say(_report(job, result))
-            progress.finish(job)
+            progress.finish()
 
 
 def _record(job: _Job, result: FileResult, seconds: float) -> None:
@@ -383,66 +384,6 @@ def _report(job: _Job, result: FileResult) -> str:
     if result.gain != 1.0:
         line += f"; all turned down by {result.gain:.3f} so that the loudest does not clip"
     return line
-
-
-class _Progress(AbstractContextManager["_Progress"]):
-    """Bars on stderr, in seconds of audio: one for the file, one for all if there are several."""
-
-    def __init__(self, jobs: Sequence[_Job], quiet: bool) -> None:
-        self._quiet = quiet
-        self._stack = ExitStack()
-        total = sum(job.duration for job in jobs)
-        self._all = self._bar("all files", total) if len(jobs) > 1 else None
-        self._file: Any = None
-        self._before = 0.0
-
-    def _bar(self, name: str, seconds: float) -> Any:
-        """Return a new bar."""
-        from tqdm import tqdm
-
-        known = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
-        unknown = "{n:.0f} s of audio [{elapsed}]"
-        bar = tqdm(
-            total=seconds or None,
-            desc=_printable(name),
-            unit="s",
-            disable=self._quiet or None,  # None: only on a terminal
-            bar_format="{desc}: " + (known if seconds else unknown),
-            file=sys.stderr,
-            leave=False,
-        )
-        return self._stack.enter_context(bar)
-
-    def start(self, job: _Job) -> None:
-        """Begin with a file."""
-        self._before = 0.0
-        self._file = self._bar(job.source.name, job.duration)
-
-    def update(self, seconds: float) -> None:
-        """Show how far the file is."""
-        for bar in (self._file, self._all):
-            if bar is not None:
-                bar.update(seconds - self._before)
-        self._before = seconds
-
-    def finish(self, job: _Job) -> None:
-        """Be done with a file, however it ended."""
-        if self._all is not None:
-            self._all.update(max(job.duration - self._before, 0))
-        self._before = 0.0
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def say(self, line: str) -> None:
-        """Print a line above the bars."""
-        from tqdm import tqdm
-
-        tqdm.write(f"umx: {_printable(line)}", file=sys.stderr)
-
-    def __exit__(self, *exception: object) -> None:
-        """Remove the bars."""
-        self._stack.close()
 
 
 def _duration(source: Path, options: FileOptions) -> float:
@@ -516,9 +457,4 @@ def _strings(outputs: dict[str, Path]) -> dict[str, str]:
 
 def _say(line: str) -> None:
     """Print a line on stderr."""
-    print(f"umx: {_printable(line)}", file=sys.stderr)
-
-
-def _printable(line: str) -> str:
-    """Escape what a file name may hold that would move the cursor or break the line."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    print(f"umx: {printable(line)}", file=sys.stderr)

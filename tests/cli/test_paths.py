@@ -122,3 +122,17 @@ def test_no_two_songs_share_a_folder_and_none_leaves_it(file_names):
     folders = output_folders(inputs, Path("out"), "umxhq")
     assert len({str(folder).casefold() for folder in folders}) == len(inputs)
     assert all(os.path.dirname(os.path.normpath(folder)) == "out" for folder in folders)
+
+
+@pytest.mark.parametrize("outdir", [None, Path("out")])
+def test_outputs_of_a_run_are_no_inputs_of_the_next(tmp_path, monkeypatch, outdir):
+    monkeypatch.chdir(tmp_path)
+    made = Path("a_umxs") if outdir is None else outdir / "a"
+    for path in (Path("a.mp3"), made / "vocals.wav", Path("b_umxs/take.wav"), Path("vocals.wav")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    songs = [Path("a.mp3"), Path("b_umxs/take.wav"), Path("vocals.wav")]
+    assert find_inputs(["."], outdir, ["umxs", "umxhq"]) == songs
+    assert find_inputs(["**/*.wav", "a.mp3"], outdir, ["umxs"]) == [*songs[1:], songs[0]]
+    explicit = str(made / "vocals.wav")
+    assert find_inputs([explicit, "a.mp3"], outdir, ["umxs"]) == [Path(explicit), songs[0]]
