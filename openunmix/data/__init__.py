@@ -1,14 +1,53 @@
-"""Training data: stems in memory, and mixtures made of them."""
+"""Training data: pairs of mixture and target, from files or made by the code."""
 
+from openunmix.data.aligned import AlignedDataset
+from openunmix.data.augment import (
+    Compose,
+    _augment_channelswap,
+    _augment_force_stereo,
+    _augment_gain,
+    aug_from_str,
+)
+from openunmix.data.base import MixingDataset, Pair, UnmixDataset
+from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import MixingConfig, MixtureDataset
+from openunmix.data.musdb import MUSDBDataset
+from openunmix.data.recordings import load_audio, load_info
+from openunmix.data.source_folder import SourceFolderDataset
 from openunmix.data.stems import Stem, StemLibrary, find_tracks, load_stem, load_tracks
+from openunmix.data.synthetic import SyntheticDataset, synthetic_song
+from openunmix.data.track_folder import (
+    FixedSourcesTrackFolderDataset,
+    VariableSourcesTrackFolderDataset,
+)
 
 __all__ = [
+    "AlignedDataset",
+    "Compose",
+    "Datasets",
+    "FixedSourcesTrackFolderDataset",
+    "MUSDBDataset",
     "MixingConfig",
+    "MixingDataset",
     "MixtureDataset",
+    "Pair",
+    "SourceFolderDataset",
     "Stem",
     "StemLibrary",
+    "SyntheticDataset",
+    "UnmixDataset",
+    "VariableSourcesTrackFolderDataset",
+    "_augment_channelswap",
+    "_augment_force_stereo",
+    "_augment_gain",
+    "add_dataset_options",
+    "aug_from_str",
     "find_tracks",
+    "load_audio",
+    "load_datasets",
+    "load_info",
     "load_stem",
     "load_tracks",
+    "make_datasets",
+    "synthetic_song",
 ]

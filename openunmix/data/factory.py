@@ -1,0 +1,277 @@
+"""Data sets for training and validation from the options of a command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openunmix.data.aligned import AlignedDataset
+from openunmix.data.augment import aug_from_str
+from openunmix.data.base import UnmixDataset
+from openunmix.data.musdb import MUSDBDataset
+from openunmix.data.source_folder import SourceFolderDataset
+from openunmix.data.synthetic import SyntheticDataset
+from openunmix.data.track_folder import (
+    FixedSourcesTrackFolderDataset,
+    VariableSourcesTrackFolderDataset,
+)
+
+__all__ = ["DATASETS", "Datasets", "add_dataset_options", "load_datasets", "make_datasets"]
+
+
+class Datasets(NamedTuple):
+    """What to train with.
+
+    Attributes
+    ----------
+    train, valid : UnmixDataset
+        The data sets.
+    args : argparse.Namespace
+        The options they were made of, ``args.target`` being the name of the target.
+    """
+
+    train: UnmixDataset
+    valid: UnmixDataset
+    args: argparse.Namespace
+
+
+def _aligned(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``aligned``."""
+    args.target = Path(args.output_file).stem
+    common = {**_common(args), "input_file": args.input_file, "output_file": args.output_file}
+    return (
+        AlignedDataset(split="train", random_chunks=True, **common),
+        AlignedDataset(split="valid", **common),
+    )
+
+
+def _source_folder(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``sourcefolder``."""
+    args.target = args.target_dir
+    common = {
+        **_common(args),
+        "interferer_dirs": args.interferer_dirs,
+        "target_dir": args.target_dir,
+        "ext": args.ext,
+        "random_chunks": True,
+    }
+    return (
+        SourceFolderDataset(
+            split="train", nb_samples=args.nb_train_samples, **_augmented(args), **common
+        ),
+        SourceFolderDataset(split="valid", nb_samples=args.nb_valid_samples, **common),
+    )
+
+
+def _track_folder_fix(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``trackfolder_fix``."""
+    args.target = Path(args.target_file).stem
+    common = {
+        **_common(args),
+        "interferer_files": args.interferer_files,
+        "target_file": args.target_file,
+    }
+    return (
+        FixedSourcesTrackFolderDataset(
+            split="train",
+            random_chunks=True,
+            random_track_mix=args.random_track_mix,
+            **_augmented(args),
+            **common,
+        ),
+        FixedSourcesTrackFolderDataset(split="valid", **{**common, "seq_duration": None}),
+    )
+
+
+def _track_folder_var(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``trackfolder_var``."""
+    args.target = Path(args.target_file).stem
+    common = {
+        **_common(args),
+        "target_file": args.target_file,
+        "ext": args.ext,
+        "silence_missing_targets": args.silence_missing,
+    }
+    return (
+        VariableSourcesTrackFolderDataset(
+            split="train",
+            random_chunks=True,
+            random_interferer_mix=args.random_interferer_mix,
+            **_augmented(args),
+            **common,
+        ),
+        VariableSourcesTrackFolderDataset(split="valid", **{**common, "seq_duration": None}),
+    )
+
+
+def _musdb(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``musdb``; without a root, the previews are fetched."""
+    common = {
+        "target": args.target,
+        "root": args.root,
+        "download": args.root is None,
+        "is_wav": args.is_wav,
+        "seed": _seed(args),
+    }
+    return (
+        MUSDBDataset(
+            split="train",
+            seq_duration=args.seq_dur,
+            samples_per_track=args.samples_per_track,
+            random_track_mix=True,
+            **_augmented(args),
+            **common,
+        ),
+        MUSDBDataset(split="valid", seq_duration=None, samples_per_track=1, **common),
+    )
+
+
+def _synthetic(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
+    """Make the data sets ``synthetic``."""
+    common: dict[str, Any] = {
+        "target": args.target,
+        "seq_duration": args.seq_dur,
+        "sample_rate": getattr(args, "sample_rate", 44100.0),
+        "seed": _seed(args),
+    }
+    return (
+        SyntheticDataset(
+            split="train", nb_samples=args.nb_train_samples, **_augmented(args), **common
+        ),
+        SyntheticDataset(split="valid", nb_samples=args.nb_valid_samples, **common),
+    )
+
+
+_MAKERS: dict[str, Callable[[argparse.Namespace], tuple[UnmixDataset, UnmixDataset]]] = {
+    "musdb": _musdb,
+    "aligned": _aligned,
+    "sourcefolder": _source_folder,
+    "trackfolder_var": _track_folder_var,
+    "trackfolder_fix": _track_folder_fix,
+    "synthetic": _synthetic,
+}
+#: Names of the data sets on a command line.
+DATASETS = tuple(_MAKERS)
+
+
+def _seed(args: argparse.Namespace) -> int:
+    """Seed, with the default of 1.3.0."""
+    return int(getattr(args, "seed", 42))
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    """Options that all data sets of files share."""
+    return {
+        "root": args.root,
+        "seq_duration": args.seq_dur,
+        "sample_rate": getattr(args, "sample_rate", 44100.0),
+        "seed": _seed(args),
+    }
+
+
+def _augmented(args: argparse.Namespace) -> dict[str, Any]:
+    """Augmentations, for training only."""
+    return {"source_augmentations": aug_from_str(args.source_augmentations)}
+
+
+def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
+    """Add the options of a data set to a parser.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of a command that has ``--root``, ``--target`` and ``--seq-dur`` itself.
+    dataset : str
+        One of :data:`DATASETS`.
+    """
+    group = parser.add_argument_group(f"data set {dataset}")
+    if dataset == "aligned":
+        group.add_argument("--input-file", default="mixture.wav", help="file name or glob")
+        group.add_argument("--output-file", default="vocals.wav", help="file name or glob")
+        return
+    default = ["gain", "channelswap"] if dataset == "musdb" else []
+    group.add_argument("--source-augmentations", nargs="+", default=default, metavar="NAME")
+    if dataset == "musdb":
+        group.add_argument("--is-wav", action="store_true", help="folders of wav files (HQ)")
+        group.add_argument("--samples-per-track", type=int, default=64)
+    if dataset in ("sourcefolder", "synthetic"):
+        group.add_argument("--nb-train-samples", type=int, default=1000, help="items an epoch")
+        group.add_argument("--nb-valid-samples", type=int, default=100)
+    if dataset == "sourcefolder":
+        group.add_argument("--target-dir", required=True)
+        group.add_argument("--interferer-dirs", nargs="+", required=True, metavar="DIR")
+    if dataset.startswith("trackfolder"):
+        group.add_argument("--target-file", required=True)
+    if dataset == "trackfolder_fix":
+        group.add_argument("--interferer-files", nargs="+", required=True, metavar="FILE")
+        group.add_argument("--random-track-mix", action="store_true")
+    if dataset == "trackfolder_var":
+        group.add_argument("--random-interferer-mix", action="store_true")
+        group.add_argument("--silence-missing", action="store_true", help="do not skip tracks")
+    if dataset in ("sourcefolder", "trackfolder_var"):
+        group.add_argument("--ext", default=".wav", help="how names of audio files end")
+
+
+def make_datasets(args: argparse.Namespace) -> Datasets:
+    """Make the data sets for training and validation.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
+        :func:`add_dataset_options`, and optionally ``seed`` and ``sample_rate``.
+
+    Returns
+    -------
+    Datasets
+        Train, valid, and a copy of the options with the name of the target.
+
+    Raises
+    ------
+    ValueError
+        If the data set needs a root, or an option is wrong.
+    AudioFileError
+        If files are missing or cannot be read.
+    MissingExtraError
+        If a package is not installed.
+    """
+    if args.dataset not in _MAKERS:
+        raise ValueError(f"unknown data set {args.dataset!r}; choose from {list(DATASETS)}")
+    if args.root is None and args.dataset not in ("musdb", "synthetic"):
+        raise ValueError(f"--root is missing: where the data set {args.dataset!r} is")
+    args = argparse.Namespace(**vars(args))
+    return Datasets(*_MAKERS[args.dataset](args), args)
+
+
+def load_datasets(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    argv: Sequence[str] | None = None,
+) -> Datasets:
+    """Parse the options of a data set, and make it for training and validation.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Gets the options of the data set.
+    args : argparse.Namespace
+        What is known before: ``args.dataset`` is the name of the data set.
+    argv : sequence of str, optional
+        The command line, ``sys.argv[1:]`` if not given.
+
+    Returns
+    -------
+    Datasets
+        Train, valid, and all options; ``args.target`` is the name of the target.
+
+    Raises
+    ------
+    ValueError
+        As :func:`make_datasets`; so are the other errors.
+    """
+    if args.dataset not in _MAKERS:
+        parser.error(f"unknown data set {args.dataset!r}; choose from {list(DATASETS)}")
+    add_dataset_options(parser, args.dataset)
+    return make_datasets(parser.parse_args(argv))

@@ -1,0 +1,209 @@
+"""MUSDB18 and MUSDB18-HQ: tracks found by the package musdb, read by our own decoders."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openunmix.data.augment import Augmentation
+from openunmix.data.base import MixingDataset, Pair, usable
+from openunmix.data.excerpts import Excerpt, excerpt_of
+from openunmix.data.recordings import Recording
+from openunmix.errors import MissingExtraError
+
+__all__ = ["MUSDBDataset"]
+
+
+class _Track(NamedTuple):
+    """The mixture of a track, as its engineer made it, and its stems by name."""
+
+    mixture: Recording
+    stems: dict[str, Recording]
+
+
+class MUSDBDataset(MixingDataset):
+    """Excerpts of MUSDB18: mixed anew for training, whole tracks for validation.
+
+    An item of the split ``"train"`` is the sum of random excerpts, with replacement. All others
+    are whole tracks with the mixture that MUSDB18 provides, which its stems do not quite sum to.
+
+    Parameters
+    ----------
+    target : str
+        ``"vocals"``, ``"drums"``, ``"bass"``, ``"other"``, or a sum of them that the package
+        musdb knows, such as ``"accompaniment"``.
+    root : str or Path, optional
+        Folder with ``train/`` and ``test/``; otherwise the environment variable ``MUSDB_PATH``.
+    download : bool
+        Whether to fetch the previews of MUSDB18, 7 seconds a track, unless they are there.
+    is_wav : bool
+        Whether tracks are folders of WAV files (MUSDB18-HQ) and not ``.stem.mp4`` files.
+    subsets : str or sequence of str
+        ``"train"`` or ``"test"``.
+    split : str, optional
+        ``"train"``, or ``"valid"`` for the 14 tracks of the training set that are kept for
+        validation; None for all, which ``subsets="test"`` needs.
+    seq_duration : float, optional
+        Seconds of a training item; shorter tracks are skipped. Whole tracks if not given.
+    samples_per_track : int
+        Items an epoch for each track.
+    source_augmentations : callable, optional
+        Applied to every source of a training item, see :class:`~openunmix.data.UnmixDataset`.
+    random_track_mix : bool
+        Whether each source of a training item is of another track. Otherwise all are of one
+        track and time.
+    seed : int
+        Seed of all random numbers.
+    *args, **kwargs
+        For ``musdb.DB``. With a ``sample_rate``, tracks are resampled to it.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package musdb, or the ffmpeg program that it needs, is not installed.
+    AudioFileError
+        If there are no tracks, or a file cannot be read.
+    ValueError
+        If the target is unknown, ``samples_per_track`` is not positive, or there is no root.
+    """
+
+    def __init__(
+        self,
+        target: str = "vocals",
+        root: str | Path | None = None,
+        download: bool = False,
+        is_wav: bool = False,
+        subsets: str | Sequence[str] = "train",
+        split: str | None = "train",
+        seq_duration: float | None = 6.0,
+        samples_per_track: int = 64,
+        source_augmentations: Augmentation | None = None,
+        random_track_mix: bool = False,
+        seed: int = 42,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        sample_rate = kwargs.get("sample_rate") or 44100.0
+        super().__init__(root, sample_rate, seq_duration, source_augmentations)
+        if samples_per_track < 1:
+            raise ValueError(f"samples_per_track is {samples_per_track}, expected at least 1")
+        self.target = target
+        self.is_wav = is_wav
+        self.subsets = subsets
+        self.split = split
+        self.samples_per_track = samples_per_track
+        self.random_track_mix = random_track_mix
+        self.seed = seed
+        if root is None and not download and "MUSDB_PATH" not in os.environ:
+            raise ValueError("no root given; give the folder of MUSDB18, or download=True")
+        options = {"is_wav": is_wav, "split": split, "subsets": subsets, "download": download}
+        folder = None if self.root is None else str(self.root)
+        self.mus = _import_musdb().DB(*args, root=folder, **options, **kwargs)
+        self.root = Path(self.mus.root)
+        self.parts = _parts(target, self.mus.setup["targets"])
+        found = {Path(track.path): self._look_at(track) for track in self.mus.tracks}
+        self.tracks = usable(found, self.root)
+        self._settle(r for track in self.tracks for r in [track.mixture, *track.stems.values()])
+
+    def _look_at(self, track: Any) -> _Track | str:
+        """Return a track's streams, or why it cannot be used."""
+        names = list(self.mus.setup["sources"])
+        missing = [name for name in names if name not in track.sources]
+        if missing:
+            return f"there is no {', no '.join(missing)}"
+        stems = {name: self._open(track.sources[name]) for name in names}
+        found = _Track(self._open(track), stems)
+        return (self._is_mixed() and self._too_short(*stems.values())) or found
+
+    def _open(self, stream: Any) -> Recording:
+        """Look at a mixture or stem that musdb has found."""
+        return Recording.open(Path(stream.path), 0 if self.is_wav else stream.stem_id)
+
+    def _is_mixed(self) -> bool:
+        """Whether items are mixed here and not whole tracks."""
+        return self.split == "train" and self._excerpt_length is not None
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Return the stems of an item.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item; ``samples_per_track`` of them begin with one track.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            Vocals, drums, bass and other; for training, random excerpts with augmentations.
+        """
+        index = self._checked(index)
+        generator = self.generator(index)
+        track = self.tracks[index // self.samples_per_track]
+        if not self._is_mixed():
+            whole = Excerpt(0, self.length(track.mixture, *track.stems.values()))
+            return {name: self.read(stem, whole) for name, stem in track.stems.items()}
+        excerpt = self._excerpt(track, generator)
+        chosen = {}
+        for name in track.stems:
+            if self.random_track_mix:
+                track = self.tracks[generator.integers(len(self.tracks))]
+                excerpt = self._excerpt(track, generator)
+            chosen[name] = (track.stems[name], excerpt)
+        return self._read_sources(chosen, generator)
+
+    def _excerpt(self, track: _Track, generator: np.random.Generator) -> Excerpt:
+        """Choose an excerpt that all stems of a track have."""
+        return excerpt_of(self.length(*track.stems.values()), self._excerpt_length, generator)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Return item ``index``: a new mixture for training, otherwise a whole track."""
+        sources = self.sources(index)
+        target = torch.stack([sources[name] for name in self.parts]).sum(dim=0)
+        if self._is_mixed():
+            return Pair(torch.stack(list(sources.values())).sum(dim=0), target)
+        mixture = self.tracks[self._checked(index) // self.samples_per_track].mixture
+        return Pair(self.read(mixture, Excerpt(0, target.shape[-1])), target)
+
+    def __len__(self) -> int:
+        return len(self.tracks) * self.samples_per_track
+
+    def extra_repr(self) -> str:
+        """Return more lines for ``repr``.
+
+        Returns
+        -------
+        str
+            Target and samples per track, and what all data sets tell.
+        """
+        own = f"Target: {self.target}\nSamples per track: {self.samples_per_track}"
+        return f"{own}\n{super().extra_repr()}"
+
+
+def _import_musdb() -> ModuleType:
+    """Import the optional package."""
+    advice = "use wav files with the data set 'trackfolder_fix' instead"
+    try:
+        return importlib.import_module("musdb")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the data set 'musdb' needs the package musdb; install openunmix[musdb], or {advice}"
+        ) from error
+    except RuntimeError as error:  # what it imports looks for ffmpeg at once
+        raise MissingExtraError(
+            f"the package musdb cannot work ({error}); install the program ffmpeg, or {advice}"
+        ) from error
+
+
+def _parts(target: str, known: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Names of the stems that a target is the sum of."""
+    if target not in known:
+        raise ValueError(f"MUSDB18 has no target {target!r}; choose from {list(known)}")
+    return list(known[target])

@@ -1,0 +1,125 @@
+"""Folders of sounds, one for each source, from which mixtures are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from openunmix.data.augment import Augmentation
+from openunmix.data.base import MixingDataset, files_of, usable
+from openunmix.data.excerpts import excerpt_of
+from openunmix.data.recordings import Recording
+from openunmix.errors import AudioFileError
+
+__all__ = ["SourceFolderDataset"]
+
+
+class SourceFolderDataset(MixingDataset):
+    """Folders of sounds, one for each source: every item mixes a random sound of each.
+
+    ::
+
+        root/train/vocals/anything.wav      target
+        root/train/bass/something.wav       interferer
+        root/train/drums/whatever.wav       interferer
+
+    This is how data sets of speech and noises come. The items of the split ``"valid"`` are the
+    same in every epoch.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with a folder for each split.
+    split : str
+        Which of them: ``"train"``, ``"valid"``.
+    target_dir : str
+        Folder of the target in there.
+    interferer_dirs : sequence of str
+        Folders of all other sources.
+    ext : str
+        How names of audio files end.
+    nb_samples : int
+        Number of items in an epoch.
+    seq_duration : float, optional
+        Seconds of an item; shorter files are skipped. If not given, whole files, cut to the
+        shortest of an item.
+    random_chunks : bool
+        Whether an excerpt is taken from anywhere in its file, not from the middle.
+    sample_rate : float
+        Rate of all items in Hz; files of other rates are resampled.
+    source_augmentations : callable, optional
+        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
+    seed : int
+        Seed of all random numbers.
+
+    Raises
+    ------
+    AudioFileError
+        If a folder is missing, has no file that can be used, or a file cannot be read.
+    ValueError
+        If a folder is given twice.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        target_dir: str = "vocals",
+        interferer_dirs: Sequence[str] = ("bass", "drums"),
+        ext: str = ".wav",
+        nb_samples: int = 1000,
+        seq_duration: float | None = None,
+        random_chunks: bool = True,
+        sample_rate: float = 44100.0,
+        source_augmentations: Augmentation | None = None,
+        seed: int = 42,
+    ) -> None:
+        super().__init__(root, sample_rate, seq_duration, source_augmentations)
+        self.split = split
+        self.target = self.target_dir = target_dir
+        self.interferer_dirs = list(interferer_dirs)
+        self.ext = ext
+        self.nb_samples = nb_samples
+        self.random_chunks = random_chunks
+        self.seed = seed
+        self.source_folders = [*self.interferer_dirs, target_dir]
+        if len(set(self.source_folders)) < len(self.source_folders):
+            raise ValueError(f"{self.source_folders}: a folder is given twice; name each once")
+        place = Path(root, split).expanduser()
+        self.source_tracks = {name: self._look_at(place / name) for name in self.source_folders}
+        self._settle(track for tracks in self.source_tracks.values() for track in tracks)
+
+    def _look_at(self, folder: Path) -> list[Recording]:
+        """Return the sounds of a source."""
+        if not folder.is_dir():
+            raise AudioFileError(f"{folder}: no such folder; check the names of the sources")
+        recordings = map(Recording.open, files_of(folder, f"*{self.ext}"))
+        return usable({found.path: self._too_short(found) or found for found in recordings}, folder)
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Return a random sound of each source.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            By the names of their folders; the target is the last.
+        """
+        generator = self.generator(self._checked(index))
+        chosen = {}
+        for name, tracks in self.source_tracks.items():
+            track = tracks[generator.integers(len(tracks))]
+            start_from = generator if self.random_chunks else None
+            available = self.length(track)
+            excerpt = excerpt_of(available, self._excerpt_length, start_from, centred=True)
+            chosen[name] = (track, excerpt)
+        return self._read_sources(chosen, generator)
+
+    def __len__(self) -> int:
+        return self.nb_samples

@@ -1,0 +1,135 @@
+"""Songs made by the code: drums, bass, chords and a voice that sings vowels.
+
+They are no music to listen to, but have what separation lives on: transients and noise without
+pitch, a low line, chords, and a gliding pitch with formants, in time and in key with one another.
+No file is needed, and there is no end of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openunmix.data._instruments import PLAYERS, new_plan
+from openunmix.data.augment import Augmentation
+from openunmix.data.base import MixingDataset
+
+__all__ = ["SyntheticDataset", "synthetic_song"]
+
+# Root mean square of the sources, full scale being 1, and its standard deviation in dB.
+_LEVEL, _SPREAD = 0.08, 3.0
+# Seconds of a whole song.
+_SONG = 12.0
+
+
+def synthetic_song(
+    generator: np.random.Generator, samples: int, sample_rate: int = 44100
+) -> dict[str, Tensor]:
+    """Make a song.
+
+    Parameters
+    ----------
+    generator : numpy Generator
+        What the song follows from: key, tempo, chords, melody, sounds and levels.
+    samples : int
+        Length.
+    sample_rate : int
+        Hz.
+
+    Returns
+    -------
+    dict of str to Tensor [shape=(channels=2, samples)], real
+        Vocals, drums, bass and other, at levels as in a mix.
+
+    Examples
+    --------
+    >>> song = synthetic_song(np.random.default_rng(0), 44100)
+    >>> {name: tuple(source.shape) for name, source in song.items()}["bass"]
+    (2, 44100)
+    """
+    plan = new_plan(generator, samples, sample_rate)
+    song = {}
+    for name, player in PLAYERS.items():
+        signal = torch.from_numpy(player(plan, generator))
+        level = _LEVEL * 10 ** (generator.normal(0, _SPREAD) / 20)
+        song[name] = signal * (level / (signal.square().mean().sqrt() + 1e-9))
+    return song
+
+
+class SyntheticDataset(MixingDataset):
+    """Songs of vocals, drums, bass and other instruments, made when they are asked for.
+
+    Every item is a stereo song of its own. Another epoch has other songs, except that those of
+    the split ``"valid"`` are always the same, and none of those of ``"train"``.
+
+    Parameters
+    ----------
+    target : str
+        ``"vocals"``, ``"drums"``, ``"bass"`` or ``"other"``.
+    split : str
+        ``"train"`` or ``"valid"``.
+    nb_samples : int
+        Number of songs in an epoch.
+    seq_duration : float, optional
+        Seconds of an item; 12 if not given.
+    source_augmentations : callable, optional
+        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
+    sample_rate : float
+        Rate of all items in Hz.
+    seed : int
+        Seed of all random numbers.
+
+    Raises
+    ------
+    ValueError
+        If there is no such target.
+
+    Examples
+    --------
+    >>> mixture, target = SyntheticDataset("drums", seq_duration=1.0)[0]
+    >>> mixture.shape, target.shape
+    (torch.Size([2, 44100]), torch.Size([2, 44100]))
+    """
+
+    def __init__(
+        self,
+        target: str = "vocals",
+        split: str = "train",
+        nb_samples: int = 1000,
+        seq_duration: float | None = 6.0,
+        source_augmentations: Augmentation | None = None,
+        sample_rate: float = 44100.0,
+        seed: int = 42,
+    ) -> None:
+        super().__init__(None, sample_rate, seq_duration, source_augmentations)
+        if target not in PLAYERS:
+            raise ValueError(f"no target {target!r} in synthetic songs; choose from {[*PLAYERS]}")
+        self.target = target
+        self.split = split
+        self.nb_samples = nb_samples
+        self.seed = seed
+        self.channels = 2
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Return the sources of song ``index``.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            Vocals, drums, bass and other.
+        """
+        generator = self.generator(self._checked(index))
+        if self.split == "valid":
+            generator = np.random.default_rng(generator.integers(2**63, size=2))
+        samples = self._excerpt_length or round(_SONG * self._rate)
+        song = synthetic_song(generator, samples, self._rate)
+        return {name: self.augment(source, generator) for name, source in song.items()}
+
+    def __len__(self) -> int:
+        return self.nb_samples

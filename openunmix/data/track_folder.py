@@ -1,0 +1,283 @@
+"""Track folders of stems, mixed when they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openunmix.data.augment import Augmentation
+from openunmix.data.base import MixingDataset, files_of, track_folders, usable
+from openunmix.data.excerpts import Excerpt, excerpt_of
+from openunmix.data.recordings import Recording
+
+__all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
+
+logger = logging.getLogger(__name__)
+
+
+class FixedSourcesTrackFolderDataset(MixingDataset):
+    """Track folders that all have the same stems; the mixture is their sum.
+
+    ::
+
+        root/train/track1/vocals.wav     target
+        root/train/track1/bass.wav       interferer
+        root/train/track1/drums.wav      interferer
+
+    An epoch has every track's target once, optionally with interferers from other tracks.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with a folder for each split.
+    split : str
+        Which of them: ``"train"``, ``"valid"``.
+    target_file : str
+        File name of the target.
+    interferer_files : sequence of str
+        File names of all other sources. Tracks that lack one are skipped.
+    seq_duration : float, optional
+        Seconds of an item; shorter tracks are skipped. Whole tracks if not given.
+    random_chunks : bool
+        Whether an item starts anywhere in its track, not at the beginning.
+    random_track_mix : bool
+        Whether each interferer is of a random track, and of another time if ``random_chunks``.
+    source_augmentations : callable, optional
+        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
+    sample_rate : float
+        Rate of all items in Hz; files of other rates are resampled.
+    seed : int
+        Seed of all random numbers.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder, no track in it that can be used, or a file cannot be read.
+    ValueError
+        If two sources have one name.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        target_file: str = "vocals.wav",
+        interferer_files: Sequence[str] = ("bass.wav", "drums.wav"),
+        seq_duration: float | None = None,
+        random_chunks: bool = False,
+        random_track_mix: bool = False,
+        source_augmentations: Augmentation | None = None,
+        sample_rate: float = 44100.0,
+        seed: int = 42,
+    ) -> None:
+        super().__init__(root, sample_rate, seq_duration, source_augmentations)
+        self.split = split
+        self.target_file = target_file
+        self.interferer_files = list(interferer_files)
+        self.random_chunks = random_chunks
+        self.random_track_mix = random_track_mix
+        self.seed = seed
+        self.target = Path(target_file).stem
+        self.source_files = {Path(name).stem: name for name in [target_file, *interferer_files]}
+        if len(self.source_files) < 1 + len(self.interferer_files):
+            raise ValueError(
+                f"target {target_file!r} and interferers {self.interferer_files} have a name in "
+                "common; name each source once"
+            )
+        folders = track_folders(Path(root).expanduser(), split)
+        tracks = {folder: self._look_at(folder) for folder in folders}
+        self.tracks = usable(tracks, Path(root, split))
+        self._settle(recording for track in self.tracks for recording in track.values())
+
+    def _look_at(self, folder: Path) -> dict[str, Recording] | str:
+        """Return a track's stems, or why it cannot be used."""
+        missing = [name for name in self.source_files.values() if not (folder / name).is_file()]
+        if missing:
+            return f"there is no {', no '.join(missing)}"
+        stems = {
+            source: Recording.open(folder / name) for source, name in self.source_files.items()
+        }
+        return self._too_short(*stems.values()) or stems
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Return the stems of track ``index``, or of random tracks for the interferers.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            By file name without extension; the target is the first.
+        """
+        index = self._checked(index)
+        generator = self.generator(index)
+        track = self.tracks[index]
+        excerpt = self._excerpt(track, generator)
+        chosen = {}
+        for name in self.source_files:
+            if self.random_track_mix and name != self.target:
+                track = self.tracks[generator.integers(len(self.tracks))]
+                excerpt = self._excerpt(track, generator)
+            chosen[name] = (track[name], excerpt)
+        return self._read_sources(chosen, generator)
+
+    def _excerpt(self, track: dict[str, Recording], generator: np.random.Generator) -> Excerpt:
+        """Choose an excerpt that all stems of a track have."""
+        available = self.length(*track.values())
+        return excerpt_of(
+            available, self._excerpt_length, generator if self.random_chunks else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """Stems of a track: the target, if it has one, and any number of interferers by name."""
+
+    target: Recording | None
+    interferers: dict[str, Recording]
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """All stems."""
+        return [*([self.target] if self.target else []), *self.interferers.values()]
+
+
+class VariableSourcesTrackFolderDataset(MixingDataset):
+    """Track folders with any stems beside the target; the mixture is the sum of all.
+
+    ::
+
+        root/train/track1/vocals.wav         target
+        root/train/track1/drums.wav          interferer
+        root/train/track1/accordion.wav      interferer
+        root/train/track2/vocals.wav         target
+        root/train/track2/marimba.wav        interferer
+
+    Do not keep the mixture among the stems: it would be taken for one of them.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder with a folder for each split.
+    split : str
+        Which of them: ``"train"``, ``"valid"``.
+    target_file : str
+        File name of the target.
+    ext : str
+        How the names of the other stems end.
+    seq_duration : float, optional
+        Seconds of an item; shorter tracks are skipped. Whole tracks if not given.
+    random_chunks : bool
+        Whether an item starts anywhere in its track, not at the beginning.
+    random_interferer_mix : bool
+        Whether the interferers are those of a random track.
+    sample_rate : float
+        Rate of all items in Hz; files of other rates are resampled.
+    source_augmentations : callable, optional
+        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
+    silence_missing_targets : bool
+        Whether the target is silent in tracks that lack it; otherwise they are skipped.
+    seed : int
+        Seed of all random numbers.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder, no track in it that can be used, or a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        target_file: str = "vocals.wav",
+        ext: str = ".wav",
+        seq_duration: float | None = None,
+        random_chunks: bool = False,
+        random_interferer_mix: bool = False,
+        sample_rate: float = 44100.0,
+        source_augmentations: Augmentation | None = None,
+        silence_missing_targets: bool = False,
+        seed: int = 42,
+    ) -> None:
+        super().__init__(root, sample_rate, seq_duration, source_augmentations)
+        self.split = split
+        self.target_file = target_file
+        self.target = Path(target_file).stem
+        self.ext = ext
+        self.random_chunks = random_chunks
+        self.random_interferer_mix = random_interferer_mix
+        self.silence_missing_targets = silence_missing_targets
+        self.seed = seed
+        folders = track_folders(Path(root).expanduser(), split)
+        tracks = {folder: self._look_at(folder) for folder in folders}
+        self.tracks = usable(tracks, Path(root, split))
+        self._settle(recording for track in self.tracks for recording in track.recordings)
+
+    def _look_at(self, folder: Path) -> _Track | str:
+        """Return a track's stems, or why it cannot be used."""
+        target = folder / self.target_file
+        others = [path for path in files_of(folder, f"*{self.ext}") if path != target]
+        if not target.is_file() and not self.silence_missing_targets:
+            return f"there is no {self.target_file}"
+        if not target.is_file() and not others:
+            return f"there is no file *{self.ext}"
+        if any(path.stem == "mixture" for path in others):
+            logger.warning("%s: the mixture is used as a stem; move it elsewhere", folder)
+        track = _Track(
+            Recording.open(target) if target.is_file() else None,
+            {path.name: Recording.open(path) for path in others},
+        )
+        return self._too_short(*track.recordings) or track
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Return the target of track ``index``, and its interferers or those of a random track.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            Interferers by file name, and then the target by file name without extension.
+        """
+        index = self._checked(index)
+        generator = self.generator(index)
+        track = other = self.tracks[index]
+        excerpt = other_excerpt = self._excerpt(track, generator)
+        if self.random_interferer_mix:
+            other = self.tracks[generator.integers(len(self.tracks))]
+            other_excerpt = self._excerpt(other, generator)
+        chosen = {name: (found, other_excerpt) for name, found in other.interferers.items()}
+        if track.target is not None:
+            chosen[self.target] = (track.target, excerpt)
+        sources = self._read_sources(chosen, generator) if chosen else {}
+        if track.target is None:
+            samples = next((s.shape[-1] for s in sources.values()), other_excerpt.length)
+            silence = torch.zeros(self.channels or 1, samples)
+            sources[self.target] = self.augment(silence, generator)
+        return sources
+
+    def _excerpt(self, track: _Track, generator: np.random.Generator) -> Excerpt:
+        """Choose an excerpt that all stems of a track have."""
+        available = self.length(*track.recordings)
+        return excerpt_of(
+            available, self._excerpt_length, generator if self.random_chunks else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.tracks)
