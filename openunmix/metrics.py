@@ -1,11 +1,15 @@
-"""Measures of separation, each named by its definition."""
+"""Measures of separation over whole tracks, each named by its definition.
+
+They differ by several dB for the same estimate, and from the frame-wise SDR in
+:mod:`openunmix.bss_eval`: never put two of them in one table.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["sdr_mdx21"]
+__all__ = ["sdr_mdx21", "si_sdr"]
 
 
 def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -44,11 +48,63 @@ def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
     >>> sdr_mdx21(torch.ones(1, 100), torch.full((1, 100), 0.9)).round()
     tensor(20.)
     """
+    _check(reference, estimate)
+    signal = reference.double().square().sum(dim=(-2, -1))
+    distortion = (reference.double() - estimate.double()).square().sum(dim=(-2, -1))
+    return torch.where(signal > 0, 10 * torch.log10(signal / distortion), torch.nan).float()
+
+
+def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
+    r"""Scale-invariant signal-to-distortion ratio of a whole track.
+
+    .. math:: 10 \log_{10} \frac{\|\alpha s\|^2}{\|\alpha s - \hat s\|^2}, \quad
+        \alpha = \frac{\langle \hat s, s \rangle}{\|s\|^2}
+
+    with all channels of a signal as one vector and nothing subtracted from it [1]_: one factor
+    for all channels, so that wrong levels between them count as distortion.
+
+    Parameters
+    ----------
+    reference : Tensor [shape=(..., channels, samples)], real
+        The true source.
+    estimate : Tensor [shape=(..., channels, samples)], real
+        Its estimate.
+
+    Returns
+    -------
+    Tensor [shape=(...)], real
+        Decibels: ``inf`` for a perfect estimate of any level, ``-inf`` for one that has nothing
+        of the source, ``nan`` where one of both is silent.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    References
+    ----------
+    .. [1] J. Le Roux, S. Wisdom, H. Erdogan, J. R. Hershey, "SDR -- half-baked or well done?",
+       ICASSP 2019.
+
+    Examples
+    --------
+    >>> reference = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    >>> si_sdr(reference, torch.tensor([[5.0, 5.0, 0.5, 0.5]])).round()
+    tensor(20.)
+    """
+    _check(reference, estimate)
+    true = reference.double().flatten(-2)
+    given = estimate.double().flatten(-2)
+    factor = (true * given).sum(dim=-1) / true.square().sum(dim=-1)
+    scaled = factor[..., None] * true
+    ratio = scaled.square().sum(dim=-1) / (given - scaled).square().sum(dim=-1)
+    return (10 * torch.log10(ratio)).float()
+
+
+def _check(reference: Tensor, estimate: Tensor) -> None:
+    """Raise ValueError if the shapes differ."""
     if reference.shape != estimate.shape:
         raise ValueError(
             f"reference has shape {tuple(reference.shape)}, estimate {tuple(estimate.shape)}; "
             "they must be the same"
         )
-    signal = reference.double().square().sum(dim=(-2, -1))
-    distortion = (reference.double() - estimate.double()).square().sum(dim=(-2, -1))
-    return torch.where(signal > 0, 10 * torch.log10(signal / distortion), torch.nan).float()
