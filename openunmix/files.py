@@ -10,33 +10,28 @@ would clip in an integer format, and only then do the files get their names.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from openunmix._mixture import Mixture, Part, sounds
 from openunmix.audio import (
     OUTPUT_FORMATS,
     AudioReader,
     AudioWriter,
-    Resampler,
-    downmix_to_stereo,
     output_format,
     supported_sample_rate,
     write_stem_mp4,
 )
-from openunmix.engine import EngineConfig, separate_channels
+from openunmix.engine import EngineConfig
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 
@@ -238,13 +233,6 @@ def _workspace(folder: Path) -> Iterator[Path]:
         raise AudioFileError(f"{str(folder)!r} cannot be written: {error.strerror}") from error
 
 
-class _Sound(NamedTuple):
-    """Aligned blocks of one time at the output's rate: (channels, n), (targets, channels, n)."""
-
-    mixture: np.ndarray
-    estimates: np.ndarray
-
-
 @dataclass
 class _Spool:
     """Float WAV files of everything, and what was learnt while writing them."""
@@ -260,33 +248,6 @@ class _Spool:
     def peak(self) -> float:
         """Largest absolute value of all that is written."""
         return max(self.peaks.values())
-
-
-class _Delay:
-    """Holds the mixture back until its estimates are there."""
-
-    def __init__(self, channels: int) -> None:
-        self._blocks: deque[np.ndarray] = deque()
-        self._empty = np.zeros((channels, 0), dtype=np.float32)
-        self.samples = 0
-
-    def push(self, block: np.ndarray) -> np.ndarray:
-        """Add a block; return it."""
-        self._blocks.append(block)
-        self.samples += block.shape[-1]
-        return block
-
-    def take(self, samples: int) -> np.ndarray:
-        """Remove and return the oldest samples."""
-        parts = [self._empty]
-        while samples > 0 and self._blocks:
-            block = self._blocks.popleft()
-            parts.append(block[:, :samples])
-            if block.shape[-1] > samples:
-                self._blocks.appendleft(block[:, samples:])
-            samples -= parts[-1].shape[-1]
-            self.samples -= parts[-1].shape[-1]
-        return np.concatenate(parts, axis=-1)
 
 
 def _spool(
@@ -319,8 +280,9 @@ def _spool(
         }
         one_by_one = separator.nb_channels == 1 < channels
         exact = config is not None and config.exact and not one_by_one
-        mixture = _Mixture(Path(reader.path), options, channels, model_rate, exact)
-        for sound in _sounds(mixture, separator, config, rate):
+        part = Part(Path(reader.path), options.start, options.duration)
+        mixture = Mixture(part, channels, model_rate, options.model_rate, exact)
+        for sound in sounds(mixture, separator, config, rate):
             available = dict(zip(targets, sound.estimates, strict=True))
             if options.residual:
                 available[options.residual] = sound.mixture - sound.estimates.sum(axis=0)
@@ -367,59 +329,6 @@ def _channels(reader: AudioReader, separator: Separator, options: FileOptions) -
                 f"{most}; write .wav"
             )
     return channels
-
-
-class _Mixture:
-    """The input as blocks at the model's rate, which can be read again and again.
-
-    It is kept at the output's rate until its estimates are there; not so in the first of the two
-    readings of ``EngineConfig(exact=True)``, after which there are none.
-    """
-
-    def __init__(
-        self, source: Path, options: FileOptions, channels: int, model_rate: int, exact: bool
-    ) -> None:
-        self.source = source
-        self.options = options
-        self.channels = channels
-        self.model_rate = model_rate
-        self.delay = _Delay(channels)
-        self._unkept = 1 if exact else 0
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        kept = self._unkept == 0
-        self._unkept = 0
-        with AudioReader(self.source, self.options.start, self.options.duration) as reader:
-            resampler = Resampler(reader.info.sample_rate, self.model_rate, self.channels)
-            nothing = np.zeros((reader.info.channels, 0), dtype=np.float32)
-            for block in itertools.chain(reader, [nothing]):
-                mixed = block
-                if self.channels == 2:
-                    mixed = downmix_to_stereo(block, reader.info.layout)
-                resampled = resampler.process(mixed, last=block is nothing)
-                if kept:
-                    self.delay.push(resampled if self.options.model_rate else mixed)
-                yield torch.from_numpy(resampled)
-
-
-def _sounds(
-    mixture: _Mixture, separator: Separator, config: EngineConfig | None, rate: int
-) -> Iterator[_Sound]:
-    """Separate; yield the mixture and its estimates, aligned, at the output's rate."""
-    sources, channels = len(separator.target_models), mixture.channels
-    resampler = Resampler(mixture.model_rate, rate, sources * channels)
-
-    def aligned(estimates: np.ndarray, last: bool = False) -> _Sound:
-        flat = resampler.process(estimates.reshape(sources * channels, -1), last=last)
-        if last:  # a rate there and back may gain or lose the last sample
-            missing = max(mixture.delay.samples - flat.shape[-1], 0)
-            flat = np.pad(flat, ((0, 0), (0, missing)))[:, : mixture.delay.samples]
-        flat = flat.reshape(sources, channels, -1)
-        return _Sound(mixture.delay.take(flat.shape[-1]), flat)
-
-    for estimates in separate_channels(separator, mixture, channels, config):
-        yield aligned(estimates[:sources].cpu().numpy())
-    yield aligned(np.zeros((sources, channels, 0), dtype=np.float32), last=True)
 
 
 def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) -> dict[str, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import threading
 
 import mutagen
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synth import mixture, noise, tone
 
-from openunmix import files
+from openunmix import _mixture
 from openunmix.audio import (
     AudioReader,
     AudioWriter,
@@ -469,7 +470,7 @@ def test_full_disk_leaves_nothing_new(song, separator, tmp_path, monkeypatch, co
 def test_folder_that_cannot_be_made_is_found_before_any_work(
     song, separator, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(files, "separate_channels", None)
+    monkeypatch.setattr(_mixture, "separate_channels", None)
     path = song(noise(800))
     (tmp_path / "out").touch()
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):
@@ -491,13 +492,13 @@ def test_input_is_not_overwritten(song, separator, tmp_path):
 def test_peak_memory_does_not_hold_the_song(song, separator, tmp_path, monkeypatch):
     """The mixture that waits for its estimates is as long as a block, not as the song."""
     longest = []
-    push = files._Delay.push
+    push = _mixture.Delay.push
 
     def counting(self, block):
         longest.append(self.samples)
         return push(self, block)
 
-    monkeypatch.setattr(files._Delay, "push", counting)
+    monkeypatch.setattr(_mixture.Delay, "push", counting)
     path = song(noise(120 * 8000))
     separate_file(path, tmp_path / "out", separator)
     assert np.diff(longest).min() < 0
@@ -526,3 +527,31 @@ def test_paths_of_outputs(tmp_path):
         "a.b": folder / "a.b.mp3",
     }
     assert set(output_paths(folder, names, STEM_MP4).values()) == {folder / "song.stem.mp4"}
+
+
+def test_items_are_taken_ahead_in_order_and_no_more_than_asked():
+    taken, five = [], threading.Event()
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            if number == 5:
+                five.set()
+            yield number
+
+    ahead = _mixture.ahead(items(), 5)
+    assert next(ahead) == 0
+    assert five.wait(timeout=60)
+    assert taken == [0, 1, 2, 3, 4, 5]
+    assert list(ahead) == list(range(1, 20))
+
+
+def test_error_in_the_other_thread_comes_in_its_turn():
+    def items():
+        yield 1
+        raise AudioFileError("broken")
+
+    ahead = _mixture.ahead(items(), 5)
+    assert next(ahead) == 1
+    with pytest.raises(AudioFileError, match="broken"):
+        next(ahead)
