@@ -1,0 +1,127 @@
+"""What blocks and precision cost: estimates against those of the whole song in float32.
+
+::
+
+    python benchmarks/accuracy.py DATA/valid DATA/train/eif-Lithium --model umxs
+
+Prints the tables of ``docs/performance.md``. A folder is a track with stems, or holds such tracks;
+the mixture is the sum of the stems, at most two minutes of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from separation import machine
+from torch import Tensor
+
+from openunmix.engine import EngineConfig, separate_waveform
+from openunmix.metrics import sdr_mdx21
+from openunmix.training.validation import Song, load_songs
+from openunmix.utils import load_separator
+
+RATE = 44100
+LONGEST = 120 * RATE
+
+CONFIGS = {
+    "float32, context 64": EngineConfig(context=64),
+    "float32, context 128": EngineConfig(context=128),
+    "float32, context 256 (default)": EngineConfig(),
+    "float32, context 512": EngineConfig(context=512),
+    "bfloat16, whole song": EngineConfig(exact=True, precision="bf16"),
+    "bfloat16, context 256": EngineConfig(precision="bf16"),
+}
+
+
+@dataclass
+class Difference:
+    """Levels in dB of a difference, one for each 50 ms of each target, and the change of SDR."""
+
+    local: Tensor
+    song: Tensor
+    total: float
+    sdr: Tensor
+
+
+def main() -> None:
+    """Print how far every setting is from the whole song in float32."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--model", default="umxs")
+    args = parser.parse_args()
+
+    separator = load_separator(args.model, niter=1)
+    targets = list(separator.target_models)
+    songs = [song for folder in args.folders for song in find_songs(folder, targets)]
+    seconds = sum(song.sources.shape[-1] for song in songs) / RATE
+    print(f"{args.model}, {len(songs)} songs, {seconds:.0f} s, {machine()}, ", end="")
+    print(f"{datetime.date.today()}\n")
+    print("| networks | total | median of 50 ms | worst 50 ms | worst against the song | SDR |")
+    print("|---|---|---|---|---|---|")
+    differences: dict[str, list[Difference]] = {name: [] for name in CONFIGS}
+    for song in songs:
+        mixture = song.sources.sum(dim=0)
+        exact = separate_waveform(separator, mixture, EngineConfig(exact=True))
+        for name, config in CONFIGS.items():
+            estimates = separate_waveform(separator, mixture, config)
+            differences[name].append(difference(song, exact, estimates))
+    for name, found in differences.items():
+        print(f"| {name} | {row(found)} |", flush=True)
+
+
+def find_songs(folder: Path, targets: Sequence[str]) -> list[Song]:
+    """Load a track, or all tracks of a folder."""
+    is_track = any(path.is_file() for path in folder.iterdir())
+    with tempfile.TemporaryDirectory() as root:
+        os.symlink(folder.resolve(), Path(root, folder.name))
+        songs = load_songs(Path(root) if is_track else folder, targets, RATE)
+    return [Song(song.name, song.sources[..., :LONGEST]) for song in songs]
+
+
+def difference(song: Song, exact: Tensor, estimates: Tensor) -> Difference:
+    """Compare estimates (targets, channels, samples) of a song with those of the whole song."""
+    error, level = powers(estimates - exact), powers(exact)
+    heard = level > 1e-6 * level.amax()  # within 60 dB of the loudest
+    average = level.mean(dim=-1, keepdim=True)
+    total = (estimates - exact).double().square().sum() / exact.double().square().sum()
+    change = sdr_mdx21(song.sources, estimates) - sdr_mdx21(song.sources, exact)
+    return Difference(
+        decibels(error[heard] / level[heard]),
+        decibels(error / average.clamp(min=1e-12)).flatten(),
+        float(decibels(total)),
+        change,
+    )
+
+
+def powers(waveforms: Tensor) -> Tensor:
+    """Mean power of each 50 ms: (targets, channels, samples) to (targets, windows)."""
+    length = RATE // 20
+    usable = waveforms.shape[-1] // length * length
+    squares = waveforms[..., :usable].double().square().mean(dim=1)
+    return squares.reshape(len(waveforms), -1, length).mean(dim=-1)
+
+
+def decibels(ratio: Tensor) -> Tensor:
+    """Ten times the logarithm, not below -200."""
+    return 10 * torch.log10(ratio.clamp(min=1e-20))
+
+
+def row(found: Sequence[Difference]) -> str:
+    """Summarise the differences over all songs."""
+    local = torch.cat([each.local for each in found])
+    worst = max(float(each.song.max()) for each in found)
+    total = max(each.total for each in found)
+    changes = torch.stack([each.sdr for each in found])
+    change = changes[changes.isfinite()].median()
+    return f"{total:.0f} | {local.median():.0f} | {local.max():.0f} | {worst:.0f} | {change:+.3f}"
+
+
+if __name__ == "__main__":
+    main()
