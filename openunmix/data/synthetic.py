@@ -18,7 +18,7 @@ from openunmix.data.base import MixingDataset
 __all__ = ["SyntheticDataset", "synthetic_song"]
 
 # Root mean square of the sources, full scale being 1, and its standard deviation in dB.
-_LEVEL, _SPREAD = 0.08, 3.0
+_LEVEL, _SPREAD = 0.04, 2.5
 # Seconds of a whole song.
 _SONG = 12.0
 
@@ -125,7 +125,7 @@ class SyntheticDataset(MixingDataset):
             Vocals, drums, bass and other.
         """
         generator = self.generator(self._checked(index))
-        if self.split == "valid":
+        if self.split == "valid":  # other songs than those of the first epoch of training
             generator = np.random.default_rng(generator.integers(2**63, size=2))
         samples = self._excerpt_length or round(_SONG * self._rate)
         song = synthetic_song(generator, samples, self._rate)
