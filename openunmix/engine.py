@@ -27,6 +27,7 @@ from torch import Tensor
 from openunmix._fast_wiener import WienerFilter
 from openunmix._folded import FoldedNetworks
 from openunmix._framing import Analysis, Synthesis
+from openunmix._windows import WindowedFilter
 from openunmix.model import OpenUnmix, Separator
 
 __all__ = [
@@ -61,6 +62,9 @@ class EngineConfig:
         Frames of the sequences into which a block is cut for the recurrent layers.
     context : int
         Frames that a sequence sees beyond its own on both sides; 6 s at 44.1 kHz.
+    overlap : int
+        Frames that a window of the filter shares with the one before, with a crossfade; 0 as in
+        openunmix 1.3.0.
     precision : str
         Of the networks: ``"float32"``, or ``"bf16"`` (twice as fast on processors that have it).
     exact : bool
@@ -71,13 +75,16 @@ class EngineConfig:
     block: int = 3600
     sequence: int = 1200
     context: int = 256
+    overlap: int = 0
     precision: str = "float32"
     exact: bool = False
 
     def __post_init__(self) -> None:
         """Reject what cannot work."""
-        if min(self.block, self.sequence) < 1 or self.context < 0:
-            raise ValueError(f"block and sequence must be positive, context not negative: {self}")
+        if min(self.block, self.sequence) < 1 or min(self.context, self.overlap) < 0:
+            raise ValueError(
+                f"block and sequence must be positive, context and overlap not negative: {self}"
+            )
         if self.precision not in _PRECISIONS:
             raise ValueError(
                 f"precision={self.precision!r} is unknown; choose from {list(_PRECISIONS)}"
@@ -228,7 +235,14 @@ class _Separation:
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
-        self.wiener = WienerFilter(niter, separator.softmask, separator.residual)
+        wiener = WienerFilter(niter, separator.softmask, separator.residual)
+        self.filter = WindowedFilter(wiener, config.overlap)
+        self.step = separator.wiener_win_len and separator.wiener_win_len - config.overlap
+        if self.step is not None and self.step < 1:
+            raise ValueError(
+                f"overlap={config.overlap} leaves nothing of windows of "
+                f"wiener_win_len={separator.wiener_win_len} frames"
+            )
         self.emitted = 0
 
     def _analysis(self) -> Analysis:
@@ -255,6 +269,8 @@ class _Separation:
         while (block := self._block()) and self.codes.count > block + self.config.context:
             yield from self._separate(block, analysis.samples, waveform)
         yield from self._separate(self.codes.count, analysis.samples, waveform)
+        if (estimates := self.filter.finish()) is not None:
+            yield self._trim(self.synthesis.push(estimates), analysis.samples)
         yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
 
     def _parts(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -268,27 +284,26 @@ class _Separation:
             yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
     def _block(self) -> int:
-        """Frames to separate next, a multiple of the filter's window; 0 means all there are.
+        """Frames to separate next, a multiple of the filter's step; 0 means all there are.
 
         The first block is small, so that the first estimates come soon.
         """
-        window = self.separator.wiener_win_len
-        if window is None or self.config.exact:
+        if self.step is None or self.config.exact:
             return 0
         frames = self.config.block if self.emitted else min(self.config.block, _FIRST_BLOCK)
-        return window * max(1, round(frames / window))
+        return self.step * max(1, round(frames / self.step))
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next frames, a window of the filter after the other."""
-        window = self.separator.wiener_win_len or frames
+        step = self.step or frames
         codes, contexts = self.codes.take(frames)
-        for start in range(0, frames, window):
-            part = slice(start, min(start + window, frames))
+        for start in range(0, frames, step):
+            part = slice(start, min(start + step, frames))
             mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
                 _magnitude(mixture), [c[part] for c in codes], [c[part] for c in contexts]
             )
-            yield self._trim(self.synthesis.push(self.wiener(magnitudes, mixture)), samples)
+            yield self._trim(self.synthesis.push(self.filter.push(magnitudes, mixture)), samples)
 
     def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""

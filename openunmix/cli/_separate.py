@@ -129,6 +129,13 @@ def _add_filter_options(group: _Group) -> None:
         metavar="FRAMES",
         help="frames that are filtered together (default: 300; 0: the whole song)",
     )
+    group.add_argument(
+        "--wiener-overlap",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="frames that each of these windows shares with the one before (default: 0)",
+    )
     group.add_argument("--softmask", action="store_true", help="start the filter from ratio masks")
     group.add_argument(
         "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"
@@ -309,7 +316,10 @@ def _check_folder(model: str, targets: Sequence[str] | None) -> None:
 
 def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConfig:
     """Return how to compute; raise ValueError if it cannot be done in the memory allowed."""
-    config = EngineConfig(precision=args.precision, exact=args.exact)
+    window = args.wiener_win_len
+    if not 0 <= args.wiener_overlap < (window or 1):
+        raise ValueError(f"--wiener-overlap must be less than --wiener-win-len, which is {window}")
+    config = EngineConfig(overlap=args.wiener_overlap, precision=args.precision, exact=args.exact)
     if args.max_memory is None:
         return config
     while not (needed := estimate_memory(separator, config) / 1e9) <= args.max_memory:
