@@ -303,7 +303,9 @@ class _Separation:
             magnitudes = self._magnitudes(
                 _magnitude(mixture), [c[part] for c in codes], [c[part] for c in contexts]
             )
-            yield self._trim(self.synthesis.push(self.filter.push(magnitudes, mixture)), samples)
+            estimates = self.filter.push(magnitudes, mixture)
+            if estimates.shape[1]:
+                yield self._trim(self.synthesis.push(estimates), samples)
 
     def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
