@@ -24,7 +24,8 @@ from torch import Tensor
 
 from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.metrics import sdr_mdx21
-from openunmix.training.validation import Song, load_songs
+from openunmix.model import Separator
+from openunmix.training.validation import Song, load_songs, median_scores, song_scores
 from openunmix.utils import load_separator
 
 RATE = 44100
@@ -38,6 +39,9 @@ CONFIGS = {
     "bfloat16, whole song": EngineConfig(exact=True, precision="bf16"),
     "bfloat16, context 256": EngineConfig(precision="bf16"),
 }
+
+
+WINDOWS = [(300, 0), (300, 150), (150, 0), (600, 0), (600, 300), (None, 0)]
 
 
 @dataclass
@@ -74,6 +78,20 @@ def main() -> None:
             differences[name].append(difference(song, exact, estimates))
     for name, found in differences.items():
         print(f"| {name} | {row(found)} |", flush=True)
+    print_windows(separator, songs)
+
+
+def print_windows(separator: Separator, songs: Sequence[Song]) -> None:
+    """Print the median SDR of every target for some windows of the filter."""
+    targets = list(separator.target_models)
+    print("\n| window | overlap | " + " | ".join(targets) + " |")
+    print("|---|---|" + "---|" * len(targets))
+    for window, overlap in WINDOWS:
+        separator.wiener_win_len = window
+        config = EngineConfig(overlap=overlap)
+        scores = median_scores(song_scores(separator, songs, config))
+        values = " | ".join(f"{scores[target]:.2f}" for target in targets)
+        print(f"| {window or 'whole song'} | {overlap} | {values} |", flush=True)
 
 
 def find_songs(folder: Path, targets: Sequence[str]) -> list[Song]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from openunmix.data import Stem, load_tracks
-from openunmix.engine import separate_waveform
+from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
 
@@ -69,7 +69,9 @@ def _stack(stems: Mapping[str, Stem], targets: Sequence[str]) -> Tensor:
     )
 
 
-def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[str, float]]:
+def song_scores(
+    separator: Separator, songs: Sequence[Song], config: EngineConfig | None = None
+) -> dict[str, dict[str, float]]:
     """Whole-track SDR of every song and target, of what the ``umx`` command writes.
 
     Parameters
@@ -78,6 +80,8 @@ def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[s
         Its targets, in the order of the songs' sources.
     songs : sequence of Song
         The songs, at the separator's sample rate.
+    config : EngineConfig, optional
+        How to separate.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def song_scores(separator: Separator, songs: Sequence[Song]) -> dict[str, dict[s
     """
     scores = {}
     for song in songs:
-        estimates = separate_waveform(separator, song.sources.sum(dim=0)).cpu()
+        estimates = separate_waveform(separator, song.sources.sum(dim=0), config).cpu()
         estimates = estimates[: len(song.sources)]
         values = sdr_mdx21(song.sources, estimates).tolist()
         scores[song.name] = dict(zip(separator.target_models, values, strict=True))
