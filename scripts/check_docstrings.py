@@ -32,7 +32,8 @@ def public_names() -> Iterator[tuple[str, object]]:
         content = importlib.import_module(module.name)
         for name in getattr(content, "__all__", ()):
             member = getattr(content, name)
-            if callable(member) and member not in seen and hasattr(member, "__module__"):
+            public = callable(member) and hasattr(member, "__module__") and name[0] != "_"
+            if public and member not in seen:
                 seen.add(member)
                 yield f"{module.name}.{name}", member
                 yield from _methods(f"{module.name}.{name}", member)
