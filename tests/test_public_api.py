@@ -93,6 +93,44 @@ SIGNATURES = {
             "scale_factor=10.0, eps=1e-10"
         ),
     },
+    "openunmix.data": {
+        "load_info": "path",
+        "load_audio": "path, start=0.0, dur=None, info=None",
+        "aug_from_str": "list_of_function_names",
+        "Compose": "transforms",
+        "_augment_gain": "audio, low=0.25, high=1.25",
+        "_augment_channelswap": "audio",
+        "_augment_force_stereo": "audio",
+        "UnmixDataset": "root, sample_rate, seq_duration=None, source_augmentations=None",
+        "UnmixDataset.extra_repr": "self",
+        "load_datasets": "parser, args",
+        "AlignedDataset": (
+            "root, split='train', input_file='mixture.wav', output_file='vocals.wav', "
+            "seq_duration=None, random_chunks=False, sample_rate=44100.0, "
+            "source_augmentations=None, seed=42"
+        ),
+        # Defaults that were lists and functions are tuples and None.
+        "SourceFolderDataset": (
+            "root, split='train', target_dir='vocals', interferer_dirs=('bass', 'drums'), "
+            "ext='.wav', nb_samples=1000, seq_duration=None, random_chunks=True, "
+            "sample_rate=44100.0, source_augmentations=None, seed=42"
+        ),
+        "FixedSourcesTrackFolderDataset": (
+            "root, split='train', target_file='vocals.wav', "
+            "interferer_files=('bass.wav', 'drums.wav'), seq_duration=None, random_chunks=False, "
+            "random_track_mix=False, source_augmentations=None, sample_rate=44100.0, seed=42"
+        ),
+        "VariableSourcesTrackFolderDataset": (
+            "root, split='train', target_file='vocals.wav', ext='.wav', seq_duration=None, "
+            "random_chunks=False, random_interferer_mix=False, sample_rate=44100.0, "
+            "source_augmentations=None, silence_missing_targets=False"
+        ),
+        "MUSDBDataset": (
+            "target='vocals', root=None, download=False, is_wav=False, subsets='train', "
+            "split='train', seq_duration=6.0, samples_per_track=64, source_augmentations=None, "
+            "random_track_mix=False, seed=42, *args, **kwargs"
+        ),
+    },
 }
 ALL = [(module, name, text) for module, names in SIGNATURES.items() for name, text in names.items()]
 

@@ -208,7 +208,7 @@ def _formants(pitch: float, vowel: int) -> _Array:
     harmonics = np.arange(1, 41)
     distance = harmonics[:, None] * pitch - _VOWELS[vowel, :, 0]
     resonance = (_VOWELS[vowel, :, 1] / (1 + (distance / _BANDWIDTH) ** 2)).sum(axis=1)
-    return np.asarray((0.05 + resonance) / harmonics**0.5)
+    return np.asarray((0.05 + resonance) / harmonics)
 
 
 def _kick(plan: Plan, generator: np.random.Generator) -> Signal:

@@ -255,6 +255,11 @@ class UnmixDataset(Dataset[Pair]):
 class MixingDataset(UnmixDataset):
     """A data set that mixes its items from sources; give it ``__len__`` and :meth:`sources`.
 
+    Parameters
+    ----------
+    root, sample_rate, seq_duration, source_augmentations
+        As for :class:`UnmixDataset`.
+
     Attributes
     ----------
     target : str

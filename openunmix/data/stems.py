@@ -52,7 +52,18 @@ class Stem:
         return self.waveform.shape[-1]
 
     def excerpt(self, start: int, samples: int) -> Tensor:
-        """Return a float excerpt (2, samples), with silence after the stem's end."""
+        """Return an excerpt.
+
+        Parameters
+        ----------
+        start, samples : int
+            First sample and length.
+
+        Returns
+        -------
+        Tensor [shape=(channels=2, samples)], real
+            The audio, with silence after the stem's end.
+        """
         part = self.waveform[:, start : start + samples].float() / _FULL_SCALE
         part = part.expand(2, -1)
         return torch.nn.functional.pad(part, (0, samples - part.shape[-1]))
@@ -155,7 +166,22 @@ def load_tracks(
 
 
 def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
-    """Decode one file, at most two channels of it, to a :class:`Stem`."""
+    """Decode one file, at most two channels of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    track, target : str
+        Names of the track and of the source.
+    sample_rate : int
+        Rate in Hz; a file of another rate is resampled.
+
+    Returns
+    -------
+    Stem
+        The decoded stem.
+    """
     clip = read_audio(path)
     waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
     quantised = (waveform.clamp(-1, 1) * _FULL_SCALE).round().to(torch.int16)

@@ -115,7 +115,5 @@ def test_augmentations_can_be_pickled(names):
     augmentation = aug_from_str(names)
     audio = noise(10)
     copy = pickle.loads(pickle.dumps(augmentation))
-    assert torch.equal(
-        copy(audio, generator=draws(1)), augmentation(audio, generator=draws(1))
-    )
+    assert torch.equal(copy(audio, generator=draws(1)), augmentation(audio, generator=draws(1)))
     assert repr(copy) == f"Compose({', '.join(names)})"

@@ -17,9 +17,7 @@ def root(track_folder):
     """Make folders of sounds of constant value: 1 to 3 hundredths, times 1, 4 or 16."""
     for split in ("train", "valid"):
         for scale, name in ((1, "vocals"), (4, "bass"), (16, "drums")):
-            sounds = {
-                f"{k}.wav": torch.full((2, 2 * RATE), 0.01 * scale * k) for k in range(1, 4)
-            }
+            sounds = {f"{k}.wav": torch.full((2, 2 * RATE), 0.01 * scale * k) for k in range(1, 4)}
             folder = track_folder(f"{split}/{name}", sounds)
     return folder.parents[1]
 
