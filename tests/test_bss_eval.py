@@ -1,0 +1,185 @@
+"""BSS Eval v4: museval itself is the oracle; beside it, values that can be worked out by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import synth
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from museval_reference import museval_scores
+
+from openunmix.audio import read_audio
+from openunmix.bss_eval import bss_eval
+
+RATE = 8000
+
+
+def stems(samples, targets=2, channels=2):
+    """Make sources of noise."""
+    return torch.stack([synth.noise(samples, channels, seed) for seed in range(targets)])
+
+
+def leaky(references, leak=0.3, noise=0.1):
+    """Make estimates with interference, filtering and artifacts."""
+    artifacts = stems(references.shape[-1] + 99, *references.shape[:2])[..., 99:].flip(0)
+    return 0.9 * references + leak * references.roll((1, 3), (0, 2)) + noise * artifacts
+
+
+def assert_as_museval(references, estimates, sample_rate=RATE, tolerance=1e-6, **settings):
+    """Assert equality, also of the frames that are not defined."""
+    ours = bss_eval(references, estimates, sample_rate, **settings)
+    theirs = museval_scores(references, estimates, sample_rate, **settings)
+    for score, expected in zip(ours, theirs, strict=True):
+        expected = torch.from_numpy(expected)
+        torch.testing.assert_close(score, expected, atol=tolerance, rtol=0, equal_nan=True)
+    return ours
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    targets=st.integers(1, 2),
+    channels=st.integers(1, 2),
+    samples=st.integers(2000, 12000),
+    window=st.sampled_from([0.25, 1.0, 2.0]),
+    hop=st.sampled_from([0.3, 1.0]),
+)
+def test_equals_museval_on_noise_of_any_length(targets, channels, samples, window, hop):
+    references = stems(samples, targets, channels)
+    estimates = leaky(references) if targets > 1 else references + leaky(references).flip(-1)
+    # With one target there is no interference: both compute the ratio to rounding errors.
+    ours = bss_eval(references, estimates, RATE, window, hop)
+    theirs = museval_scores(references, estimates, RATE, window, hop)
+    for name, score, expected in zip(ours._fields, ours, theirs, strict=True):
+        if targets > 1 or name != "sir":
+            expected = torch.from_numpy(expected)
+            torch.testing.assert_close(score, expected, atol=1e-6, rtol=0)
+
+
+def song(streams):
+    """Two seconds of stems of the song in stempeg, and estimates with all kinds of errors."""
+    found = importlib.util.find_spec("stempeg")
+    path = (
+        found and Path(found.origin).with_name("data") / "The Easton Ellises - Falcon 69.stem.mp4"
+    )
+    if not path or not path.exists():
+        pytest.skip("the song of stempeg is not here")
+    references = torch.stack([read_audio(path, 1.0, 2.0, n).waveform for n in streams])
+    noise = stems(references.shape[-1], len(streams))
+    return references, 0.9 * references + 0.2 * references.roll((1, 5), (0, 2)) + 0.01 * noise
+
+
+def test_equals_museval_on_a_real_song():
+    references, estimates = song([1, 2, 3, 4])
+    # Files of 16 bits, as those of MUSDB18-HQ.
+    assert_as_museval((references * 32768).round() / 32768, estimates, 44100, tolerance=1e-3)
+
+
+def test_equals_museval_on_stems_without_treble():
+    # AAC leaves out the highest octave, so the equations are singular to working precision. Then
+    # museval differs from itself by 0.02 dB in SIR and SAR when sources are given in other orders.
+    references, estimates = song([2, 4])
+    ours = bss_eval(references, estimates, 44100)
+    theirs = [torch.from_numpy(score) for score in museval_scores(references, estimates, 44100)]
+    torch.testing.assert_close(ours.sdr, theirs[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(ours.isr, theirs[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(ours.sir, theirs[2], atol=0.05, rtol=0)
+    torch.testing.assert_close(ours.sar, theirs[3], atol=0.05, rtol=0)
+
+
+def test_equals_museval_where_both_channels_of_a_stem_are_the_same():
+    references = stems(12000)
+    references[0, 1] = references[0, 0]
+    assert_as_museval(references, leaky(references), tolerance=0.01)
+
+
+def test_equals_museval_where_a_channel_is_silent():
+    references = stems(12000)
+    references[0, 1] = 0
+    assert_as_museval(references, leaky(references), tolerance=0.01)
+
+
+@pytest.mark.parametrize("kind", ["reference", "estimate", "cancelling channels"])
+def test_frames_with_a_silent_signal_are_undefined_as_in_museval(kind):
+    references = stems(3 * RATE)
+    estimates = leaky(references)
+    second = slice(RATE, 2 * RATE)
+    if kind == "reference":
+        references[1, :, second] = 0
+    elif kind == "estimate":
+        estimates[0, :, second] = 0
+    else:
+        references[1, 1, second] = -references[1, 0, second]
+    scores = assert_as_museval(references, estimates)
+    for score in scores:
+        assert score[:, 1].isnan().all()
+        assert score[:, [0, 2]].isfinite().all()
+
+
+def test_windows_that_overlap_and_signals_shorter_than_one():
+    references = stems(20000)
+    scores = assert_as_museval(references, leaky(references), window=1.0, hop=0.5)
+    assert scores.sdr.shape == (2, 4)
+    assert assert_as_museval(references[..., :5000], leaky(references)[..., :5000]).sdr.shape == (
+        2,
+        1,
+    )
+
+
+def test_error_of_a_tenth_is_twenty_decibels():
+    references = stems(2 * RATE)
+    scores = bss_eval(references, 0.9 * references, RATE)
+    twenty = torch.full((2, 2), 20.0, dtype=torch.float64)
+    torch.testing.assert_close(scores.sdr, twenty, atol=1e-5, rtol=0)
+    # A factor is a filter: there is spatial distortion, but no interference and no artifact.
+    torch.testing.assert_close(scores.isr, twenty, atol=1e-5, rtol=0)
+    assert scores.sir.min() > 100
+    assert scores.sar.min() > 100
+
+
+def test_perfect_estimates_have_no_error():
+    references = stems(RATE)
+    assert bss_eval(references, references, RATE).sdr.tolist() == [[math.inf], [math.inf]]
+
+
+def test_arguments_are_not_changed():
+    references = stems(9000)
+    estimates = leaky(references)
+    copies = references.clone(), estimates.clone()
+    bss_eval(references, estimates, RATE)
+    assert torch.equal(references, copies[0])
+    assert torch.equal(estimates, copies[1])
+
+
+def test_order_of_targets_does_not_matter():
+    references = stems(9000, targets=3)
+    estimates = leaky(references)
+    order = [2, 0, 1]
+    for score, permuted in zip(
+        bss_eval(references, estimates, RATE),
+        bss_eval(references[order], estimates[order], RATE),
+        strict=True,
+    ):
+        torch.testing.assert_close(score[order], permuted, atol=1e-8, rtol=0)
+
+
+def test_signals_that_cannot_be_compared_are_refused():
+    references = stems(1000)
+    with pytest.raises(ValueError, match=r"\(2, 2, 1000\).*\(2, 2, 999\)"):
+        bss_eval(references, references[..., :999], RATE)
+    with pytest.raises(ValueError, match="not empty"):
+        bss_eval(references[..., :0], references[..., :0], RATE)
+    broken = references.clone()
+    broken[1, 0, 5] = math.nan
+    with pytest.raises(ValueError, match=r"estimate 1 .*not finite"):
+        bss_eval(references, broken, RATE)
+    with pytest.raises(ValueError, match="reference 0 is silent"):
+        bss_eval(references * torch.tensor([0.0, 1.0])[:, None, None], references, RATE)
+    with pytest.raises(ValueError, match="window=0"):
+        bss_eval(references, references, RATE, window=0)
+    with pytest.raises(ValueError, match="less than a sample"):
+        bss_eval(references, references, RATE, hop=1e-5)
