@@ -1,4 +1,4 @@
-"""The networks of a separator as the engine runs them: three steps, one of which needs neighbours."""
+"""The networks of a separator as the engine runs them: three steps, one of which looks around."""
 
 from __future__ import annotations
 
