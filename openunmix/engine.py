@@ -133,12 +133,22 @@ class _Codes:
         firsts = [self._past + number * own for number in range(sequences)]
         starts = [min(max(first - margin, 0), len(codes) - length) for first in firsts]
         batch = torch.stack([codes[start : start + length] for start in starts], dim=1)
-        output = self.networks.recur(index, batch)
+        output = self._recur(index, batch)
         parts = [
             output[first - start : first - start + own, number]
             for number, (first, start) in enumerate(zip(firsts, starts, strict=True))
         ]
         return torch.cat(parts)[:frames]
+
+    def _recur(self, index: int, batch: Tensor) -> Tensor:
+        """Run one network's recurrent layers; in halves where a device lacks the memory."""
+        try:
+            return self.networks.recur(index, batch)
+        except torch.cuda.OutOfMemoryError:
+            if batch.shape[1] == 1:
+                raise
+            halves = batch.tensor_split(2, dim=1)
+            return torch.cat([self._recur(index, half) for half in halves], dim=1)
 
 
 class _Spectra:

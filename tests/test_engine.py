@@ -357,6 +357,31 @@ def test_networks_in_training_are_refused(tiny_separator):
         separate_waveform(gains(0.5).train(), synth.mixture(1000))
 
 
+class Small(torch.nn.Module):
+    """Half the magnitude, on a device with memory for two sequences."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, magnitude):
+        self.batches.append(len(magnitude))
+        if len(magnitude) > 2:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return 0.5 * magnitude
+
+
+def test_batch_is_halved_until_it_fits_the_device():
+    network = Small()
+    separator = Separator({"a": network}, n_fft=128, n_hop=32, wiener_win_len=20).eval()
+    audio = synth.mixture(5000)
+    config = EngineConfig(block=140, sequence=20, context=4)
+    estimates = separate_waveform(separator, audio, config)
+    assert difference(estimates[0], 0.5 * audio) < 1e-5
+    assert max(network.batches) > 4
+    assert 2 in network.batches
+
+
 # Channels
 
 
