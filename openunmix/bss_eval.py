@@ -219,7 +219,8 @@ def _correlations(left: Tensor, right: Tensor, taps: int) -> Tensor:
         block = torch.fft.rfft(left[:, start : start + size].double(), n_fft)
         ahead = torch.fft.rfft(right[:, start : start + n_fft].double(), n_fft)
         total.addcmul_(block.conj().resolve_conj()[:, None], ahead)
-    return torch.fft.irfft(total, n_fft)[..., :taps]
+    lags: Tensor = torch.fft.irfft(total, n_fft)
+    return lags[..., :taps]
 
 
 def _gram(correlations: Tensor) -> Tensor:
@@ -239,6 +240,7 @@ def _solve(gram: Tensor, right: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(system)
     if not failed:
         return torch.cholesky_solve(right, factor)
+    solution: Tensor
     solution, failed = torch.linalg.solve_ex(system, right)
     if failed:
         solution = torch.linalg.lstsq(gram.cpu(), right.cpu(), driver="gelsd").solution

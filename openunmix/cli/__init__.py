@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["models", "separate", "train"]
+__all__ = ["evaluate", "models", "separate", "train"]
 
 
 def separate() -> None:
@@ -19,6 +19,13 @@ def train() -> None:
     from openunmix.cli import _train
 
     sys.exit(_train.main())
+
+
+def evaluate() -> None:
+    """Run ``umx-evaluate``."""
+    from openunmix.cli import _evaluate
+
+    sys.exit(_evaluate.main())
 
 
 def models() -> None:

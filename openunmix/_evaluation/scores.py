@@ -1,0 +1,234 @@
+"""The scores of tracks, as objects, as JSON that museval reads, and as tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openunmix._files import replacing
+from openunmix._version import __version__
+from openunmix.errors import MissingExtraError
+
+__all__ = ["METRICS", "WHOLE_TRACK", "TrackScores", "median_over_tracks", "write_tables"]
+
+#: The measures of BSS Eval, in the order of tables.
+METRICS = ("SDR", "ISR", "SIR", "SAR")
+#: Measures of whole tracks: other definitions, never in one table with those above.
+WHOLE_TRACK = ("sdr_mdx21", "si_sdr")
+METHOD = "BSS Eval v4, as museval 0.4.1"
+
+Frames = dict[str, dict[str, list[float]]]
+
+
+@dataclass
+class TrackScores:
+    """Scores of the estimates of one track.
+
+    Attributes
+    ----------
+    name, subset : str
+        The track.
+    frames : dict of str to dict of str to list of float
+        dB by target, measure of :data:`METRICS` and frame; NaN where not defined.
+    whole_track : dict of str to dict of str to float
+        dB by target and measure of :data:`WHOLE_TRACK`.
+    settings : dict of str to Any
+        What made the estimates; scores are compared only where these are equal.
+    notes : list of str
+        What was left out, and why.
+    window, hop : float
+        Length of a frame and distance between frames, in seconds.
+    """
+
+    name: str
+    subset: str
+    frames: Frames
+    whole_track: dict[str, dict[str, float]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    window: float = 1.0
+    hop: float = 1.0
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores in the structure of museval's files; ``inf`` becomes NaN, as there."""
+        targets = [
+            {
+                "name": target,
+                "frames": [
+                    {
+                        "time": number * self.hop,
+                        "duration": self.window,
+                        "metrics": {metric: _rounded(values[metric][number]) for metric in METRICS},
+                    }
+                    for number in range(len(values[METRICS[0]]))
+                ],
+            }
+            for target, values in self.frames.items()
+        ]
+        whole = {
+            target: {metric: _rounded(value) for metric, value in values.items()}
+            for target, values in self.whole_track.items()
+        }
+        return {
+            "targets": targets,
+            "openunmix": {
+                "version": __version__,
+                "method": METHOD,
+                "whole_track": whole,
+                "settings": self.settings,
+                "notes": self.notes,
+            },
+        }
+
+    @property
+    def json(self) -> str:
+        """The scores as JSON, with the literal NaN, as museval writes it."""
+        return json.dumps(self.scores, indent=1)
+
+    @property
+    def df(self) -> Any:
+        """The scores as the pandas table that ``museval.EvalStore.add_track`` takes."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError(
+                "TrackScores.df needs pandas: pip install 'openunmix[evaluate]'"
+            ) from error
+        return pandas.DataFrame(
+            [
+                {
+                    "time": number * self.hop,
+                    "target": target,
+                    "metric": metric,
+                    "score": _rounded(value),
+                    "track": self.name,
+                }
+                for metric in ("SDR", "SAR", "ISR", "SIR")
+                for target, values in self.frames.items()
+                for number, value in enumerate(values[metric])
+            ]
+        )
+
+    def median(self, target: str, metric: str) -> float:
+        """Return the median over frames where the measure is finite; NaN if there are none."""
+        return median_of(self.frames.get(target, {}).get(metric, []))
+
+    def save(self, path: Path) -> None:
+        """Write the JSON file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(self.json, "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> TrackScores:
+        """Read a file of scores, ours or museval's.
+
+        Raises
+        ------
+        ValueError
+            If it is neither.
+        """
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            own = content.get("openunmix", {})
+            frames = {target["name"]: _columns(target["frames"]) for target in content["targets"]}
+            whole, settings = own.get("whole_track", {}), own.get("settings", {})
+            return cls(path.stem, path.parent.name, frames, whole, settings, own.get("notes", []))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not a file of scores; remove it: {error}") from error
+
+    def __str__(self) -> str:
+        """Return the medians over frames, a line per target."""
+        return "\n".join(
+            f"{target:<16}"
+            + "  ".join(f"{metric}:{self.median(target, metric):8.3f}" for metric in METRICS)
+            for target in self.frames
+        )
+
+
+def _columns(frames: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Turn a list of frames into a list per measure."""
+    rows = [frame["metrics"] for frame in frames]
+    return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+
+
+def _rounded(value: float) -> float:
+    """Return a number as museval writes it: five decimals, and NaN for what is not finite."""
+    return round(value, 5) if math.isfinite(value) else math.nan
+
+
+def median_of(values: Iterable[float]) -> float:
+    """Return the median of what is finite, NaN if nothing is."""
+    finite = [value for value in values if math.isfinite(value)]
+    return statistics.median(finite) if finite else math.nan
+
+
+def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, float]]:
+    """Score of a system: the median over tracks of the median over frames.
+
+    Parameters
+    ----------
+    tracks : sequence of TrackScores
+        Scores of its estimates.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        dB by target and measure; NaN where no track has a number.
+    """
+    targets = dict.fromkeys(target for track in tracks for target in track.frames)
+    medians = {
+        target: {
+            metric: median_of(track.median(target, metric) for track in tracks)
+            for metric in METRICS
+        }
+        for target in targets
+    }
+    for target, values in medians.items():
+        for metric in WHOLE_TRACK:
+            values[metric] = median_of(
+                track.whole_track.get(target, {}).get(metric, math.nan) for track in tracks
+            )
+    return medians
+
+
+def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
+    """Write two CSV files: medians over frames of BSS Eval, and measures of whole tracks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    tracks : sequence of TrackScores
+        A row for each track and target.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    frames, whole = [["track", "target", *METRICS]], [["track", "target", *WHOLE_TRACK]]
+    for track in tracks:
+        for target in track.frames:
+            values = [track.median(target, metric) for metric in METRICS]
+            frames.append([track.name, target, *map(_cell, values)])
+        for target, measures in track.whole_track.items():
+            whole.append([track.name, target, *(_cell(measures[name]) for name in WHOLE_TRACK)])
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "bss_eval.csv", folder / "whole_track.csv"]
+    for path, rows in zip(paths, (frames, whole), strict=True):
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+            csv.writer(out).writerows(rows)
+    return paths
+
+
+def _cell(value: float) -> str:
+    """Return a number for a table, nothing where there is none."""
+    return f"{value:.3f}" if math.isfinite(value) else ""

@@ -1,0 +1,249 @@
+"""The command ``umx-evaluate``: score a model, or what another program has separated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from openunmix._evaluation.oracles import ORACLES
+from openunmix._evaluation.scores import METRICS
+from openunmix._evaluation.system import TARGETS, WIENER_WIN_LEN
+from openunmix.errors import OpenUnmixError, UnknownModelError
+from openunmix.evaluate import (
+    Evaluation,
+    System,
+    Track,
+    TrackScores,
+    evaluate_tracks,
+    find_pairs,
+    find_tracks,
+    median_over_tracks,
+)
+from openunmix.pretrained import resolve_model
+from openunmix.registry import DEFAULT_MODEL
+from openunmix.report import write_report
+
+__all__ = ["main", "parser", "run"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="umx-evaluate",
+        description="Score separated music by BSS Eval v4 (SDR, ISR, SIR, SAR), as museval does.",
+        epilog="Exit code: 0 if all went well, 1 if a track failed, 2 for wrong usage.",
+    )
+    what = parser.add_argument_group("what to score")
+    what.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"name of a model, or path of a model folder (default: {DEFAULT_MODEL})",
+    )
+    what.add_argument(
+        "--estimates",
+        type=Path,
+        metavar="DIR",
+        help="score these files instead of a model: DIR/<track>/<target>.wav",
+    )
+    what.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+    what.add_argument("--residual", action="store_true", help="also what the targets leave")
+    what.add_argument(
+        "--aggregate",
+        type=_aggregate,
+        metavar="JSON",
+        help="sums to score instead of the targets, such as "
+        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
+    )
+    what.add_argument(
+        "--oracles",
+        nargs="*",
+        choices=list(ORACLES),
+        default=[],
+        help="score also ideal ratio masks, the multichannel Wiener filter, the mixture itself",
+    )
+    _add_data_options(parser.add_argument_group("data"))
+    _add_computing_options(parser.add_argument_group("computing"))
+    return parser
+
+
+def _add_data_options(group: argparse._ArgumentGroup) -> None:
+    """Which tracks, and where to write."""
+    group.add_argument(
+        "--root", type=Path, help="MUSDB18 or MUSDB18-HQ, or any folder of folders of stems"
+    )
+    group.add_argument("--subset", default="test", help="folder in the root (default: test)")
+    group.add_argument(
+        "--is-wav", action="store_true", help="look only at folders of stems, not at .stem.mp4"
+    )
+    group.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="CSV",
+        help="instead of --root and --estimates: lines of two folders, stems and estimates",
+    )
+    group.add_argument("--outdir", type=Path, help="write the estimates here")
+    group.add_argument(
+        "--evaldir",
+        type=Path,
+        help="write scores and the report here (default: evaluation_<model>); tracks that have "
+        "scores there are skipped",
+    )
+
+
+def _add_computing_options(group: argparse._ArgumentGroup) -> None:
+    """How to separate."""
+    group.add_argument("--cores", type=int, default=1, help="processes (default: 1)")
+    group.add_argument("--no-cuda", action="store_true", help="compute on the CPU")
+    group.add_argument("--niter", type=int, default=1, help="EM iterations (default: 1)")
+    group.add_argument(
+        "--wiener-win-len",
+        type=int,
+        default=WIENER_WIN_LEN,
+        metavar="FRAMES",
+        help=f"frames that are filtered together (default: {WIENER_WIN_LEN}, as in umx; 0: the "
+        "whole track)",
+    )
+    group.add_argument("--filterbank", choices=["torch", "asteroid"], default="torch")
+    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
+
+
+def _aggregate(text: str) -> dict[str, list[str]]:
+    """Parse the value of --aggregate."""
+    try:
+        sums = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(sums, dict) or not all(
+        isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+        for parts in sums.values()
+    ):
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
+    return sums
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    command = parser()
+    args = command.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="umx-evaluate: %(message)s")
+    try:
+        return run(args)
+    except UnknownModelError as error:
+        _say(str(error))
+        return 2
+    except OpenUnmixError as error:
+        _say(str(error))
+        return 1
+    except ValueError as error:
+        command.error(str(error))
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on with the tracks that are left")
+        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score all tracks; return the exit code."""
+    if args.cores < 1 or args.niter < 0 or args.wiener_win_len < 0:
+        raise ValueError("--cores must be positive, --niter and --wiener-win-len not negative")
+    tracks = _tracks(args)
+    system = _system(args)
+    folder = args.evaldir or Path(f"evaluation_{system.name}")
+    evaluation = _evaluate(args, system, tracks, folder, args.outdir)
+    systems = {system.name: evaluation.scores}
+    for oracle in dict.fromkeys(args.oracles):
+        other = replace(system, model=None, estimates=None, oracle=oracle)
+        place = folder / "oracles" / oracle
+        systems[oracle] = _evaluate(args, other, tracks, place, None).scores
+    report = folder / "report.html"
+    write_report(report, systems, evaluation.failures, args.outdir)
+    for name, scores in systems.items():
+        _print_medians(name, scores)
+    if not args.quiet:
+        _say(f"report and scores are in {folder}")
+    return 1 if evaluation.failures else 0
+
+
+def _tracks(args: argparse.Namespace) -> list[Track]:
+    """Find the tracks; raise ValueError where the arguments do not say which."""
+    if (args.root is None) == (args.pairs is None):
+        raise ValueError("give --root DIR or --pairs CSV, one of both")
+    if args.pairs is not None:
+        if args.estimates is not None:
+            raise ValueError("--pairs names the estimates: leave out --estimates")
+        return find_pairs(args.pairs, args.subset)
+    if Path(args.subset).name != args.subset:
+        raise ValueError(f"--subset {args.subset}: give the name of a folder in the root")
+    return find_tracks(args.root, args.subset, args.is_wav)
+
+
+def _system(args: argparse.Namespace) -> System:
+    """Return what is to be scored."""
+    estimates = args.estimates if args.pairs is None else args.pairs.with_suffix("")
+    if estimates is not None:
+        return System(
+            estimates=estimates,
+            targets=tuple(args.targets or TARGETS),
+            residual=args.residual,
+            aggregate=args.aggregate,
+        )
+    model = resolve_model(args.model, args.targets, progress=not args.quiet)
+    cuda = torch.cuda.is_available() and not args.no_cuda
+    return System(
+        model,
+        targets=tuple(model.targets),
+        niter=args.niter,
+        wiener_win_len=args.wiener_win_len or None,
+        residual=args.residual,
+        aggregate=args.aggregate,
+        device="cuda" if cuda else "cpu",
+        filterbank=args.filterbank,
+    )
+
+
+def _evaluate(
+    args: argparse.Namespace,
+    system: System,
+    tracks: Sequence[Track],
+    folder: Path,
+    outdir: Path | None,
+) -> Evaluation:
+    """Score one system, with a line on stderr for each track."""
+    finished = 0
+
+    def progress(name: str, result: TrackScores | str) -> None:
+        nonlocal finished
+        finished += 1
+        if isinstance(result, str):
+            _say(f"{name}: {result}")
+            return
+        for note in result.notes:
+            _say(f"{name}: {note}")
+        if not args.quiet:
+            medians = ", ".join(f"{t} {result.median(t, 'SDR'):.2f}" for t in result.frames)
+            _say(f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}")
+
+    return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
+
+
+def _print_medians(name: str, scores: Sequence[TrackScores]) -> None:
+    """Print the scores of a system on stdout."""
+    print(f"{name}: medians over frames, then over {len(scores)} tracks, in dB")
+    for target, values in median_over_tracks(scores).items():
+        numbers = (values[metric] for metric in METRICS)
+        cells = [f"{n:6.2f}" if math.isfinite(n) else "     -" for n in numbers]
+        labelled = (f"{metric} {cell}" for metric, cell in zip(METRICS, cells, strict=True))
+        print(f"  {target:<14}" + "  ".join(labelled))
+
+
+def _say(line: str) -> None:
+    """Print a line on stderr, without what a file name may hold that moves the cursor."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    print(f"umx-evaluate: {line}", file=sys.stderr)
