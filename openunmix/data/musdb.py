@@ -17,7 +17,7 @@ from openunmix.data.augment import Augmentation
 from openunmix.data.base import MixingDataset, Pair, usable
 from openunmix.data.excerpts import Excerpt, excerpt_of
 from openunmix.data.recordings import Recording
-from openunmix.errors import MissingExtraError
+from openunmix.errors import DownloadError, MissingExtraError
 
 __all__ = ["MUSDBDataset"]
 
@@ -71,8 +71,11 @@ class MUSDBDataset(MixingDataset):
         If the package musdb, or the ffmpeg program that it needs, is not installed.
     AudioFileError
         If there are no tracks, or a file cannot be read.
+    DownloadError
+        If the previews cannot be fetched.
     ValueError
-        If the target is unknown, ``samples_per_track`` is not positive, or there is no root.
+        If the target is unknown, ``samples_per_track`` is not positive, there is no root, or a
+        subset without validation tracks is to be split.
     """
 
     def __init__(
@@ -104,9 +107,17 @@ class MUSDBDataset(MixingDataset):
         self.seed = seed
         if root is None and not download and "MUSDB_PATH" not in os.environ:
             raise ValueError("no root given; give the folder of MUSDB18, or download=True")
+        if split is not None and subsets not in ("train", ["train"], ("train",)):
+            raise ValueError(f"subsets={subsets!r} is not split; give split=None with it")
         options = {"is_wav": is_wav, "split": split, "subsets": subsets, "download": download}
         folder = None if self.root is None else str(self.root)
-        self.mus = _import_musdb().DB(*args, root=folder, **options, **kwargs)
+        musdb = _import_musdb()
+        try:
+            self.mus = musdb.DB(*args, root=folder, **options, **kwargs)
+        except OSError as error:
+            if not download:
+                raise
+            raise DownloadError(f"the previews of MUSDB18 could not be fetched: {error}") from error
         self.root = Path(self.mus.root)
         self.parts = _parts(target, self.mus.setup["targets"])
         found = {Path(track.path): self._look_at(track) for track in self.mus.tracks}

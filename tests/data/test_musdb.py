@@ -14,7 +14,7 @@ from synth import noise, tone
 
 from openunmix.audio import write_stem_mp4
 from openunmix.data import MUSDBDataset, aug_from_str
-from openunmix.errors import AudioFileError, MissingExtraError
+from openunmix.errors import AudioFileError, DownloadError, MissingExtraError
 
 RATE = 44100
 SOURCES = ["vocals", "drums", "bass", "other"]
@@ -170,10 +170,23 @@ def test_previews_are_downloaded_without_a_root(root, monkeypatch):
 def test_what_cannot_work_is_an_error(root, tmp_path):
     with pytest.raises(ValueError, match="no root given; give the folder of MUSDB18"):
         MUSDBDataset()
+    with pytest.raises(ValueError, match="subsets='test' is not split; give split=None"):
+        MUSDBDataset(root=root, is_wav=True, subsets="test")
     with pytest.raises(ValueError, match="samples_per_track is 0"):
         MUSDBDataset(root=root, is_wav=True, samples_per_track=0)
     with pytest.raises(AudioFileError, match="none of 2 tracks can be used"):
         MUSDBDataset(root=root, is_wav=True, seq_duration=60.0)
+
+
+def test_failed_download_is_told(monkeypatch):
+    def fail(*args, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(sys.modules["musdb"], "DB", fail)
+    with pytest.raises(DownloadError, match=r"MUSDB18 could not be fetched: no network"):
+        MUSDBDataset(download=True)
+    with pytest.raises(OSError, match="^no network"):
+        MUSDBDataset(root="here")
 
 
 def test_data_set_can_be_pickled_and_printed(root):
