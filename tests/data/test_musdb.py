@@ -185,7 +185,7 @@ def test_failed_download_is_told(monkeypatch):
     monkeypatch.setattr(sys.modules["musdb"], "DB", fail)
     with pytest.raises(DownloadError, match=r"MUSDB18 could not be fetched: no network"):
         MUSDBDataset(download=True)
-    with pytest.raises(OSError, match="^no network"):
+    with pytest.raises(OSError, match=r"^no network"):
         MUSDBDataset(root="here")
 
 
