@@ -2,7 +2,7 @@
 # Train umxs: ./train.sh DATA OUTPUT [STEPS]. Started again, it goes on where it was.
 # DATA has train/ and valid/ (folders of tracks of stems) and vocals/ (solo singing).
 set -eu
-data=$1 output=$2 steps=${3:-3400}
+data=$1 output=$2 steps=${3:-3900}
 
 # Larger blocks from the allocator spare page faults.
 export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=8589934592 \
