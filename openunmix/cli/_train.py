@@ -27,6 +27,8 @@ from openunmix.training.export import save_model
 from openunmix.training.loop import load_state
 from openunmix.training.validation import load_songs, median_scores, separator_of, song_scores
 
+__all__ = ["main", "parser", "run"]
+
 logger = logging.getLogger(__name__)
 
 _DEFAULTS = TrainingConfig()
