@@ -367,12 +367,14 @@ def separate_channels(
 
     Parameters
     ----------
-    separator, config
+    separator : Separator
         As for :func:`separate_blocks`.
     blocks : iterable of Tensor [shape=(channels, samples)], real
         Consecutive parts of the mixture.
     channels : int
         How many channels they have.
+    config : EngineConfig, optional
+        As for :func:`separate_blocks`.
 
     Yields
     ------

@@ -81,7 +81,17 @@ class FileOptions:
     duration: float | None = None
 
     def names(self, targets: Sequence[str]) -> dict[str, list[str]]:
-        """Return what is written: names, and the estimates summed for each.
+        """Return what is written.
+
+        Parameters
+        ----------
+        targets : sequence of str
+            The targets of the separator.
+
+        Returns
+        -------
+        dict of str to list of str
+            By name of the output, the estimates that are summed for it.
 
         Raises
         ------

@@ -190,10 +190,12 @@ def build_separator(
     ----------
     model : ResolvedModel
         What :func:`resolve_model` returned.
-    niter, residual, wiener_win_len, filterbank
+    niter, residual, wiener_win_len
         As for :class:`~openunmix.model.Separator`.
     device : str or torch.device
         Where it shall compute.
+    filterbank : str
+        As for :class:`~openunmix.model.Separator`.
 
     Returns
     -------

@@ -80,7 +80,13 @@ class TrainingConfig:
     save_every: int = 100
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as a dictionary that JSON can hold."""
+        """Return the settings as JSON can hold them.
+
+        Returns
+        -------
+        dict
+            A value by name.
+        """
         return {**asdict(self), "targets": list(self.targets)}
 
     @classmethod
@@ -93,7 +99,18 @@ class TrainingConfig:
         return cls(**{**settings, "targets": tuple(settings.get("targets", cls.targets))})
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of step ``step``: a linear rise, a plateau, a linear fall."""
+        """Learning rate of a step: a linear rise, a plateau, a linear fall.
+
+        Parameters
+        ----------
+        step : int
+            The step, from 0 on.
+
+        Returns
+        -------
+        float
+            The rate for Adam.
+        """
         rise = (step + 1) / max(self.warmup, 1)
         fall = (self.steps - step) / max(self.cooldown * self.steps, 1)
         return self.learning_rate * max(0.0, min(1.0, rise, fall))

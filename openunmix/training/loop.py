@@ -97,13 +97,30 @@ class Trainer:
         return stft(sources, self.config.n_fft, self.config.n_hop)
 
     def batches(self) -> Iterator[Tensor]:
-        """Batches of sources from the current step on: (batch, targets, channels, samples)."""
+        """Draw batches from the current step on.
+
+        Returns
+        -------
+        iterator of Tensor [shape=(batch, targets, channels, samples)], real
+            The sources of mixtures.
+        """
         first = self.step * self.config.batch_size
         remaining = range(first, self.config.steps * self.config.batch_size)
         return iter(DataLoader(Subset(self.mixtures, remaining), self.config.batch_size))
 
     def update(self, sources: Tensor) -> dict[str, float]:
-        """Take one step on one batch; return the loss of every target."""
+        """Take one step on one batch.
+
+        Parameters
+        ----------
+        sources : Tensor [shape=(batch, targets, channels, samples)], real
+            Waveforms; their sums are the mixtures.
+
+        Returns
+        -------
+        dict of str to float
+            The loss of every target before the step.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
         # (frames, batch, targets, channels, bins): frames first, as the networks work
@@ -126,11 +143,23 @@ class Trainer:
         return losses
 
     def averages(self) -> dict[str, OpenUnmix]:
-        """Averaged networks by target: what to validate, save and use."""
+        """Return the averaged networks, which are what to validate, save and use.
+
+        Returns
+        -------
+        dict of str to OpenUnmix
+            A network by target.
+        """
         return _each(self.average)
 
     def state(self) -> dict[str, Any]:
-        """Return all that :meth:`restore` needs to go on as if nothing had happened."""
+        """Return all that :meth:`restore` needs to go on as if nothing had happened.
+
+        Returns
+        -------
+        dict
+            Tensors and plain values.
+        """
         return {
             "config": self.config.to_json(),
             "step": self.step,
@@ -141,7 +170,13 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`."""
+        """Continue from a :meth:`state`.
+
+        Parameters
+        ----------
+        state : dict
+            Of a trainer with the same networks.
+        """
         self.step = state["step"]
         self.history = state["history"]
         self.networks.load_state_dict(state["networks"])

@@ -98,7 +98,18 @@ def song_scores(
 
 
 def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Median over the songs in which a target sounds, by target; NaN where it never does."""
+    """Median over the songs in which a target sounds.
+
+    Parameters
+    ----------
+    scores : dict of str to dict of str to float
+        What :func:`song_scores` returned.
+
+    Returns
+    -------
+    dict of str to float
+        Decibels by target, NaN for one that never sounds.
+    """
     targets = next(iter(scores.values()))
     columns = {
         target: torch.tensor([song[target] for song in scores.values()]) for target in targets
@@ -112,7 +123,22 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 def separator_of(
     networks: Mapping[str, OpenUnmix], sample_rate: float, n_fft: int, n_hop: int
 ) -> Separator:
-    """Return the separator that users get from these networks: one step of EM."""
+    """Return the separator that users get from these networks: one step of EM.
+
+    Parameters
+    ----------
+    networks : mapping of str to OpenUnmix
+        A network by target.
+    sample_rate : float
+        Hz.
+    n_fft, n_hop : int
+        Window and hop length of the STFT in samples.
+
+    Returns
+    -------
+    Separator
+        The separator, in evaluation mode.
+    """
     first = next(iter(networks.values()))
     return Separator(
         networks,
