@@ -8,6 +8,7 @@
     ├── DownloadError     (OSError)         weights that could not be fetched or verified
     │   └── UnreachableError                ... because the network or server is not there
     ├── AudioFileError    (OSError)         a file that cannot be read or written as audio
+    ├── TrainingError     (ArithmeticError) training has diverged
     └── MissingExtraError (ImportError)     an optional dependency is not installed
 
 Wrong arguments raise plain ``ValueError`` or ``TypeError``.
@@ -21,6 +22,7 @@ __all__ = [
     "DownloadError",
     "MissingExtraError",
     "OpenUnmixError",
+    "TrainingError",
     "UnknownModelError",
     "UnreachableError",
 ]
@@ -48,6 +50,10 @@ class UnreachableError(DownloadError):
 
 class AudioFileError(OpenUnmixError, OSError):
     """A file is missing, damaged, not audio, or cannot be written."""
+
+
+class TrainingError(OpenUnmixError, ArithmeticError):
+    """A loss is not finite; the last checkpoint is from before."""
 
 
 class MissingExtraError(OpenUnmixError, ImportError):

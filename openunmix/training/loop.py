@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from openunmix._files import replacing
+from openunmix.errors import TrainingError
 from openunmix.model import OpenUnmix
 from openunmix.stft import bandwidth_to_max_bin, stft
 from openunmix.training.config import TrainingConfig
@@ -259,6 +261,11 @@ def fit(
     -------
     Trainer
         With the trained networks, and their average, which is what to use.
+
+    Raises
+    ------
+    TrainingError
+        If a loss is not finite.
     """
     output.mkdir(parents=True, exist_ok=True)
     checkpoint = output / "training.chkpnt"
@@ -271,6 +278,11 @@ def fit(
     begun, recorded, sums = time.monotonic(), trainer.step, dict.fromkeys(config.targets, 0.0)
     for count, sources in enumerate(trainer.batches(), start=1):
         for target, loss in trainer.update(sources).items():
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss of {target!r} is {loss} in step {trainer.step}; {checkpoint} is from "
+                    "before, go on from it with a lower learning rate"
+                )
             sums[target] += loss
         validating = trainer.step % config.validate_every == 0 or trainer.step == config.steps
         if validating or trainer.step % config.save_every == 0:

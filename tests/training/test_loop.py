@@ -11,6 +11,7 @@ import synth
 import torch
 from torch.utils.data import Dataset
 
+from openunmix.errors import TrainingError
 from openunmix.stft import stft
 from openunmix.training.config import TrainingConfig
 from openunmix.training.loop import (
@@ -188,6 +189,19 @@ def test_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypa
         save_state(path, {"step": 2})
     assert load_state(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path):
+    class Broken(Tones):
+        def __getitem__(self, index):
+            return super().__getitem__(index) * (float("inf") if index == 9 else 1.0)
+
+    with pytest.raises(TrainingError, match=r"step 5.*training\.chkpnt"):
+        fit(CONFIG, Broken(), tmp_path)
+    state = load_state(tmp_path / "training.chkpnt")
+    assert state["step"] == 4
+    weights = [value for value in state["networks"].values() if value.is_floating_point()]
+    assert all(value.isfinite().all() for value in weights)
 
 
 def test_checkpoint_that_holds_code_is_refused(tmp_path):
