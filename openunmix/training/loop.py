@@ -280,8 +280,8 @@ def fit(
         for target, loss in trainer.update(sources).items():
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss of {target!r} is {loss} in step {trainer.step}; {checkpoint} is from "
-                    "before, go on from it with a lower learning rate"
+                    f"the loss of {target!r} is {loss} in step {trainer.step}; {checkpoint} is "
+                    "from before, go on from it with a lower learning rate"
                 )
             sums[target] += loss
         validating = trainer.step % config.validate_every == 0 or trainer.step == config.steps
