@@ -190,24 +190,34 @@ class _Filters:
 
     def __init__(self, references: Tensor, estimates: Tensor, taps: int, n_fft: int) -> None:
         targets, channels, _ = references.shape
-        self.n_fft = n_fft
         size = targets * channels
-        rows = references.reshape(size, -1)
-        correlations = _correlations(rows, torch.cat([rows, estimates.reshape(size, -1)]), taps)
-        gram = _gram(correlations[:, :size])
-        right = correlations[:, size:].transpose(1, 2)  # (inputs, taps, outputs)
+        self.n_fft = n_fft
+        # Channels that repeat another of their source add no direction to project on.
+        kept = [row for row in range(size) if not _repeats(references, *divmod(row, channels))]
+        rows = references.reshape(size, -1)[kept]
+        signals = torch.cat([rows, estimates.reshape(size, -1)])
+        correlations = _correlations(rows, signals, taps)
+        gram = _gram(correlations[:, : len(kept)])
+        right = correlations[:, len(kept) :].transpose(1, 2)  # (inputs, taps, outputs)
 
-        owns = []
+        own = right.new_zeros(size, taps, channels)
         for target in range(targets):
+            chosen = [number for number, row in enumerate(kept) if row // channels == target]
             part = slice(target * channels, (target + 1) * channels)
-            block = gram[part, :, part].reshape(channels * taps, channels * taps)
-            owns.append(_solve(block, right[part, :, part].reshape(channels * taps, channels)))
-        own = torch.stack(owns).reshape(targets, channels, taps, channels)
-        self.own = torch.fft.rfft(own.permute(1, 0, 3, 2), n_fft)
+            solution = _solve(gram[chosen][:, :, chosen], right[chosen][..., part])
+            own[[kept[number] for number in chosen]] = solution
+        own = own.reshape(targets, channels, taps, channels).permute(1, 0, 3, 2)
+        self.own = torch.fft.rfft(own, n_fft)
 
-        full = _solve(gram.reshape(size * taps, -1), right.reshape(size * taps, -1))
-        full = full.reshape(size, taps, size).permute(2, 0, 1)
-        self.full = torch.fft.rfft(full, n_fft).permute(2, 0, 1).contiguous()
+        full = right.new_zeros(size, taps, size)
+        full[kept] = _solve(gram, right)
+        self.full = torch.fft.rfft(full.permute(2, 0, 1), n_fft).permute(2, 0, 1).contiguous()
+
+
+def _repeats(references: Tensor, target: int, channel: int) -> bool:
+    """Whether a channel of a reference is the same as an earlier one."""
+    signal = references[target, channel]
+    return any(torch.equal(signal, earlier) for earlier in references[target, :channel])
 
 
 def _correlations(left: Tensor, right: Tensor, taps: int) -> Tensor:
@@ -235,16 +245,17 @@ def _gram(correlations: Tensor) -> Tensor:
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Solve the equations of least squares, also where signals depend on each other."""
-    system = gram + _EPS * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if not failed:
-        return torch.cholesky_solve(right, factor)
-    solution: Tensor
-    solution, failed = torch.linalg.solve_ex(system, right)
-    if failed:
-        solution = torch.linalg.lstsq(gram.cpu(), right.cpu(), driver="gelsd").solution
-    return solution.to(right.device)
+    """Solve the equations of least squares, (inputs, taps, outputs), also if they are singular.
+
+    Then the solution is one of many, of which this is a small one: all project alike.
+    """
+    size = right.shape[0] * right.shape[1]
+    gram = gram.reshape(size, size)
+    identity = torch.eye(size, dtype=gram.dtype, device=gram.device)
+    ridge = _EPS
+    while (result := torch.linalg.cholesky_ex(gram + ridge * identity)).info:
+        ridge = max(10 * ridge, _EPS * float(gram.diagonal().max()))
+    return torch.cholesky_solve(right.reshape(size, -1), result.L).reshape(right.shape)
 
 
 def _ratios(reference: Tensor, estimate: Tensor, filters: _Filters) -> Tensor:
