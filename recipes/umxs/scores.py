@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 from pathlib import Path
 
 import torch
@@ -46,7 +47,12 @@ def main() -> None:
         "median of the mixture itself": median_scores(mixture_scores(songs, targets)),
     }
     for name, row in rows.items():
-        print(f"| {name} | " + " | ".join(f"{row[target]:.2f}" for target in targets) + " |")
+        print(f"| {name} | " + " | ".join(shown(row[target]) for target in targets) + " |")
+
+
+def shown(score: float) -> str:
+    """Return a score for the table; there is none where the stem is silent."""
+    return "" if math.isnan(score) else f"{score:.2f}"
 
 
 def mixture_scores(songs: list[Song], targets: list[str]) -> Scores:
