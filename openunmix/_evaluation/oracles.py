@@ -109,7 +109,9 @@ def _spectra(*signals: Tensor) -> Iterator[tuple[Tensor, ...]]:
                 frames = analysis.finish()
             else:
                 frames = analysis.push(signal[..., start : start + _BLOCK].flatten(0, 1).float())
-            spectra.append(frames.reshape(len(frames), *signal.shape[:2], -1).transpose(0, 1))
+            spectra.append(
+                frames.reshape(len(frames), *signal.shape[:2], _N_FFT // 2 + 1).transpose(0, 1)
+            )
         if spectra[0].shape[1]:
             yield tuple(spectra)
 

@@ -74,6 +74,11 @@ class System:
             raise ValueError("give one of model, estimates and oracle")
         if self.oracle is not None and self.oracle not in ORACLES:
             raise ValueError(f"oracle {self.oracle!r} is unknown; choose from {list(ORACLES)}")
+        if self.model is not None and not set(self.targets) <= set(self.model.targets):
+            raise ValueError(
+                f"model {self.model.name!r} does not have all of {list(self.targets)}; it has "
+                f"{self.model.targets}"
+            )
         known = [*self.targets, *(["residual"] if self.residual else [])]
         for name, parts in (self.aggregate or {}).items():
             unknown = [part for part in parts if part not in known]
@@ -154,7 +159,7 @@ class Estimator:
             made = ORACLES[system.oracle](audio.mixture, torch.stack(list(audio.stems.values())))
             available = dict(zip(audio.stems, made, strict=True))
         else:
-            available = _separated(audio, self.separator, system.targets)
+            available = _separated(audio, self.separator)
         if system.residual:  # of what is written, as in the umx command
             chosen = torch.stack([available[target] for target in system.targets])
             available["residual"] = audio.mixture - chosen.sum(dim=0)
@@ -180,20 +185,17 @@ def references_of(stems: Mapping[str, Tensor], system: System) -> dict[str, Tens
     return references
 
 
-def _separated(
-    audio: TrackAudio, separator: Separator, targets: Sequence[str]
-) -> dict[str, Tensor]:
+def _separated(audio: TrackAudio, separator: Separator) -> dict[str, Tensor]:
     """Separate as the ``umx`` command does, at the model's rate and back."""
+    targets = list(separator.target_models)
     model_rate = round(float(separator.sample_rate))
     mixture = resample(audio.mixture, audio.sample_rate, model_rate)
-    estimates = separate_waveform(separator, mixture).cpu()[: len(targets)]
-    estimates = resample(estimates.flatten(0, 1), model_rate, audio.sample_rate)
+    made = separate_waveform(separator, mixture).cpu()[: len(targets)]
+    made = resample(made.flatten(0, 1), model_rate, audio.sample_rate)
     # A rate there and back may gain or lose the last sample.
     samples = audio.mixture.shape[-1]
-    estimates = torch.nn.functional.pad(estimates, (0, max(samples - estimates.shape[-1], 0)))
-    return dict(
-        zip(targets, estimates[:, :samples].reshape(len(targets), -1, samples), strict=True)
-    )
+    made = torch.nn.functional.pad(made, (0, max(samples - made.shape[-1], 0)))[:, :samples]
+    return dict(zip(targets, made.reshape(len(targets), -1, samples), strict=True))
 
 
 def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str, Tensor]:
