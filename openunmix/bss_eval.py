@@ -25,7 +25,7 @@ from torch import Tensor
 __all__ = ["BssEval", "bss_eval"]
 
 # Samples of the transforms that correlations are computed with.
-_N_FFT = 8192
+_N_FFT = 32768
 
 _EPS = torch.finfo(torch.float64).eps
 
@@ -120,7 +120,7 @@ def bss_eval(
             [6., 6.]], dtype=torch.float64)
     """
     _check(references, estimates)
-    targets, _, samples = references.shape
+    samples = references.shape[-1]
     if not (sample_rate > 0 and window > 0 and hop > 0 and filter_length > 0):
         raise ValueError(
             f"sample_rate={sample_rate}, window={window}, hop={hop} and filter_length="
@@ -133,7 +133,7 @@ def bss_eval(
     frames = (samples - length) // step + 1
     n_fft = _fast_size(length + filter_length - 1)  # a window and what the filters add to it
     filters = _Filters(references, estimates, filter_length, n_fft)
-    scores = torch.full((4, targets, frames), torch.nan, dtype=torch.float64)
+    scores = torch.full((4, len(references), frames), torch.nan, dtype=torch.float64)
     for frame in range(frames):
         part = slice(frame * step, frame * step + length)
         reference, estimate = references[..., part].double(), estimates[..., part].double()
@@ -151,7 +151,7 @@ def _check(references: Tensor, estimates: Tensor) -> None:
         )
     for name, signals in (("reference", references), ("estimate", estimates)):
         for number, signal in enumerate(signals):
-            if not signal.isfinite().all():
+            if not signal.sum().isfinite():
                 raise ValueError(f"{name} {number} has values that are not finite")
             if _is_silent(signal):
                 raise ValueError(
@@ -164,7 +164,7 @@ def _is_silent(signal: Tensor) -> Tensor:
 
     Channels that cancel count as silence: this is museval's rule.
     """
-    return (signal.sum(dim=-2) == 0).all(dim=-1)
+    return ~signal.sum(dim=-2).any(dim=-1)
 
 
 def _fast_size(least: int) -> int:
@@ -194,9 +194,7 @@ class _Filters:
         self.n_fft = n_fft
         # Channels that repeat another of their source add no direction to project on.
         kept = [row for row in range(size) if not _repeats(references, *divmod(row, channels))]
-        rows = references.reshape(size, -1)[kept]
-        signals = torch.cat([rows, estimates.reshape(size, -1)])
-        correlations = _correlations(rows, signals, taps)
+        correlations = _correlations(references.flatten(0, 1), estimates.flatten(0, 1), kept, taps)
         gram = _gram(correlations[:, : len(kept)])
         right = correlations[:, len(kept) :].transpose(1, 2)  # (inputs, taps, outputs)
 
@@ -220,15 +218,20 @@ def _repeats(references: Tensor, target: int, channel: int) -> bool:
     return any(torch.equal(signal, earlier) for earlier in references[target, :channel])
 
 
-def _correlations(left: Tensor, right: Tensor, taps: int) -> Tensor:
-    """Sum ``left[i, n] * right[k, n + lag]`` over n: (i, k, lags), lags from 0 on."""
+def _correlations(references: Tensor, estimates: Tensor, kept: list[int], taps: int) -> Tensor:
+    """Sum ``a[i, n] * b[k, n + lag]`` over n: (i, k, lags), lags from 0 on.
+
+    The rows of a are the references that are kept, those of b the same and all estimates.
+    """
     n_fft = max(_N_FFT, _fast_size(4 * taps))
     size = n_fft - taps + 1
-    total = left.new_zeros(len(left), len(right), n_fft // 2 + 1, dtype=torch.complex128)
-    for start in range(0, left.shape[-1], size):
-        block = torch.fft.rfft(left[:, start : start + size].double(), n_fft)
-        ahead = torch.fft.rfft(right[:, start : start + n_fft].double(), n_fft)
-        total.addcmul_(block.conj().resolve_conj()[:, None], ahead)
+    inputs, outputs = len(kept), len(kept) + len(estimates)
+    total = references.new_zeros(inputs, outputs, n_fft // 2 + 1, dtype=torch.complex128)
+    for start in range(0, references.shape[-1], size):
+        part = slice(start, start + n_fft)
+        signals = torch.cat([references[:, part][kept], estimates[:, part]]).double()
+        block = torch.fft.rfft(signals[:inputs, :size], n_fft)
+        total.addcmul_(block.conj().resolve_conj()[:, None], torch.fft.rfft(signals, n_fft))
     lags: Tensor = torch.fft.irfft(total, n_fft)
     return lags[..., :taps]
 
@@ -239,34 +242,35 @@ def _gram(correlations: Tensor) -> Tensor:
     Signal i delayed by a and signal k delayed by b have the product of lag a - b.
     """
     taps = correlations.shape[-1]
-    negative = correlations.transpose(0, 1)[..., 1:].flip(-1)
-    lags = torch.cat([negative, correlations], dim=-1)  # from 1 - taps to taps - 1
-    return lags.unfold(-1, taps, 1).flip(-1).permute(0, 2, 1, 3)
+    # Lags from taps - 1 down to 1 - taps; each delay sees its own part of them.
+    lags = torch.cat([correlations.flip(-1), correlations.transpose(0, 1)[..., 1:]], dim=-1)
+    return torch.stack([lags[..., taps - 1 - a : 2 * taps - 1 - a] for a in range(taps)], dim=1)
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
     """Solve the equations of least squares, (inputs, taps, outputs), also if they are singular.
 
-    Then the solution is one of many, of which this is a small one: all project alike.
+    Then the solution is one of many, of which this is a small one: all project alike. ``gram`` is
+    overwritten, since it is large.
     """
     size = right.shape[0] * right.shape[1]
-    gram = gram.reshape(size, size)
-    identity = torch.eye(size, dtype=gram.dtype, device=gram.device)
+    system = gram.reshape(size, size)
     ridge = _EPS
-    while (result := torch.linalg.cholesky_ex(gram + ridge * identity)).info:
-        ridge = max(10 * ridge, _EPS * float(gram.diagonal().max()))
+    system.diagonal().add_(ridge)
+    while (result := torch.linalg.cholesky_ex(system.mT)).info:
+        ridge = max(10 * ridge, _EPS * float(system.diagonal().max()))
+        system.diagonal().add_(ridge)
     return torch.cholesky_solve(right.reshape(size, -1), result.L).reshape(right.shape)
 
 
 def _ratios(reference: Tensor, estimate: Tensor, filters: _Filters) -> Tensor:
     """Return the four ratios of one window: (4, targets)."""
-    targets, channels, _ = reference.shape
     true = torch.fft.rfft(reference, filters.n_fft)  # (targets, channels, bins)
     given = torch.fft.rfft(estimate, filters.n_fft)
     own = torch.zeros_like(true)
-    for channel in range(channels):
+    for channel in range(true.shape[1]):
         own.addcmul_(filters.own[channel], true[:, channel, None])
-    columns = true.reshape(targets * channels, -1).T.contiguous()[..., None]
+    columns = true.flatten(0, 1).T.contiguous()[..., None]
     full = torch.bmm(filters.full, columns)[..., 0].T.reshape(true.shape)
     source = reference.square().sum(dim=(1, 2))
     ratios = [
@@ -279,10 +283,12 @@ def _ratios(reference: Tensor, estimate: Tensor, filters: _Filters) -> Tensor:
 
 
 def _energy(spectra: Tensor, n_fft: int) -> Tensor:
-    """Return the energy of the signals with these spectra (targets, channels, bins): (targets,)."""
-    power = torch.view_as_real(spectra).square().sum(dim=(1, 3))
+    """Return the energy of signals by their spectra (..., channels, bins): (...)."""
     # All bins but the first and the last stand for two.
-    return (2 * power.sum(dim=-1) - power[:, 0] - power[:, -1]) / n_fft
+    once = spectra[..., [0, -1]].abs().square().sum(dim=(-2, -1))
+    values = torch.view_as_real(spectra).flatten(-3)
+    total = (values[..., None, :] @ values[..., None])[..., 0, 0]
+    return (2 * total - once) / n_fft
 
 
 def _decibels(signal: Tensor, error: Tensor) -> Tensor:
