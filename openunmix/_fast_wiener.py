@@ -12,8 +12,7 @@ statistics need amplitudes and one product :math:`\rho = e^{i(\theta_2 - \theta_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,11 +22,9 @@ from openunmix.wiener import _TINY, wiener
 
 __all__ = ["WienerFilter"]
 
-# Elements an operation works on. Up to this size torch stays in the calling thread: the barrier
-# between its own threads costs milliseconds for each operation when the machine is busy.
-_BLOCK = 32768
-# More threads would wait for the interpreter, which each operation needs for a microsecond.
-_THREADS = 4
+# Elements an operation works on: enough for torch to share them out among its threads, and few
+# enough for the planes of a block to stay in the cache.
+_BLOCK = 131072
 _SHARED_PLANES = 12
 
 
@@ -94,7 +91,6 @@ class WienerFilter:
                 f"{tuple(magnitudes.shape)} and the mixture {tuple(mixture.shape)}; give both the "
                 "same frames, channels and bins"
             )
-        # A tensor made in inference mode could not be written by another thread.
         with torch.inference_mode(False), torch.no_grad():
             self._allocate(magnitudes, mixture)
             if self._is_special(mixture):
@@ -123,7 +119,7 @@ class WienerFilter:
         if self.iterations > 0 and mixture.numel() > 0:
             scale = max(1.0, mixture.abs().max().item() / self.scale_factor)
         frames, channels, bins = mixture.shape
-        for block in _blocks(bins, 16 * _BLOCK // max(1, frames * channels)):
+        for block in _blocks(bins, 4 * _BLOCK // max(1, frames * channels)):
             m, x = magnitudes[..., block].permute(1, 3, 2, 0), mixture[..., block].transpose(1, 2)
             sources = wiener(
                 m if self.softmask else m / scale,
@@ -138,7 +134,7 @@ class WienerFilter:
 
 
 class _Planes(NamedTuple):
-    """Working memory of a thread: some planes for all sources, and three lists with one each."""
+    """Working memory: some planes for all sources, and three lists with one each."""
 
     shared: list[Tensor]
     first: list[Tensor]
@@ -160,60 +156,39 @@ class _StereoFilter:
         self.frame_blocks = _blocks(frames, _BLOCK // bins)
         width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
         size = (_SHARED_PLANES + 3 * sources) * max(frames * width, height * bins)
-        threads = min(_THREADS, torch.get_num_threads(), len(self.bin_blocks))
-        self.workspaces = [torch.empty(size) for _ in range(threads)]
-        self.planes: dict[tuple[int, int, int], _Planes] = {}
+        self.workspace = torch.empty(size)
+        self.planes: dict[tuple[int, int], _Planes] = {}
         self.factor_rows = [factor.unbind() for factor in self.factors]
 
     def __call__(self, magnitudes: Tensor, mixture: Tensor, out: Tensor) -> None:
         """Write the estimates (sources, frames, 2, bins) into ``out``."""
         pairs = torch.view_as_real(mixture.resolve_conj())
 
-        def load(rows: slice, worker: int) -> float:
-            return self._load(pairs[rows], self.mixture[:, :, rows], worker)
-
-        def factorize(columns: slice, worker: int) -> float:
+        loudest = max(
+            self._load(pairs[rows], self.mixture[:, :, rows]) for rows in self.frame_blocks
+        )
+        self.scale = max(1.0, loudest**0.5 / self.options.scale_factor)
+        for columns in self.bin_blocks:
             m, x = magnitudes[..., columns], self.mixture[..., columns]
-            self._factorize(m, x, self.factors[..., columns], worker)
-            return 0.0
+            self._factorize(m, x, self.factors[..., columns])
+        for rows in self.frame_blocks:
+            self._estimate(magnitudes[:, rows], self.mixture[:, :, rows], out[:, rows])
 
-        def estimate(rows: slice, worker: int) -> float:
-            self._estimate(magnitudes[:, rows], self.mixture[:, :, rows], out[:, rows], worker)
-            return 0.0
-
-        loudest = self._run(load, self.frame_blocks) ** 0.5
-        self.scale = max(1.0, loudest / self.options.scale_factor)
-        self._run(factorize, self.bin_blocks)
-        self._run(estimate, self.frame_blocks)
-
-    def _run(self, work: Callable[[slice, int], float], blocks: Sequence[slice]) -> float:
-        """Share the blocks out among threads, and return the largest of the results."""
-        queue = iter(blocks)
-
-        def drain(worker: int) -> float:
-            with torch.no_grad():  # holds for one thread
-                return max((work(block, worker) for block in queue), default=0.0)
-
-        if len(self.workspaces) == 1:
-            return drain(0)
-        with ThreadPoolExecutor(len(self.workspaces)) as pool:
-            return max(pool.map(drain, range(len(self.workspaces))))
-
-    def _planes(self, worker: int, rows: int, columns: int) -> _Planes:
-        """Cut the workspace of a thread into planes (rows, columns)."""
-        key = (worker, rows, columns)
+    def _planes(self, rows: int, columns: int) -> _Planes:
+        """Cut the workspace into planes (rows, columns)."""
+        key = (rows, columns)
         if key not in self.planes:
             count = _SHARED_PLANES + 3 * self.shape[0]
-            space = self.workspaces[worker][: count * rows * columns]
+            space = self.workspace[: count * rows * columns]
             planes = list(space.view(count, rows, columns).unbind())
             of_sources = [planes[_SHARED_PLANES + i :: 3] for i in range(3)]
             self.planes[key] = _Planes(planes[:_SHARED_PLANES], *of_sources)
         return self.planes[key]
 
-    def _load(self, pairs: Tensor, out: Tensor, worker: int) -> float:
+    def _load(self, pairs: Tensor, out: Tensor) -> float:
         """Take pairs (frames, 2, bins, 2) apart, and return the largest power."""
         loudest = 0.0
-        power = self._planes(worker, *out.shape[2:]).shared[0]
+        power = self._planes(*out.shape[2:]).shared[0]
         for channel, (real, imaginary) in enumerate(out):
             real.copy_(pairs[:, channel, :, 0])
             imaginary.copy_(pairs[:, channel, :, 1])
@@ -221,9 +196,9 @@ class _StereoFilter:
             loudest = max(loudest, power.max().item())
         return loudest
 
-    def _factorize(self, m: Tensor, x: Tensor, out: Tensor, worker: int) -> None:
+    def _factorize(self, m: Tensor, x: Tensor, out: Tensor) -> None:
         """Write the factors of every source (4, sources, bins) for a block of bins."""
-        shared, a1, real, imag = self._planes(worker, *x.shape[2:])
+        shared, a1, real, imag = self._planes(*x.shape[2:])
         level, t, x1r, x1i, x2r, x2i, rho_r, rho_i = shared[:8]
         self._amplitudes(m[:, :, 0], x[0], a1, level, t)
         _phase(x[0], level, t, x1r, x1i)
@@ -255,9 +230,9 @@ class _StereoFilter:
         rest.div_(weight).add_(ratio_r.square().addcmul_(ratio_i, ratio_i), alpha=_TINY).mul_(0.5)
         power.mul_(0.5)
 
-    def _estimate(self, m: Tensor, x: Tensor, out: Tensor, worker: int) -> None:
+    def _estimate(self, m: Tensor, x: Tensor, out: Tensor) -> None:
         """Write the estimates (sources, frames, 2, bins) for a block of frames."""
-        shared, psd, spread_r, spread_i = self._planes(worker, *x.shape[2:])
+        shared, psd, spread_r, spread_i = self._planes(*x.shape[2:])
         t, u, mean_r, mean_i, total, total_rest, real, imag, hr, hi, gr, gi = shared
         self._amplitudes(m[:, :, 0], x[0], spread_r, u, t)
         self._amplitudes(m[:, :, 1], x[1], spread_i, u, t)
