@@ -3,12 +3,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+DATA ?= data/valid
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check wheel smoke clean
+.PHONY: help demo test check scores wheel smoke clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,6 +26,9 @@ check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_docstrings.py
+
+scores: $(VENV)/.package  ## Score the bundled model on DATA, into docs/models.md
+	$(BIN)/python scripts/update_scores.py $(DATA)
 
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build dist

@@ -22,7 +22,7 @@ from synth import mixture
 from openunmix import pretrained
 from openunmix._version import __version__
 from openunmix.audio import AudioWriter
-from openunmix.cli import _models, _separate, _train
+from openunmix.cli import _evaluate, _models, _separate, _train
 from openunmix.model import OpenUnmix, Separator
 from openunmix.registry import MODELS
 
@@ -30,7 +30,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 RATE = 44100
 
-PARSERS = {"umx": _separate.parser, "umx-models": _models.parser, "umx-train": _train.parser}
+PARSERS = {
+    "umx": _separate.parser,
+    "umx-evaluate": _evaluate.parser,
+    "umx-models": _models.parser,
+    "umx-train": _train.parser,
+}
 
 # Commands that are not checked, and why.
 EXCLUDED = {
@@ -86,6 +91,10 @@ def desk(tmp_path, monkeypatch):
         with AudioWriter(copy, RATE, 2) as writer:
             writer.write(mixture(RATE // 2).numpy())
     shutil.copy("song.mp3", "concert.mp4")
+    stems = Path("musdb18hq", "test", "song")
+    stems.mkdir(parents=True)
+    for seed, target in enumerate(("vocals", "drums", "bass", "other")):
+        soundfile.write(stems / f"{target}.wav", mixture(RATE // 2, seed).T.numpy(), RATE)
     shutil.copytree(folders["umxs"], "my-model")
     shutil.copytree(folders["umxs"], "runs/mine")
     (desk / "open-unmix").symlink_to(ROOT)

@@ -117,11 +117,30 @@ class TrackScores:
         )
 
     def median(self, target: str, metric: str) -> float:
-        """Return the median over frames where the measure is finite; NaN if there are none."""
+        """Median over the frames in which a measure is finite.
+
+        Parameters
+        ----------
+        target : str
+            One of the targets.
+        metric : str
+            One of :data:`METRICS`.
+
+        Returns
+        -------
+        float
+            dB; NaN if there are no such frames.
+        """
         return median_of(self.frames.get(target, {}).get(metric, []))
 
     def save(self, path: Path) -> None:
-        """Write the JSON file."""
+        """Write the scores as JSON.
+
+        Parameters
+        ----------
+        path : Path
+            The file; its folder is made if need be.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(self.json, "utf-8")
