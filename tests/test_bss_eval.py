@@ -40,7 +40,7 @@ def assert_as_museval(references, estimates, sample_rate=RATE, tolerance=1e-6, *
     return ours
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     targets=st.integers(1, 2),
     channels=st.integers(1, 2),
@@ -74,7 +74,7 @@ def song(streams):
 
 
 def test_equals_museval_on_a_real_song():
-    references, estimates = song([1, 2, 3, 4])
+    references, estimates = song([1, 3, 4])
     # Files of 16 bits, as those of MUSDB18-HQ.
     assert_as_museval((references * 32768).round() / 32768, estimates, 44100, tolerance=1e-3)
 
@@ -92,13 +92,13 @@ def test_equals_museval_on_stems_without_treble():
 
 
 def test_equals_museval_where_both_channels_of_a_stem_are_the_same():
-    references = stems(12000)
+    references = stems(8000)
     references[0, 1] = references[0, 0]
     assert_as_museval(references, leaky(references), tolerance=0.01)
 
 
 def test_equals_museval_where_a_channel_is_silent():
-    references = stems(12000)
+    references = stems(8000)
     references[0, 1] = 0
     assert_as_museval(references, leaky(references), tolerance=0.01)
 
