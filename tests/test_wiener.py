@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from openunmix import wiener as module
 from openunmix.wiener import (
     expectation_maximization,
     power_spectral_density,
