@@ -9,7 +9,7 @@ batch, with frames of context on both sides; the Wiener filter works on the same
 
     samples -> Analysis -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis -> samples
 
-Everything but the recurrent layers is exact, and they forget: ``docs/performance.md`` shows how
+Everything but the recurrent layers is exact, and they forget: ``docs/log.md`` shows how
 little the context changes. ``EngineConfig(exact=True)`` runs them over the whole signal.
 """
 
