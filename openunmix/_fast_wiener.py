@@ -91,6 +91,7 @@ class WienerFilter:
                 f"{tuple(magnitudes.shape)} and the mixture {tuple(mixture.shape)}; give both the "
                 "same frames, channels and bins"
             )
+        # A buffer made in inference mode could not be written by a later call outside it.
         with torch.inference_mode(False), torch.no_grad():
             self._allocate(magnitudes, mixture)
             if self._is_special(mixture):
