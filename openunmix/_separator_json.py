@@ -35,6 +35,8 @@ class SeparatorConfig:
         Whether the networks look only at the past.
     bandwidth : float, optional
         Highest frequency that the networks see, in Hz.
+    bridged : bool
+        Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
     sha256 : mapping of str to str
         The hash of every file of weights that has one on record.
     extra : mapping
@@ -48,11 +50,12 @@ class SeparatorConfig:
     nb_layers: int = 3
     unidirectional: bool = False
     bandwidth: float | None = None
+    bridged: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-# The keys of the file, which are 1.3.0's and three of ours, with their fields and types.
+# The keys of the file, which are 1.3.0's and four of ours, with their fields and types.
 _KEYS: Mapping[str, tuple[str, type]] = {
     "nfft": ("n_fft", int),
     "nhop": ("n_hop", int),
@@ -61,6 +64,7 @@ _KEYS: Mapping[str, tuple[str, type]] = {
     "nb_layers": ("nb_layers", int),
     "unidirectional": ("unidirectional", bool),
     "bandwidth": ("bandwidth", float),
+    "bridged": ("bridged", bool),
 }
 _REQUIRED = ("nfft", "nhop", "sample_rate", "nb_channels")
 
@@ -166,6 +170,8 @@ def _write(folder: Path, config: SeparatorConfig) -> Path:
     """Write the file with the hashes as given."""
     path = folder / CONFIG_NAME
     values = {key: getattr(config, name) for key, (name, _) in _KEYS.items()}
+    if not config.bridged:
+        del values["bridged"]
     content = {key: value for key, value in values.items() if value is not None}
     with replacing(path) as temporary:
         text = json.dumps({**config.extra, **content, "sha256": config.sha256}, indent=2)

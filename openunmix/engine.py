@@ -93,8 +93,9 @@ class EngineConfig:
 class _Codes:
     """The frames that wait for their turn, as the codes that the networks made of them."""
 
-    def __init__(self, networks: Networks, config: EngineConfig) -> None:
+    def __init__(self, networks: Networks, config: EngineConfig, bridged: bool) -> None:
         self.networks = networks
+        self.bridged = bridged  # see openunmix.model.masks
         self.config = config
         self.count = 0  # frames that wait
         self._past = 0  # frames before them whose codes are kept as context
@@ -105,6 +106,8 @@ class _Codes:
         if len(spectra):
             self.count += len(spectra)
             codes = self.networks.encode(_magnitude(spectra))
+            if self.bridged:
+                codes = [torch.stack(codes).mean(dim=0)] * len(codes)
             self._codes = self._codes or [[] for _ in codes]
             for parts, code in zip(self._codes, codes, strict=True):
                 parts.append(code)
@@ -118,6 +121,8 @@ class _Codes:
             parts[:] = [codes[dropped:].clone()]
             contexts.append(self._context(index, codes, frames))
             taken.append(codes[self._past : self._past + frames])
+        if self.bridged:
+            contexts = [torch.stack(contexts).mean(dim=0)] * len(contexts)
         self._past += frames - dropped
         self.count -= frames
         return taken, contexts
@@ -185,7 +190,7 @@ class _Separation:
         self.config = config
         self.networks = networks_of(separator, _PRECISIONS[config.precision])
         self.device = next(separator.parameters()).device
-        self.codes = _Codes(self.networks, config)
+        self.codes = _Codes(self.networks, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0

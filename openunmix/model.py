@@ -24,7 +24,7 @@ from openunmix._fast_wiener import WienerFilter
 from openunmix.transforms import make_filterbanks
 from openunmix.wiener import wiener
 
-__all__ = ["OpenUnmix", "Separator"]
+__all__ = ["OpenUnmix", "Separator", "masks"]
 
 
 class OpenUnmix(nn.Module):
@@ -126,20 +126,98 @@ class OpenUnmix(nn.Module):
         Tensor [shape=(frames, batch, channels, bins)], real, non-negative
             The mask.
         """
-        frames, batch, channels, bins = magnitude.shape
+        channels, bins = magnitude.shape[2:]
         if (channels, bins) != (self.nb_channels, self.nb_output_bins):
             raise ValueError(
                 f"the input has channels={channels} and bins={bins}, but this network was made for "
                 f"channels={self.nb_channels} and bins={self.nb_output_bins}"
             )
+        code = self.encode(magnitude)
+        return self.decode(code, self.recur(code))
+
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """Look at each frame alone.
+
+        Parameters
+        ----------
+        magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            Magnitude of the mixture.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, hidden)], real, within (-1, 1)
+            A code of every frame.
+        """
+        frames, batch = magnitude.shape[:2]
         standardised = (magnitude[..., : self.nb_bins] + self.input_mean) * self.input_scale
         code = self.bn1(self.fc1(standardised.reshape(frames * batch, -1)))
-        code = torch.tanh(code).reshape(frames, batch, self.hidden_size)
-        context, _ = self.lstm(code)
+        return torch.tanh(code).reshape(frames, batch, self.hidden_size)
+
+    def recur(self, code: Tensor) -> Tensor:
+        """Look at the frames around each frame.
+
+        Parameters
+        ----------
+        code : Tensor [shape=(frames, batch, hidden)], real
+            What :meth:`encode` returned.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, hidden)], real
+            The context of every frame.
+        """
+        context: Tensor = self.lstm(code)[0]
+        return context
+
+    def decode(self, code: Tensor, context: Tensor) -> Tensor:
+        """Estimate the mask of each frame.
+
+        Parameters
+        ----------
+        code, context : Tensor [shape=(frames, batch, hidden)], real
+            What :meth:`encode` and :meth:`recur` returned.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            The mask.
+        """
+        frames, batch, _ = code.shape
         joined = torch.cat([code, context], dim=-1).reshape(frames * batch, -1)
         decoded = torch.relu(self.bn2(self.fc2(joined)))
-        expanded = self.bn3(self.fc3(decoded)).reshape(frames, batch, channels, bins)
+        expanded = self.bn3(self.fc3(decoded))
+        expanded = expanded.reshape(frames, batch, self.nb_channels, self.nb_output_bins)
         return torch.relu(expanded * self.output_scale + self.output_mean)
+
+
+def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = False) -> list[Tensor]:
+    """Masks that several networks estimate for the same mixture.
+
+    Parameters
+    ----------
+    networks : sequence of OpenUnmix
+        One per target.
+    magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+        Magnitude of the mixture.
+    bridged : bool
+        Show every network the mean of all codes, and then the mean of all contexts, as in
+        CrossNet-Open-Unmix [1]_; such networks are trained and used together.
+
+    Returns
+    -------
+    list of Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+        A mask per network.
+
+    References
+    ----------
+    .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
+       Improving music separation by bridging networks", ICASSP, 2021.
+    """
+    if not bridged:
+        return [network.mask(magnitude) for network in networks]
+    code = torch.stack([network.encode(magnitude) for network in networks]).mean(dim=0)
+    context = torch.stack([network.recur(code) for network in networks]).mean(dim=0)
+    return [network.decode(code, context) for network in networks]
 
 
 def _statistic(values: np.ndarray | Tensor | None, bins: int, default: float, name: str) -> Tensor:
@@ -177,6 +255,8 @@ class Separator(nn.Module):
         None filters the whole signal at once.
     filterbank : str
         ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
+    bridged : bool
+        Whether the networks share codes and contexts, see :func:`masks`.
 
     Examples
     --------
@@ -200,16 +280,20 @@ class Separator(nn.Module):
         nb_channels: int = 2,
         wiener_win_len: int | None = 300,
         filterbank: str = "torch",
+        bridged: bool = False,
     ) -> None:
         super().__init__()
         if not target_models:
             raise ValueError("target_models is empty; give at least one network")
         if wiener_win_len is not None and wiener_win_len < 1:
             raise ValueError(f"wiener_win_len={wiener_win_len} must be None or at least 1 frame")
+        if bridged and not all(isinstance(net, OpenUnmix) for net in target_models.values()):
+            raise ValueError("bridged=True needs networks that are all OpenUnmix")
         self.niter = niter
         self.residual = residual
         self.softmask = softmask
         self.wiener_win_len = wiener_win_len
+        self.bridged = bridged
         self.stft, self.istft = make_filterbanks(
             n_fft=n_fft, n_hop=n_hop, center=True, sample_rate=sample_rate, method=filterbank
         )
@@ -255,12 +339,21 @@ class Separator(nn.Module):
         # A zero's gradient is not defined by abs(); torch gives 0 there, which is what we want.
         mixture = torch.view_as_complex(pairs.contiguous())  # (batch, channels, bins, frames)
         magnitude = mixture.abs()
-        magnitudes = torch.stack([net(magnitude) for net in self.target_models.values()], dim=-1)
+        magnitudes = torch.stack(self._magnitudes(magnitude), dim=-1)
         estimates = torch.stack(
             [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
         )
         waveforms: Tensor = self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
         return waveforms
+
+    def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
+        """Magnitude of each target from that of the mixture, (batch, channels, bins, frames)."""
+        networks = list(self.target_models.values())
+        if not self.bridged:
+            return [network(mixture) for network in networks]
+        frames_first = mixture.permute(3, 0, 1, 2)
+        estimated = masks(networks, frames_first, bridged=True)  # type: ignore[arg-type]
+        return [(mask * frames_first).permute(1, 2, 3, 0) for mask in estimated]
 
     def _check(self, audio: Tensor) -> None:
         """Raise if the axes are not (batch, channels, samples) or (channels, samples)."""

@@ -106,13 +106,18 @@ def resolve_model(
     CheckpointError
         If the files are damaged or lack a target.
     ValueError
-        If a known model does not have one of the targets.
+        If a known model does not have one of the targets, or some are wanted of a bridged one.
     """
     entry = _known(model, registry)
     if entry is None:
         path = Path(model).expanduser()
         files = checkpoints.find_weights(path, _as_list(targets))
         config = checkpoints.config_of(files)
+        if config.bridged and len(files) < len(checkpoints.find_weights(path)):
+            raise ValueError(
+                f"the networks of {model} are bridged and estimate together; ask for all of them, "
+                "and keep the targets you want"
+            )
         hashes = checkpoints.verify_weights(files, config)
         return ResolvedModel(path.resolve().name, files, hashes, config)
     chosen = _choose(entry, targets)
@@ -232,6 +237,7 @@ def _separator(
         nb_channels=config.channels,
         wiener_win_len=wiener_win_len,
         filterbank=filterbank,
+        bridged=config.bridged,
     )
 
 
