@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from openunmix._evaluation.oracles import ORACLES
 from openunmix._evaluation.scores import METRICS
-from openunmix._evaluation.system import TARGETS, WIENER_WIN_LEN
-from openunmix.errors import OpenUnmixError, UnknownModelError
+from openunmix._evaluation.system import TARGETS
+from openunmix.cli._options import (
+    EXIT_CODES,
+    add_aggregate,
+    add_filter_options,
+    add_no_cuda,
+    add_quiet,
+    add_targets,
+    choose_device,
+    run_command,
+    say,
+)
 from openunmix.evaluate import (
     Evaluation,
     System,
@@ -39,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="umx-evaluate",
         description="Score separated music by BSS Eval v4 (SDR, ISR, SIR, SAR), as museval does.",
-        epilog="Exit code: 0 if all went well, 1 if a track failed, 2 for wrong usage.",
+        epilog=EXIT_CODES.format(what="a track"),
     )
     what = parser.add_argument_group("what to score")
     what.add_argument(
@@ -53,15 +58,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="score these files instead of a model: DIR/<track>/<target>.wav",
     )
-    what.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+    add_targets(what)
     what.add_argument("--residual", action="store_true", help="also what the targets leave")
-    what.add_argument(
-        "--aggregate",
-        type=_aggregate,
-        metavar="JSON",
-        help="sums to score instead of the targets, such as "
-        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
-    )
+    add_aggregate(what, "score")
     what.add_argument(
         "--oracles",
         nargs="*",
@@ -101,52 +100,16 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
 def _add_computing_options(group: argparse._ArgumentGroup) -> None:
     """How to separate."""
     group.add_argument("--cores", type=int, default=1, help="processes (default: 1)")
-    group.add_argument("--no-cuda", action="store_true", help="compute on the CPU")
-    group.add_argument("--niter", type=int, default=1, help="EM iterations (default: 1)")
-    group.add_argument(
-        "--wiener-win-len",
-        type=int,
-        default=WIENER_WIN_LEN,
-        metavar="FRAMES",
-        help=f"frames that are filtered together (default: {WIENER_WIN_LEN}, as in umx; 0: the "
-        "whole track)",
-    )
-    group.add_argument("--filterbank", choices=["torch", "asteroid"], default="torch")
-    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
-
-
-def _aggregate(text: str) -> dict[str, list[str]]:
-    """Parse the value of --aggregate."""
-    try:
-        sums = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
-    if not isinstance(sums, dict) or not all(
-        isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-        for parts in sums.values()
-    ):
-        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
-    return sums
+    add_no_cuda(group)
+    add_filter_options(group)
+    add_quiet(group)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    command = parser()
-    args = command.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="umx-evaluate: %(message)s")
-    try:
-        return run(args)
-    except UnknownModelError as error:
-        _say(str(error))
-        return 2
-    except OpenUnmixError as error:
-        _say(str(error))
-        return 1
-    except ValueError as error:
-        command.error(str(error))
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on with the tracks that are left")
-        return 130
+    return run_command(
+        parser(), run, argv, "the same command goes on with the tracks that are left"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -167,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     for name, scores in systems.items():
         _print_medians(name, scores)
     if not args.quiet:
-        _say(f"report and scores are in {folder}")
+        say("umx-evaluate", f"report and scores are in {folder}")
     return 1 if evaluation.failures else 0
 
 
@@ -195,7 +158,6 @@ def _system(args: argparse.Namespace) -> System:
             aggregate=args.aggregate,
         )
     model = resolve_model(args.model, args.targets, progress=not args.quiet)
-    cuda = torch.cuda.is_available() and not args.no_cuda
     return System(
         model,
         targets=tuple(model.targets),
@@ -203,7 +165,7 @@ def _system(args: argparse.Namespace) -> System:
         wiener_win_len=args.wiener_win_len or None,
         residual=args.residual,
         aggregate=args.aggregate,
-        device="cuda" if cuda else "cpu",
+        device=choose_device(no_cuda=args.no_cuda),
         filterbank=args.filterbank,
     )
 
@@ -222,13 +184,15 @@ def _evaluate(
         nonlocal finished
         finished += 1
         if isinstance(result, str):
-            _say(f"{name}: {result}")
+            say("umx-evaluate", f"{name}: {result}")
             return
         for note in result.notes:
-            _say(f"{name}: {note}")
+            say("umx-evaluate", f"{name}: {note}")
         if not args.quiet:
             medians = ", ".join(f"{t} {result.median(t, 'SDR'):.2f}" for t in result.frames)
-            _say(f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}")
+            say(
+                "umx-evaluate", f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}"
+            )
 
     return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
 
@@ -241,9 +205,3 @@ def _print_medians(name: str, scores: Sequence[TrackScores]) -> None:
         cells = [f"{n:6.2f}" if math.isfinite(n) else "     -" for n in numbers]
         labelled = (f"{metric} {cell}" for metric, cell in zip(METRICS, cells, strict=True))
         print(f"  {target:<14}" + "  ".join(labelled))
-
-
-def _say(line: str) -> None:
-    """Print a line on stderr, without what a file name may hold that moves the cursor."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-    print(f"umx-evaluate: {line}", file=sys.stderr)

@@ -15,8 +15,9 @@ from openunmix.checkpoints import (
     save_config,
     save_network,
 )
+from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.download import cache_folder, cached_path, fetch_model, is_intact
-from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError, UnknownModelError
+from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError
 from openunmix.pretrained import resolve_model
 from openunmix.registry import MODELS, ModelEntry, bundled_folder, find_model
 
@@ -26,16 +27,11 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line.
-
-    Returns
-    -------
-    argparse.ArgumentParser
-        The parser; what it parses is for :func:`run`.
-    """
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="umx-models",
         description="List, download, verify and convert the models of Open-Unmix.",
+        epilog=EXIT_CODES.format(what="a model"),
     )
     parser.set_defaults(action=_list)
     actions = parser.add_subparsers(metavar="ACTION")
@@ -72,48 +68,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments, those of the process if not given.
-
-    Returns
-    -------
-    int
-        Exit code: 0 done, 1 something failed, 2 wrong usage.
-    """
-    return run(parser().parse_args(argv))
+    """Run the command; return the exit code."""
+    return run_command(parser(), run, argv, "models that were complete are kept")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments ask for.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        What :func:`parser` returned.
-
-    Returns
-    -------
-    int
-        Exit code: 0 done, 1 something failed, 2 wrong usage.
-    """
+    """Do what the arguments ask for; return the exit code."""
     action: Callable[[argparse.Namespace], int] = args.action
-    try:
-        return action(args)
-    except UnknownModelError as error:
-        _complain(error)
-        return 2
-    except (OpenUnmixError, OSError, ValueError) as error:
-        _complain(error)
-        return 1
-
-
-def _complain(error: Exception) -> None:
-    """Print what went wrong."""
-    print(f"umx-models: {error}", file=sys.stderr)
+    return action(args)
 
 
 def _list(_: argparse.Namespace) -> int:
@@ -187,7 +149,7 @@ def _each(outcomes: Iterator[OpenUnmixError | None]) -> int:
     failed = False
     for error in outcomes:
         if error is not None:
-            _complain(error)
+            say("umx-models", str(error))
             failed = True
     return int(failed)
 

@@ -12,22 +12,29 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, AudioReader
 from openunmix.checkpoints import find_weights
-from openunmix.cli._paths import find_inputs, output_folders
-from openunmix.cli._progress import Progress, printable
-from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
-from openunmix.errors import (
-    CheckpointError,
-    OpenUnmixError,
-    UnknownModelError,
-    UnreachableError,
+from openunmix.cli._options import (
+    EXIT_CODES,
+    Group,
+    add_aggregate,
+    add_filter_options,
+    add_no_cuda,
+    add_quiet,
+    add_targets,
+    choose_device,
+    run_command,
+    say,
 )
+from openunmix.cli._paths import find_inputs, output_folders
+from openunmix.cli._progress import Progress
+from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
+from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
 from openunmix.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
 from openunmix.model import Separator
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
@@ -48,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="umx",
         description="Separate songs into vocals, drums, bass and other instruments.",
-        epilog="Exit code: 0 if all went well, 1 if a file failed, 2 for wrong usage.",
+        epilog=EXIT_CODES.format(what="a file"),
     )
     parser.add_argument("input", nargs="+", help="audio or video files, folders, or patterns")
     parser.add_argument("--version", action="version", version=f"Open-Unmix {__version__}")
@@ -59,24 +66,17 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Group(Protocol):
-    """What parsers and their groups have in common."""
-
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
-        """Add an option."""
-
-
-def _add_model_options(group: _Group) -> None:
+def _add_model_options(group: Group) -> None:
     """Which networks to use."""
     group.add_argument(
         "--model",
         help=f"name of a model, or path of a model folder (default: {DEFAULT_MODEL}; if it cannot "
         f"be downloaded, {BUNDLED_MODEL}, which is part of this package)",
     )
-    group.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+    add_targets(group)
 
 
-def _add_output_options(group: _Group) -> None:
+def _add_output_options(group: Group) -> None:
     """Where to write what."""
     formats = ", ".join([*OUTPUT_FORMATS, STEM_MP4])
     group.add_argument(
@@ -105,30 +105,15 @@ def _add_output_options(group: _Group) -> None:
         metavar="NAME",
         help="write also what the targets leave of the input, under this name (default: residual)",
     )
-    group.add_argument(
-        "--aggregate",
-        type=_aggregate,
-        metavar="JSON",
-        help="sums to write instead of the targets, such as "
-        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
-    )
+    add_aggregate(group, "write")
     group.add_argument(
         "--skip-existing", action="store_true", help="skip inputs whose outputs are all there"
     )
 
 
-def _add_filter_options(group: _Group) -> None:
+def _add_filter_options(group: Group) -> None:
     """How to go from magnitudes to waveforms."""
-    group.add_argument(
-        "--niter", type=int, default=1, help="EM iterations of the Wiener filter (default: 1)"
-    )
-    group.add_argument(
-        "--wiener-win-len",
-        type=int,
-        default=300,
-        metavar="FRAMES",
-        help="frames that are filtered together (default: 300; 0: the whole song)",
-    )
+    add_filter_options(group)
     group.add_argument(
         "--wiener-overlap",
         type=int,
@@ -137,15 +122,12 @@ def _add_filter_options(group: _Group) -> None:
         help="frames that each of these windows shares with the one before (default: 0)",
     )
     group.add_argument("--softmask", action="store_true", help="start the filter from ratio masks")
-    group.add_argument(
-        "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"
-    )
 
 
-def _add_computing_options(group: _Group) -> None:
+def _add_computing_options(group: Group) -> None:
     """Where and how to compute, and what to say about it."""
     group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    group.add_argument("--no-cuda", action="store_true", help="the same as --device cpu")
+    add_no_cuda(group)
     group.add_argument(
         "--precision",
         choices=["float32", "bf16"],
@@ -163,26 +145,12 @@ def _add_computing_options(group: _Group) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="only say what would be done, and how long it takes"
     )
-    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
+    add_quiet(group)
     group.add_argument("--verbose", action="store_true", help="more messages")
     group.add_argument(
         "--json", action="store_true", help="print a manifest of all that was done on stdout"
     )
     group.add_argument("--audio-backend", help=argparse.SUPPRESS)
-
-
-def _aggregate(text: str) -> dict[str, list[str]]:
-    """Parse the value of --aggregate."""
-    try:
-        sums = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
-    if not isinstance(sums, dict) or not all(
-        isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
-        for parts in sums.values()
-    ):
-        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
-    return sums
 
 
 @dataclass
@@ -198,25 +166,7 @@ class _Job:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    command = parser()
-    args = command.parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.ERROR if args.quiet else logging.WARNING,
-        format="umx: %(message)s",
-    )
-    try:
-        return run(args)
-    except UnknownModelError as error:
-        _say(str(error))
-        return 2
-    except OpenUnmixError as error:
-        _say(str(error))
-        return 1
-    except ValueError as error:
-        command.error(str(error))
-    except KeyboardInterrupt:
-        _say("interrupted; files that were complete are kept")
-        return 130
+    return run_command(parser(), run, argv, "files that were complete are kept")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -224,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     if args.audio_backend:
         logger.warning("--audio-backend %s is deprecated and has no effect", args.audio_backend)
     options = _file_options(args)
-    device = _device(args)
+    device = choose_device(args.device, args.no_cuda)
     model = _resolve(args)
     names = list(options.names(model.targets))
     separator = build_separator(
@@ -278,18 +228,6 @@ def _file_options(args: argparse.Namespace) -> FileOptions:
     )
 
 
-def _device(args: argparse.Namespace) -> str:
-    """Return the device to compute on; raise ValueError if it is not there."""
-    if args.no_cuda or args.device == "cpu":
-        return "cpu"
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if args.device == "auto":
-        return "cuda" if available["cuda"] else "cpu"
-    if not available[args.device]:
-        raise ValueError(f"--device {args.device}: torch finds no such device here")
-    return str(args.device)
-
-
 def _resolve(args: argparse.Namespace) -> ResolvedModel:
     """Find the model; without --model fall back to the bundled one if there is no network."""
     progress = not args.quiet
@@ -299,8 +237,8 @@ def _resolve(args: argparse.Namespace) -> ResolvedModel:
     try:
         return resolve_model(DEFAULT_MODEL, args.targets, progress=progress)
     except UnreachableError as error:
-        _say(str(error))
-        _say(f"going on with {BUNDLED_MODEL}, the smaller model in this package")
+        say("umx", str(error))
+        say("umx", f"going on with {BUNDLED_MODEL}, the smaller model in this package")
         return resolve_model(BUNDLED_MODEL, args.targets)
 
 
@@ -421,7 +359,7 @@ def _describe(
             duration = _duration(job.source, options)
         except OpenUnmixError as error:
             job.record.update(status="failed", error=str(error))
-            _say(str(error))
+            say("umx", str(error))
             continue
         job.record.update(
             status="planned",
@@ -432,9 +370,10 @@ def _describe(
         )
         if not quiet:
             places = ", ".join(dict.fromkeys(_strings(job.outputs).values()))
-            _say(
+            say(
+                "umx",
                 f"{job.source}: {duration:.0f} s of audio, about {duration * factor:.0f} s and "
-                f"{memory:.1f} GB, to {places}"
+                f"{memory:.1f} GB, to {places}",
             )
 
 
@@ -463,8 +402,3 @@ def _manifest(
 def _strings(outputs: dict[str, Path]) -> dict[str, str]:
     """Return paths as strings."""
     return {name: str(path) for name, path in outputs.items()}
-
-
-def _say(line: str) -> None:
-    """Print a line on stderr."""
-    print(f"umx: {printable(line)}", file=sys.stderr)

@@ -1,0 +1,157 @@
+"""What the commands share: options, how they report on stderr, and what exit codes mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from openunmix.cli._progress import printable
+from openunmix.errors import OpenUnmixError, UnknownModelError
+
+__all__ = [
+    "EXIT_CODES",
+    "Group",
+    "add_aggregate",
+    "add_filter_options",
+    "add_no_cuda",
+    "add_quiet",
+    "add_targets",
+    "choose_device",
+    "run_command",
+    "say",
+]
+
+EXIT_CODES = "Exit code: 0 if all went well, 1 if {what} failed, 2 for wrong usage."
+
+
+class Group(Protocol):
+    """What parsers and their groups have in common."""
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Add an option."""
+
+
+def add_targets(group: Group) -> None:
+    """Add --targets."""
+    group.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+
+
+def add_aggregate(group: Group, verb: str) -> None:
+    """Add --aggregate; the verb says what is done with the sums."""
+    group.add_argument(
+        "--aggregate",
+        type=_aggregate,
+        metavar="JSON",
+        help=f"sums to {verb} instead of the targets, such as "
+        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
+    )
+
+
+def _aggregate(text: str) -> dict[str, list[str]]:
+    """Parse the value of --aggregate."""
+    try:
+        sums = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(sums, dict) or not all(
+        isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
+        for parts in sums.values()
+    ):
+        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
+    return sums
+
+
+def add_filter_options(group: Group) -> None:
+    """Add what says how to go from magnitudes to waveforms."""
+    group.add_argument(
+        "--niter", type=int, default=1, help="EM iterations of the Wiener filter (default: 1)"
+    )
+    group.add_argument(
+        "--wiener-win-len",
+        type=int,
+        default=300,
+        metavar="FRAMES",
+        help="frames that are filtered together (default: 300; 0: the whole song)",
+    )
+    group.add_argument(
+        "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"
+    )
+
+
+def add_no_cuda(group: Group) -> None:
+    """Add --no-cuda."""
+    group.add_argument("--no-cuda", action="store_true", help="compute on the CPU")
+
+
+def add_quiet(group: Group) -> None:
+    """Add --quiet."""
+    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
+
+
+def choose_device(name: str = "auto", no_cuda: bool = False) -> str:
+    """Return the device to compute on; raise ValueError if it is not there."""
+    if no_cuda or name == "cpu":
+        return "cpu"
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return "cuda" if available["cuda"] else "cpu"
+    if not available[name]:
+        raise ValueError(f"--device {name}: torch finds no such device here")
+    return name
+
+
+def run_command(
+    command: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], int],
+    argv: Sequence[str] | None,
+    interrupted: str,
+) -> int:
+    """Parse the arguments, run the command, and turn what it raises into a line and an exit code.
+
+    Parameters
+    ----------
+    command : argparse.ArgumentParser
+        The parser. If it has --quiet or --verbose, they say what is logged.
+    run : callable
+        Does what the arguments ask for; returns 0, or 1 if something failed that it has told.
+    argv : sequence of str, optional
+        The arguments, those of the process if not given.
+    interrupted : str
+        What to say after Ctrl-C: what is kept, and what the same command does.
+
+    Returns
+    -------
+    int
+        0 if all went well, 1 if something failed, 2 for a model that is not known, 130 after
+        Ctrl-C. Other wrong usage, which `run` tells by a ValueError, ends the process with 2.
+    """
+    args = command.parse_args(argv)
+    logging.basicConfig(level=_log_level(args), format=f"{command.prog}: %(message)s")
+    try:
+        return run(args)
+    except (OpenUnmixError, OSError) as error:
+        say(command.prog, str(error))
+        return 2 if isinstance(error, UnknownModelError) else 1
+    except ValueError as error:
+        command.error(str(error))
+    except KeyboardInterrupt:
+        say(command.prog, f"interrupted; {interrupted}")
+        return 130
+
+
+def _log_level(args: argparse.Namespace) -> int:
+    """Return from which level on messages are shown."""
+    if getattr(args, "verbose", False):
+        return logging.INFO
+    return logging.ERROR if getattr(args, "quiet", False) else logging.WARNING
+
+
+def say(command: str, line: str) -> None:
+    """Print a line on stderr, after the name of the command."""
+    print(f"{command}: {printable(line)}", file=sys.stderr)
