@@ -8,9 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "sha256_of"]
+__all__ = ["replacing", "sha256_of", "temporary_path"]
 
 _READ_SIZE = 1 << 20
+
+
+def temporary_path(path: Path) -> Path:
+    """Return a path beside another, to write to before taking its name.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Returns
+    -------
+    Path
+        A hidden name in the same folder with the same suffix, for nobody else to use. It is cut
+        short: with the random part it must stay below the 255 bytes that a name may have.
+    """
+    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 @contextmanager
@@ -29,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Path
         A path that does not exist yet, with the same suffix as ``path``.
     """
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         temporary.replace(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
+from openunmix._files import temporary_path
 from openunmix.errors import AudioFileError
 
 __all__ = ["PartFile", "StrPath", "absolute", "check_regular_file", "codec_errors", "shown"]
@@ -61,17 +61,16 @@ def codec_errors(message: str) -> Iterator[None]:
 
 
 class PartFile:
-    """A file under a temporary name that gets its real name only when complete.
+    """A file for codec libraries, under a temporary name until it is complete.
 
-    Codec libraries write to it as to any binary file. They do not all pass on an
-    error of the disk (libsndfile says "System error" or, while closing, nothing), so
-    here nothing fails for them: the first error is kept, for `check` to raise.
+    They write to it as to any binary file. They do not all pass on an error of the disk
+    (libsndfile says "System error" or, while closing, nothing), so here nothing fails
+    for them: the first error is kept, for `check` to raise.
 
     Parameters
     ----------
     path : str or path
-        The name the file is to have. The temporary one is in the same folder:
-        ``.<name>.<random>.part<extension>``.
+        The name the file is to have.
 
     Raises
     ------
@@ -85,9 +84,7 @@ class PartFile:
             raise AudioFileError(f"{shown(path)} is a folder; give the name of a file to write")
         if not self._target.parent.is_dir():
             raise AudioFileError(f"{shown(path)} cannot be written: its folder does not exist")
-        # The name is shortened: with the random part it must stay below 255 bytes.
-        stem, token = self._target.stem[:40], secrets.token_hex(4)
-        self.path = self._target.with_name(f".{stem}.{token}.part{self._target.suffix}")
+        self.path = temporary_path(self._target)
         self._error: OSError | None = None
         try:
             self._file = open(self.path, "xb+")  # noqa: SIM115 - closed by commit and discard
