@@ -42,7 +42,6 @@ __all__ = [
     "copy_tags",
     "default_layout",
     "downmix_to_stereo",
-    "n_streams",
     "output_format",
     "probe",
     "read_audio",
@@ -81,27 +80,6 @@ def probe(path: StrPath) -> AudioInfo:
     decoder = open_decoder(path)
     decoder.close()
     return decoder.info
-
-
-def n_streams(path: StrPath) -> int:
-    """Count the audio streams in a file: 5 in a ``.stem.mp4``, 1 in most others.
-
-    Parameters
-    ----------
-    path : str or path
-        A regular file.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, no regular file, empty, unreadable or not audio.
-    """
-    return probe(path).streams
 
 
 def read_audio(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bandwidth_to_max_bin", "count_frames", "hann_window", "istft", "magnitude", "stft"]
+__all__ = ["bandwidth_to_max_bin", "hann_window", "istft", "magnitude", "stft"]
 
 
 def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -34,32 +34,6 @@ def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
         The window, 0 at its first sample and 1 in the middle.
     """
     return torch.hann_window(n_fft, periodic=True, dtype=dtype)
-
-
-def count_frames(samples: int, n_fft: int, n_hop: int, center: bool = True) -> int:
-    """Return how many frames :func:`stft` gives.
-
-    Parameters
-    ----------
-    samples : int
-        Length of the signal.
-    n_fft, n_hop : int
-        Window and hop length in samples.
-    center : bool
-        Whether frames are centred on multiples of the hop.
-
-    Returns
-    -------
-    int
-        The number of frames, at least 1.
-
-    Examples
-    --------
-    >>> count_frames(44100, 4096, 1024)
-    44
-    """
-    padded = max(samples, n_fft // 2 + 1) + 2 * (n_fft // 2) if center else max(samples, n_fft)
-    return 1 + (padded - n_fft) // n_hop
 
 
 def stft(

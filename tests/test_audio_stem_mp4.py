@@ -10,7 +10,7 @@ import mutagen
 import numpy as np
 import pytest
 
-from openunmix.audio import AudioReader, AudioWriter, n_streams, probe, read_audio, write_stem_mp4
+from openunmix.audio import AudioReader, AudioWriter, probe, read_audio, write_stem_mp4
 from openunmix.errors import AudioFileError
 
 RATE = 44100
@@ -66,7 +66,7 @@ def test_every_stream_is_its_stem_sample_for_sample(tmp_path, tracks):
     path = tmp_path / "a.stem.mp4"
     stems = {name: tmp_path / f"{name}.wav" for name in NAMES}
     write_stem_mp4(path, tmp_path / "mixture.wav", stems)
-    assert n_streams(path) == 5
+    assert probe(path).streams == 5
     assert probe(path).samples == LENGTH
     for stream, block in enumerate(tracks.values()):
         values = read_audio(path, stream=stream).waveform.numpy()
@@ -178,7 +178,7 @@ def test_published_stem_file_is_read_stream_by_stream():
     if not files:
         pytest.skip("stempeg is not installed")
     waveforms = [
-        read_audio(files[0], stream=k).waveform.numpy() for k in range(n_streams(files[0]))
+        read_audio(files[0], stream=k).waveform.numpy() for k in range(probe(files[0]).streams)
     ]
     assert len(waveforms) == 5
     mixture, *stems = waveforms

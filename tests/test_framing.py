@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openunmix._framing import Analysis, Synthesis
-from openunmix.stft import count_frames, istft, stft
+from openunmix.stft import istft, stft
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,6 @@ windows = st.sampled_from([(64, 16), (64, 32), (60, 20), (64, 24), (128, 32)])
 def test_blocks_give_the_frames_of_the_whole(samples, window, cuts):
     signal = synth.noise(samples)
     frames = analyse(pieces(signal, [min(cut, samples) for cut in cuts]), *window)
-    assert len(frames) == count_frames(samples, *window)
     expected = stft(signal, *window).permute(2, 0, 1)
     torch.testing.assert_close(frames, expected, atol=1e-6, rtol=0)
 
