@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["evaluate", "models", "separate", "train"]
+__all__ = ["evaluate", "models", "separate", "serve", "train"]
 
 
 def separate() -> None:
@@ -33,3 +33,10 @@ def models() -> None:
     from openunmix.cli import _models
 
     sys.exit(_models.main())
+
+
+def serve() -> None:
+    """Run ``umx-serve``."""
+    from openunmix.cli import _serve
+
+    sys.exit(_serve.main())

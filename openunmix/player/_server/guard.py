@@ -1,0 +1,178 @@
+"""Who may talk to the server, and what browsers may do with its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from openunmix.player.settings import Settings
+
+__all__ = ["Guard"]
+
+# Set unless an answer says otherwise: nothing is loaded, framed, sniffed, shared or kept.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+# What the page that asks for the token needs; the same for everyone.
+_PUBLIC = ("/static/app.css", "/static/icon.svg")
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Open-Unmix</title>
+{head}
+<link rel="icon" href="static/icon.svg">
+<link rel="stylesheet" href="static/app.css">
+<body class="gate">
+{body}
+</body>
+</html>
+"""
+
+_FORM = """<main class="card">
+<h1>Open-Unmix</h1>
+<form method="get">
+<label for="token">Token of this server</label>
+<input id="token" name="token" type="password" required autocomplete="current-password" autofocus>
+<button class="primary">Enter</button>
+<p class="hint">It was shown where the server was started.</p>
+</form>
+</main>"""
+
+
+class Guard:
+    """Middleware that checks every request before anything of it is read.
+
+    Three things keep strangers out: the name by which the server is called (a page of another
+    site cannot choose it), the origin of requests that change something, and a token.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What it guards.
+    settings : Settings
+        The token and the names.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it here."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if scope["path"].startswith("/static/"):
+                    headers.setdefault("Cache-Control", "no-cache")
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = self._answer(scope) or self.app
+        await answer(scope, receive, send_with_headers)
+
+    def _answer(self, scope: Scope) -> Response | None:
+        """Return what to say instead of letting a request pass."""
+        headers = Headers(scope=scope)
+        names = self.settings.hosts
+        if names is not None and _without_port(headers.get("host", "")) not in names:
+            return _refusal(
+                400,
+                f"this server is not called {headers.get('host', '')[:100]!r}; call it "
+                f"{' or '.join(names)}, or start it with --allow-host",
+            )
+        if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers):
+            return _refusal(403, "a page of another site has sent this; use the page of the server")
+        if self.settings.token is None or scope["path"] in _PUBLIC:
+            return None
+        return self._ask_for_token(scope, headers, self.settings.token)
+
+    def _ask_for_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
+        """Return what to say to those who do not show the token."""
+        key = hashlib.sha256(f"umx-serve {token}".encode()).hexdigest()
+        cookie = f"umx-{key[:8]}"  # cookies are shared by all ports of a machine
+        kind, _, shown = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _equal(shown, token):
+            return None
+        if _equal(_cookies(headers).get(cookie, ""), key):
+            return None
+        is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if is_page and _equal(query.get("token", ""), token):
+            # A page that goes on by itself: browsers withhold a strict cookie from a redirect
+            # that another site has led to.
+            page = _PAGE.format(head='<meta http-equiv="refresh" content="0;url=?">', body="")
+            answer = HTMLResponse(page)
+            secure = HTTPConnection(scope).url.scheme == "https"
+            answer.set_cookie(cookie, key, httponly=True, samesite="strict", secure=secure)
+            return answer
+        if is_page and "text/html" in headers.get("accept", ""):
+            return HTMLResponse(
+                _PAGE.format(head="", body=_FORM),
+                401,
+                {
+                    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src "
+                    "'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+                    "WWW-Authenticate": "Bearer",
+                },
+            )
+        return _refusal(
+            401,
+            "this server needs a token: send it as 'Authorization: Bearer ...'",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
+def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Return an error as the API gives it."""
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def _without_port(host: str) -> str:
+    """Return the name of a Host header."""
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdecimal() else host).lower()
+
+
+def _is_same_origin(headers: Headers) -> bool:
+    """Whether a request comes from a page of this server, or from no page at all."""
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    """Return the cookies of a request."""
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in cookies.items()}
+
+
+def _equal(shown: str, expected: str) -> bool:
+    """Compare secrets in a time that does not tell how much is right."""
+    return hmac.compare_digest(shown.encode(), expected.encode())

@@ -1,0 +1,362 @@
+// The page of umx-serve: sends songs, and shows what the server says about them.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const list = byId("jobs");
+const jobs = new Map(); // what the server said last, and when, by id
+const rows = new Map(); // list items, by id
+const uploads = []; // files that wait for their turn to be sent
+let limits = null;
+let models = [];
+
+// Text
+
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  const parts = [Math.floor(whole / 60) % 60, whole % 60];
+  const hours = Math.floor(whole / 3600);
+  const text = parts.map((part) => String(part).padStart(2, "0")).join(":");
+  return hours ? `${hours}:${text}` : text.replace(/^0/, "");
+}
+
+function rough(seconds) {
+  if (seconds < 60) return `${Math.max(Math.round(seconds), 1)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function megabytes(bytes) {
+  return bytes < 1e9 ? `${Math.max(Math.round(bytes / 1e6), 1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function announce(text) {
+  byId("announcements").textContent = text;
+}
+
+// Talking to the server
+
+async function ask(path, options) {
+  const answer = await fetch(path, options);
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const problem = await answer.json().catch(() => ({ detail: answer.statusText }));
+  throw new Error(problem.detail);
+}
+
+// Uploads need XMLHttpRequest: fetch does not tell how much has been sent.
+function send(upload) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    upload.request = request;
+    request.upload.onprogress = (event) => {
+      upload.sent = event.loaded / event.total;
+      draw(upload.id);
+    };
+    request.onload = () => {
+      let content = {};
+      try {
+        content = JSON.parse(request.responseText);
+      } catch {
+        content = { detail: request.statusText };
+      }
+      if (request.status === 201) resolve(content);
+      else reject(new Error(content.detail));
+    };
+    request.onerror = () => reject(new Error("The server cannot be reached, or did not take it."));
+    const form = new FormData();
+    if (upload.model) form.append("model", upload.model);
+    for (const target of upload.targets) form.append("targets", target);
+    if (upload.residual) form.append("residual", "true");
+    form.append("file", upload.file);
+    request.open("POST", "api/jobs");
+    request.send(form);
+  });
+}
+
+let sending = false;
+
+async function sendAll() {
+  if (sending) return;
+  sending = true;
+  while (uploads.length) {
+    const upload = uploads.shift();
+    if (upload.state !== "uploading") continue;
+    try {
+      const job = await send(upload);
+      forget(upload.id);
+      learn(job);
+    } catch (error) {
+      if (!rows.has(upload.id)) continue; // cancelled
+      Object.assign(upload, { state: "failed", error: error.message });
+      draw(upload.id);
+      announce(`${upload.name} was not taken: ${upload.error}`);
+    }
+  }
+  sending = false;
+}
+
+function add(files) {
+  const wanted = choice();
+  for (const file of files) {
+    const id = `upload-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    const upload = { id, file, name: file.name, state: "uploading", sent: 0, ...wanted };
+    jobs.set(id, upload);
+    if (limits && file.size > limits.max_upload) {
+      upload.state = "failed";
+      upload.error = `The file has ${megabytes(file.size)}; ${megabytes(limits.max_upload)} are allowed here.`;
+    } else {
+      uploads.push(upload);
+    }
+    draw(id);
+  }
+  announce(files.length === 1 ? `${files[0].name} is being sent` : `${files.length} songs are being sent`);
+  sendAll();
+}
+
+async function remove(id) {
+  const job = jobs.get(id);
+  const next = rows.get(id)?.nextElementSibling?.querySelector(".name");
+  if (job.request) job.request.abort();
+  if (!id.startsWith("upload-")) {
+    try {
+      await ask(`api/jobs/${id}`, { method: "DELETE" });
+    } catch (error) {
+      announce(error.message);
+    }
+  }
+  forget(id);
+  announce(`${job.name} was removed`);
+  (next ?? byId("files")).focus();
+}
+
+// What the server says
+
+function learn(job) {
+  const before = jobs.get(job.id);
+  jobs.set(job.id, { ...job, heard: performance.now() });
+  draw(job.id);
+  if (before && before.state !== job.state) {
+    if (job.state === "done") announce(`${job.name} is ready`);
+    if (job.state === "failed") announce(`${job.name} failed: ${job.error}`);
+  }
+}
+
+function forget(id) {
+  jobs.delete(id);
+  rows.get(id)?.remove();
+  rows.delete(id);
+  byId("empty").hidden = jobs.size > 0;
+}
+
+function watch() {
+  const source = new EventSource("api/events");
+  source.addEventListener("jobs", (event) => {
+    byId("connection").hidden = true;
+    const all = JSON.parse(event.data);
+    const known = new Set(all.map((job) => job.id));
+    for (const id of [...jobs.keys()]) if (!id.startsWith("upload-") && !known.has(id)) forget(id);
+    all.forEach(learn);
+  });
+  source.addEventListener("job", (event) => learn(JSON.parse(event.data)));
+  source.addEventListener("removed", (event) => forget(JSON.parse(event.data).id));
+  source.onerror = () => {
+    byId("connection").hidden = false;
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, 3000);
+  };
+}
+
+// What is to be done
+
+function choice() {
+  const model = models.find((item) => item.name === byId("model").value);
+  const boxes = [...byId("targets").querySelectorAll("input")];
+  const chosen = boxes.filter((box) => box.checked && box.value).map((box) => box.value);
+  const all = !model || chosen.length === model.targets.length;
+  return {
+    model: model && !model.default ? model.name : null,
+    targets: all ? [] : chosen,
+    residual: boxes.some((box) => box.checked && !box.value),
+  };
+}
+
+function drawModels() {
+  const select = byId("model");
+  select.replaceChildren(
+    ...models.map((model) => {
+      const kind = model.default ? " (default)" : "";
+      return new Option(`${model.name}${kind}`, model.name, model.default, model.default);
+    }),
+  );
+  select.onchange = drawModel;
+  drawModel();
+}
+
+function drawModel() {
+  const model = models.find((item) => item.name === byId("model").value);
+  const here = model.downloaded
+    ? model.bundled ? "Comes with Open-Unmix." : "Downloaded."
+    : `Downloaded at its first use${model.size ? `, ${megabytes(model.size)}` : ""}.`;
+  byId("about-model").textContent = `${here} Licence of the weights: ${model.licence}.`;
+  byId("targets").replaceChildren(
+    ...model.targets.map((target) => chip(target, capital(target), true)),
+    chip("", "The rest", false),
+  );
+}
+
+function chip(value, text, checked) {
+  const label = document.createElement("label");
+  const box = document.createElement("input");
+  Object.assign(box, { type: "checkbox", value, checked });
+  box.onchange = () => {
+    // At least one target has to be left.
+    const boxes = [...byId("targets").querySelectorAll("input")];
+    if (!boxes.some((other) => other.checked && other.value)) box.checked = true;
+  };
+  label.append(box, text);
+  return label;
+}
+
+// The list
+
+function draw(id) {
+  const job = jobs.get(id);
+  let row = rows.get(id);
+  if (!row) {
+    row = byId("job").content.firstElementChild.cloneNode(true);
+    row.querySelector(".name").tabIndex = -1;
+    list.prepend(row);
+    rows.set(id, row);
+    byId("empty").hidden = true;
+  }
+  const fill = (selector, text) => {
+    const element = row.querySelector(selector);
+    if (element.textContent !== text) element.textContent = text;
+  };
+  fill(".name", job.name);
+  fill(".facts", facts(job));
+  fill(".note", job.error ?? (job.notes ?? []).join(" "));
+  if (row.dataset.state !== job.state) {
+    row.dataset.state = job.state;
+    row.className = `card job ${job.state}`;
+    row.querySelector(".actions").replaceChildren(...actions(job));
+  }
+  drawProgress(row, job);
+}
+
+function facts(job) {
+  const names = job.files?.length ? job.files : [...job.targets, ...(job.residual ? ["the rest"] : [])];
+  return [
+    job.duration ? clock(job.duration) : null,
+    job.state === "failed" ? null : job.model,
+    names.length ? names.join(", ") : null,
+  ].filter(Boolean).join(" · ");
+}
+
+function drawProgress(row, job) {
+  const active = ["uploading", "waiting", "running"].includes(job.state);
+  row.querySelector(".progress").hidden = !active;
+  if (!active) return;
+  const bar = row.querySelector("progress");
+  bar.hidden = job.state === "waiting";
+  const { part, text } = progress(job);
+  bar.setAttribute("aria-label", `Progress of ${job.name}`);
+  if (part === null) bar.removeAttribute("value");
+  else bar.value = part;
+  const state = row.querySelector(".state");
+  if (state.textContent !== text) state.textContent = text;
+}
+
+function progress(job) {
+  if (job.state === "uploading") {
+    if (job.sent >= 1) return { part: null, text: "Looking at the file…" };
+    if (!job.request) return { part: 0, text: "Waits to be sent" };
+    return { part: job.sent, text: `Sending, ${Math.floor(100 * job.sent)} %` };
+  }
+  const waited = (performance.now() - job.heard) / 1000;
+  const left = job.seconds_left === null ? null : Math.max(job.seconds_left - waited, 1);
+  const time = left === null ? "" : `, about ${rough(left)} left`;
+  if (job.state === "waiting") {
+    const before = job.position === 1 ? "1 song before it" : `${job.position} songs before it`;
+    const text = job.position ? `Waits, ${before}` : "Is next";
+    return { part: 0, text: text + (left === null ? "" : `, ready in about ${rough(left)}`) };
+  }
+  if (job.stage === "preparing") return { part: null, text: "Loading the model…" };
+  if (job.stage === "finishing") return { part: null, text: "Making the player…" };
+  if (!job.duration) return { part: null, text: `${clock(job.seconds)} of audio done` };
+  // The server tells of every minute of audio or so; in between, the bar follows the estimate.
+  const total = job.duration;
+  const speed = job.seconds_left ? (total - job.seconds) / job.seconds_left : 0;
+  const done = Math.min(job.seconds + speed * waited, 0.98 * total);
+  const shown = Math.max(done, job.seconds);
+  return { part: shown / total, text: `${clock(shown)} of ${clock(total)}${time}` };
+}
+
+function actions(job) {
+  const button = (text, className) => {
+    const element = document.createElement("button");
+    element.textContent = text;
+    element.className = className;
+    element.setAttribute("aria-label", `${text} ${job.name}`);
+    element.onclick = () => remove(job.id);
+    return element;
+  };
+  const link = (text, href, className, name) => {
+    const element = document.createElement("a");
+    element.textContent = text;
+    element.href = href;
+    element.className = `button ${className}`;
+    element.setAttribute("aria-label", name);
+    return element;
+  };
+  if (job.state !== "done") {
+    return [button(job.state === "failed" ? "Remove" : "Cancel", "quiet")];
+  }
+  const base = `api/jobs/${job.id}`;
+  return [
+    link("Listen", `jobs/${job.id}/index.html`, "primary", `Listen to ${job.name}`),
+    link("Zip", `${base}/result.zip`, "", `Download the stems of ${job.name} as zip`),
+    link("Stem MP4", `${base}/result.stem.mp4`, "", `Download ${job.name} as .stem.mp4`),
+    button("Remove", "quiet"),
+  ];
+}
+
+// Files from the desktop: anywhere on the page will do.
+
+function takeDrops() {
+  let depth = 0;
+  const over = (step) => (event) => {
+    event.preventDefault();
+    depth += step;
+    document.body.classList.toggle("dropping", depth > 0);
+  };
+  addEventListener("dragenter", over(1));
+  addEventListener("dragleave", over(-1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    document.body.classList.remove("dropping");
+    if (event.dataTransfer.files.length) add([...event.dataTransfer.files]);
+  });
+}
+
+async function start() {
+  takeDrops();
+  byId("files").onchange = (event) => {
+    add([...event.target.files]);
+    event.target.value = ""; // so that the same file can be chosen again
+  };
+  watch();
+  setInterval(() => {
+    for (const [id, job] of jobs) if (job.state === "running" || job.state === "waiting") draw(id);
+  }, 500);
+  [models, limits] = await Promise.all([ask("api/models"), ask("api/health")]);
+  drawModels();
+  byId("limits").textContent =
+    `Audio or video, up to ${megabytes(limits.max_upload)} and ${rough(limits.max_duration)}`;
+}
+
+start().catch((error) => announce(error.message));
