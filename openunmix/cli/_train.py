@@ -1,190 +1,198 @@
-"""The command ``umx-train``: train networks for all targets on folders of stems."""
+"""The command ``umx-train``: train networks, from the first minute to several GPUs."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import pickle
-import sys
-from collections.abc import Sequence
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from openunmix.data import (
-    MixingConfig,
-    MixtureDataset,
-    Stem,
-    StemLibrary,
-    load_stem,
-    load_tracks,
+from openunmix.cli._options import (
+    EXIT_CODES,
+    add_no_cuda,
+    add_quiet,
+    choose_device,
+    run_command,
+    say,
 )
-from openunmix.errors import AudioFileError, CheckpointError, OpenUnmixError
+from openunmix.cli._train_options import (
+    Data,
+    add_options,
+    dataset_name,
+    describe,
+    load_data,
+    settings,
+)
+from openunmix.cli._train_progress import Display
+from openunmix.errors import CheckpointError
 from openunmix.model import OpenUnmix
-from openunmix.training import TrainingConfig, fit
-from openunmix.training.export import save_model
-from openunmix.training.loop import load_state
-from openunmix.training.validation import load_songs, median_scores, separator_of, song_scores
+from openunmix.training import Trainer, TrainingConfig, fit
+from openunmix.training.loop import Scores
+from openunmix.training.networks import pretrained_networks
+from openunmix.training.state import find_state, state_file
+from openunmix.training.validation import (
+    load_songs,
+    median_scores,
+    separator_of,
+    song_scores,
+    songs_of,
+)
 
 __all__ = ["main", "parser", "run"]
 
-logger = logging.getLogger(__name__)
-
-_DEFAULTS = TrainingConfig()
-
-# What a run that is resumed must have in common with the one that was interrupted.
-_SHAPE = ("targets", "hidden_size", "unidirectional", "n_fft", "n_hop", "bandwidth")
+# Songs of a data set whose scores are shown.
+_SONGS = 4
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="umx-train", description="Train Open-Unmix on folders of stems."
+        prog="umx-train",
+        description="Train Open-Unmix. Without arguments, on songs that the code makes itself.",
+        epilog=EXIT_CODES.format(what="training")
+        + " 130 after Ctrl-C; the same command goes on then.",
     )
-    parser.add_argument(
-        "--root",
+    add_options(parser)
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--output",
         type=Path,
-        required=True,
-        help="folder with train/ and valid/, each a folder of track folders of stems",
+        default=Path("open-unmix"),
+        metavar="DIR",
+        help="folder of the run (default: open-unmix); a run that is there goes on",
     )
-    parser.add_argument("--targets", nargs="+", default=list(_DEFAULTS.targets))
-    parser.add_argument(
-        "--extra",
-        action="append",
-        type=_pair,
-        default=[],
-        metavar="TARGET=FOLDER",
-        help="folder of audio files that hold this target alone; may be repeated",
-    )
-    parser.add_argument(
-        "--exclude",
-        action="append",
-        type=_pair,
-        default=[],
-        metavar="TRACK=TARGET,...",
-        help="stems of a training track not to use; may be repeated",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--hidden-size", type=int, default=_DEFAULTS.hidden_size)
-    parser.add_argument("--nfft", type=int, default=_DEFAULTS.n_fft, help="samples of a window")
-    parser.add_argument("--nhop", type=int, default=_DEFAULTS.n_hop, help="samples between windows")
-    parser.add_argument("--bandwidth", type=float, default=_DEFAULTS.bandwidth, help="Hz")
-    parser.add_argument("--unidirectional", action="store_true", help="look only at the past")
-    parser.add_argument("--steps", type=int, default=_DEFAULTS.steps)
-    parser.add_argument("--batch-size", type=int, default=_DEFAULTS.batch_size)
-    parser.add_argument("--seq-dur", type=float, default=_DEFAULTS.duration, help="seconds")
-    parser.add_argument("--lr", type=float, default=_DEFAULTS.learning_rate)
-    parser.add_argument("--seed", type=int, default=_DEFAULTS.seed)
-    parser.add_argument("--precision", choices=["float32", "bf16"], default="bf16")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    run.add_argument("--checkpoint", type=Path, metavar="DIR", help="go on from this run")
+    run.add_argument("--nb-workers", type=int, default=0, metavar="N", help="loading processes")
+    run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    add_no_cuda(run)
+    run.add_argument("--pth", action="store_true", help="files of openunmix 1.3.0, too")
+    add_quiet(run)
+    run.add_argument("--audio-backend", help=argparse.SUPPRESS)
     return parser
-
-
-def _pair(text: str) -> tuple[str, str]:
-    """Parse NAME=VALUE."""
-    name, _, value = text.partition("=")
-    if not (name and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
-
-
-def settings(args: argparse.Namespace) -> TrainingConfig:
-    """Return the training settings that the arguments ask for; ValueError if they cannot work."""
-    for name in (
-        "hidden_size",
-        "nfft",
-        "nhop",
-        "bandwidth",
-        "steps",
-        "batch_size",
-        "seq_dur",
-        "lr",
-    ):
-        if not getattr(args, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be positive")
-    if args.hidden_size % 2 and not args.unidirectional:
-        raise ValueError(f"--hidden-size {args.hidden_size} must be even, or --unidirectional")
-    if args.nhop > args.nfft // 2 or args.nfft % 2:
-        raise ValueError(f"--nfft {args.nfft} must be even and at least twice --nhop {args.nhop}")
-    unknown = {target for target, _ in args.extra} - set(args.targets)
-    if unknown:
-        raise ValueError(f"--extra: {sorted(unknown)} are not among the targets {args.targets}")
-    return replace(
-        _DEFAULTS,
-        targets=tuple(dict.fromkeys(args.targets)),
-        hidden_size=args.hidden_size,
-        unidirectional=args.unidirectional,
-        n_fft=args.nfft,
-        n_hop=args.nhop,
-        bandwidth=args.bandwidth,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        duration=args.seq_dur,
-        learning_rate=args.lr,
-        seed=args.seed,
-        bfloat16=args.precision == "bf16",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; return the exit code."""
     config = settings(args)
-    _check_resumed(args.output / "training.chkpnt", config)
-    library = StemLibrary(training_stems(args, config), config.targets)
-    mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
-    mixtures = MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
-    songs = load_songs(args.root / "valid", config.targets, config.sample_rate)
-
-    def validate(networks: dict[str, OpenUnmix]) -> dict[str, float]:
-        separator = separator_of(networks, config.sample_rate, config.n_fft, config.n_hop)
-        return median_scores(song_scores(separator, songs))
-
-    trainer = fit(config, mixtures, args.output, validate, args.device)
-    save_model(args.output, trainer)
+    _prepare_output(args.output, args.checkpoint)
+    networks = None
+    if args.model:
+        networks, config = pretrained_networks(args.model, config)
+    device = choose_device(args.device, args.no_cuda)
+    data = load_data(args, config)
+    config = replace(config, targets=data.targets)
+    quiet = args.quiet or int(os.environ.get("RANK", "0")) > 0
+    if not quiet:
+        logging.getLogger("openunmix.training").setLevel(logging.INFO)
+        for line in describe(args, data, config):
+            say("umx-train", line)
+    with Display(quiet) as display, _asked_to_stop() as stop:
+        trainer = fit(
+            config,
+            data.train,
+            args.output,
+            data.valid,
+            networks=networks,
+            scores=_scores(args, config, data),
+            device=device,
+            workers=args.nb_workers,
+            watch=display.watch,
+            stop=stop,
+            on_record=display.record,
+            metadata=_metadata(args),
+            as_before=args.pth,
+        )
+        if stop():
+            raise KeyboardInterrupt
+    if not quiet:
+        say("umx-train", _ending(args, trainer))
     return 0
 
 
-def _check_resumed(checkpoint: Path, config: TrainingConfig) -> None:
-    """Raise if there is a run to resume whose networks are others."""
-    if not checkpoint.exists():
+def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
+    """Say how the run ended, and what can be done now."""
+    complete = trainer.step >= trainer.schedule.steps
+    reason = "all are done" if complete else "the validation loss does not fall any more"
+    return (
+        f"stopped after {trainer.step} of {trainer.schedule.steps} steps, as {reason}; the model "
+        f"is in {args.output}: umx --model ./{args.output} song.wav"
+    )
+
+
+def _prepare_output(output: Path, checkpoint: Path | None) -> None:
+    """Raise if the output has files of something else; bring the state of another run there."""
+    if find_state(output) is not None:
         return
+    weights = [*output.glob("*.safetensors"), *output.glob("*.pth")]
+    if weights:
+        raise CheckpointError(
+            f"{output} has a model ({weights[0].name}), but no checkpoint to go on from; choose "
+            f"another --output, and to train that model further, --model {output}"
+        )
+    if checkpoint is not None:
+        found = find_state(checkpoint)
+        if found is None:
+            raise CheckpointError(
+                f"{checkpoint} has no checkpoint of a run; to train a model further, give it "
+                "as --model"
+            )
+        place = (
+            state_file(output).with_name(found.name)
+            if found.suffix != ".chkpnt"
+            else (output / found.name)
+        )
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(found, place)
+
+
+def _scores(args: argparse.Namespace, config: TrainingConfig, data: Data) -> Scores | None:
+    """Return what scores networks on songs, where that does not take long."""
+    name = dataset_name(args)
+    if name == "stems":
+        songs = load_songs(args.root / "valid", config.targets, config.sample_rate)
+    elif name == "synthetic" and data.valid is not None:
+        songs = songs_of(data.valid, config.targets, config.nb_channels, _SONGS)
+    else:
+        return None
+
+    def scores(networks: dict[str, OpenUnmix]) -> dict[str, float]:
+        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
+        return median_scores(song_scores(separator_of(networks, *shape), songs))
+
+    return scores
+
+
+def _metadata(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a run as 1.3.0 keeps them in ``<target>.json``."""
+    options = {name: value for name, value in vars(args).items() if value is not None}
+    return {"args": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}}
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM ask for the end of the step; a second time, they end at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        before = load_state(checkpoint)["config"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise CheckpointError(f"{checkpoint} is damaged; remove it to train anew") from error
-    wanted = config.to_json()
-    changed = [name for name in _SHAPE if before[name] != wanted[name]]
-    if changed:
-        old = ", ".join(f"{name}={before[name]}" for name in changed)
-        raise ValueError(f"{checkpoint} is of a run with {old}; use the same, or another --output")
-
-
-def training_stems(args: argparse.Namespace, config: TrainingConfig) -> list[Stem]:
-    """Decode all stems to train with."""
-    exclude = {track: targets.split(",") for track, targets in args.exclude}
-    stems = load_tracks(args.root / "train", config.targets, config.sample_rate, exclude)
-    for target, folder in args.extra:
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        if not files:
-            raise AudioFileError(f"{folder}: no files found; give a folder of audio files")
-        stems += [load_stem(path, path.stem, target, config.sample_rate) for path in files]
-    logger.info("decoded %d stems", len(stems))
-    return stems
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    command = parser()
-    args = command.parse_args(argv)
-    try:
-        return run(args)
-    except OpenUnmixError as error:
-        print(f"umx-train: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        command.error(str(error))
-    except KeyboardInterrupt:
-        print("umx-train: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    kept = "a checkpoint was written, and the same command goes on"
+    return run_command(parser(), run, argv, kept)

@@ -5,7 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = ["TrainingConfig"]
+__all__ = ["ARCHITECTURE", "PRECISIONS", "PRESETS", "SCHEDULES", "TrainingConfig"]
+
+#: Names of the arithmetic of matrix products.
+PRECISIONS = ("float32", "bf16", "fp16")
+#: Names of the ways in which the learning rate changes.
+SCHEDULES = ("constant", "cosine", "trapezoid", "plateau")
+
+#: Settings that a run keeps when it is resumed.
+ARCHITECTURE = (
+    "targets",
+    "hidden_size",
+    "nb_layers",
+    "unidirectional",
+    "bridged",
+    "nb_channels",
+    "sample_rate",
+    "n_fft",
+    "n_hop",
+    "bandwidth",
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +37,8 @@ class TrainingConfig:
         The sources; one network is trained for each, all on the same mixtures.
     hidden_size, nb_layers, unidirectional, nb_channels
         Architecture of the networks, see :class:`openunmix.model.OpenUnmix`.
+    bridged : bool
+        Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
     sample_rate : int
         Hz.
     n_fft, n_hop : int
@@ -27,38 +48,56 @@ class TrainingConfig:
     duration : float
         Seconds of an excerpt.
     batch_size : int
-        Excerpts a step.
+        Excerpts a step, over all processes.
     steps : int
-        Updates of the weights in the whole run.
+        Updates of the weights in the whole run, unless there are ``epochs``.
+    epochs : int, optional
+        Passes over the data in the whole run.
+    loss : str
+        One of :data:`openunmix.training.losses.LOSSES`.
     learning_rate : float
         Peak learning rate of Adam.
+    schedule : str
+        How the rate changes, one of :data:`SCHEDULES`; see
+        :func:`openunmix.training.schedules.scheduled_rate`.
     warmup : int
         Steps in which the learning rate rises linearly from 0.
     cooldown : float
-        Fraction of the steps, at the end, in which it falls linearly to 0.
+        Fraction of the steps, at the end, in which a trapezoid falls linearly to 0.
+    decay_patience : int
+        Validations without a lower loss after which a plateau ends.
+    decay_factor : float
+        What the rate is multiplied by at the end of a plateau.
     weight_decay : float
         L2 penalty of Adam.
     clip : float
-        Largest norm of the gradient of one network.
+        Largest norm of the gradient of one network; 0 for no limit.
     average : float
-        Decay of the exponential moving average of the weights; the average is what is validated
-        and saved.
+        Decay of the exponential moving average of the weights, 0 for none; the average is what
+        is validated and saved.
+    patience : int
+        Validations without a lower loss after which to stop; 0 never stops.
+    keep_best : bool
+        Whether the model that is saved is that of the lowest validation loss, not the last one.
     seed : int
         Seed of the initial weights, the dropout and the mixtures.
-    bfloat16 : bool
-        Multiply matrices in bfloat16 (automatic mixed precision); weights stay float32.
+    precision : str
+        How matrices are multiplied, one of :data:`PRECISIONS`: ``bf16`` and ``fp16`` are
+        automatic mixed precision; weights stay float32.
     statistics_excerpts : int
-        Mixtures from which the mean and the scale of the networks' input are taken.
+        Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
+        them at 0 and 1.
     validate_every : int
-        Steps between validations.
+        Steps between validations; 0 for every epoch.
     save_every : int
-        Steps between checkpoints.
+        Steps between checkpoints and records; 0 for every epoch.
     """
 
     targets: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     hidden_size: int = 256
     nb_layers: int = 3
     unidirectional: bool = False
+    bridged: bool = False
     nb_channels: int = 2
     sample_rate: int = 44100
     n_fft: int = 4096
@@ -67,14 +106,21 @@ class TrainingConfig:
     duration: float = 3.0
     batch_size: int = 8
     steps: int = 6000
+    epochs: int | None = None
+    loss: str = "relative-mse"
     learning_rate: float = 1e-3
+    schedule: str = "trapezoid"
     warmup: int = 100
     cooldown: float = 0.3
+    decay_patience: int = 80
+    decay_factor: float = 0.3
     weight_decay: float = 1e-5
     clip: float = 5.0
     average: float = 0.998
+    patience: int = 0
+    keep_best: bool = False
     seed: int = 42
-    bfloat16: bool = True
+    precision: str = "bf16"
     statistics_excerpts: int = 300
     validate_every: int = 500
     save_every: int = 100
@@ -98,19 +144,55 @@ class TrainingConfig:
             raise ValueError(f"unknown training settings {unknown}; choose from {known}")
         return cls(**{**settings, "targets": tuple(settings.get("targets", cls.targets))})
 
-    def learning_rate_at(self, step: int) -> float:
-        """Learning rate of a step: a linear rise, a plateau, a linear fall.
+    def total_steps(self, epoch_steps: int) -> int:
+        """Count the steps of the whole run.
 
         Parameters
         ----------
-        step : int
-            The step, from 0 on.
+        epoch_steps : int
+            Steps of an epoch.
 
         Returns
         -------
-        float
-            The rate for Adam.
+        int
+            The number of steps.
         """
-        rise = (step + 1) / max(self.warmup, 1)
-        fall = (self.steps - step) / max(self.cooldown * self.steps, 1)
-        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+        return self.steps if self.epochs is None else self.epochs * epoch_steps
+
+
+#: Settings that fit a kind of data: endless mixtures of whole stems, the songs that the code
+#: makes, and the data sets of openunmix 1.3.0 with its published recipe.
+PRESETS = {
+    "stems": TrainingConfig(),
+    "synthetic": TrainingConfig(
+        hidden_size=64,
+        nb_layers=2,
+        n_fft=2048,
+        duration=2.0,
+        batch_size=4,
+        steps=600,
+        warmup=20,
+        average=0.98,
+        precision="float32",
+        statistics_excerpts=16,
+        validate_every=300,
+        save_every=20,
+    ),
+    "classic": TrainingConfig(
+        targets=("vocals",),
+        hidden_size=512,
+        duration=6.0,
+        batch_size=16,
+        epochs=1000,
+        loss="mse",
+        schedule="plateau",
+        warmup=0,
+        clip=0.0,
+        average=0.0,
+        patience=140,
+        keep_best=True,
+        precision="float32",
+        validate_every=0,
+        save_every=0,
+    ),
+}

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from openunmix._version import __version__
-from openunmix.checkpoints import SeparatorConfig, save_config, save_network
-from openunmix.training.loop import Trainer
+from openunmix.checkpoints import SeparatorConfig, save_checkpoint, save_config, save_network
+from openunmix.training.config import TrainingConfig
+from openunmix.training.trainer import Trainer
 
-__all__ = ["save_model"]
+__all__ = ["save_as_before", "save_model", "separator_config"]
 
 
-def save_model(folder: Path, trainer: Trainer, dtype: torch.dtype | None = None) -> None:
+def separator_config(config: TrainingConfig) -> SeparatorConfig:
+    """Return what the networks of a run have in common.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The settings of the run.
+
+    Returns
+    -------
+    SeparatorConfig
+        The content of ``separator.json``.
+    """
+    return SeparatorConfig(
+        n_fft=config.n_fft,
+        n_hop=config.n_hop,
+        sample_rate=float(config.sample_rate),
+        channels=config.nb_channels,
+        nb_layers=config.nb_layers,
+        unidirectional=config.unidirectional,
+        bandwidth=config.bandwidth,
+        bridged=config.bridged,
+    )
+
+
+def save_model(
+    folder: Path,
+    trainer: Trainer,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write the averaged networks of a run as a model folder.
 
     Parameters
@@ -22,27 +55,36 @@ def save_model(folder: Path, trainer: Trainer, dtype: torch.dtype | None = None)
         The folder, made if it does not exist.
     trainer : Trainer
         The run.
+    metadata : mapping, optional
+        What else to write to ``<target>.json``; under ``args``, the options of the run.
     dtype : torch.dtype, optional
         Type of the matrices in the files; ``torch.float16`` halves their size.
     """
-    config = trainer.config
-    metadata = {
+    details = {
         "version": __version__,
         "step": trainer.step,
-        "config": config.to_json(),
-        "history": trainer.history,
+        "config": trainer.config.to_json(),
+        **(metadata or {}),
     }
     for target, network in trainer.averages().items():
-        save_network(folder, target, network, metadata, dtype)
-    save_config(
-        folder,
-        SeparatorConfig(
-            n_fft=config.n_fft,
-            n_hop=config.n_hop,
-            sample_rate=float(config.sample_rate),
-            channels=config.nb_channels,
-            nb_layers=config.nb_layers,
-            unidirectional=config.unidirectional,
-            bandwidth=config.bandwidth,
-        ),
-    )
+        save_network(folder, target, network, details, dtype)
+    save_config(folder, separator_config(trainer.config))
+
+
+def save_as_before(folder: Path, trainer: Trainer, epoch: int, is_best: bool) -> None:
+    """Write ``<target>.chkpnt``, and if best ``<target>.pth``, as openunmix 1.3.0 does.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    trainer : Trainer
+        The run.
+    epoch : int
+        Epochs done.
+    is_best : bool
+        Whether these weights are the best so far.
+    """
+    for target, network in trainer.averages().items():
+        state = {"epoch": epoch, "state_dict": network.state_dict(), "best_loss": None}
+        save_checkpoint(state, is_best, folder, target)

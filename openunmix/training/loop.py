@@ -6,256 +6,104 @@ resumed from its checkpoint ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
-from openunmix._files import replacing
-from openunmix.errors import TrainingError
+from openunmix.errors import CheckpointError, TrainingError
 from openunmix.model import OpenUnmix
-from openunmix.stft import bandwidth_to_max_bin, stft
-from openunmix.training.config import TrainingConfig
-from openunmix.training.statistics import input_statistics
+from openunmix.training.batches import Batch, Batches, Examples, collate
+from openunmix.training.config import ARCHITECTURE, TrainingConfig
+from openunmix.training.export import save_as_before, save_model
+from openunmix.training.parallel import Processes
+from openunmix.training.records import History, mean
+from openunmix.training.state import find_state, load_state, save_state, state_file
+from openunmix.training.trainer import Trainer
 
-__all__ = ["Trainer", "fit"]
+__all__ = ["Progress", "Scores", "fit"]
 
 logger = logging.getLogger(__name__)
 
-Validate = Callable[[dict[str, OpenUnmix]], dict[str, float]]
+#: From the averaged networks to scores by name.
+Scores = Callable[[dict[str, OpenUnmix]], dict[str, float]]
 
 
-class Trainer:
-    """Networks in training: weights, their average, optimiser and position.
+class Progress(NamedTuple):
+    """How far a run is.
 
-    Parameters
+    Attributes
     ----------
-    config : TrainingConfig
-        The settings.
-    mixtures : Dataset
-        Gives a mixture's sources, (targets, channels, samples), for every index below
-        ``config.steps * config.batch_size``.
-    device : str
-        Where to train.
+    step, steps : int
+        Steps done, and of the whole run.
+    losses : dict of str to float
+        Loss of every target in the last step.
+    rate : float
+        Steps a second since this process began.
+    waiting : float
+        Share of that time in which it waited for data, from 0 to 1.
     """
 
-    def __init__(
-        self, config: TrainingConfig, mixtures: Dataset[Tensor], device: str = "cpu"
-    ) -> None:
-        self.config = config
-        self.mixtures = mixtures
-        self.device = torch.device(device)
-        self.step = 0
-        self.history: list[dict[str, Any]] = []
-        torch.manual_seed(config.seed)
-        self.networks = self._new_networks().to(self.device)
-        self.average = self._new_networks().to(self.device)
-        self.average.load_state_dict(self.networks.state_dict())
-        self.average.requires_grad_(False).eval()
-        self.optimizer = torch.optim.Adam(
-            self.networks.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-
-    def _new_networks(self) -> nn.ModuleDict:
-        """Return a network of random weights for every target."""
-        config = self.config
-        max_bin = bandwidth_to_max_bin(config.sample_rate, config.n_fft, config.bandwidth)
-        return nn.ModuleDict(
-            {
-                target: OpenUnmix(
-                    nb_bins=config.n_fft // 2 + 1,
-                    nb_channels=config.nb_channels,
-                    hidden_size=config.hidden_size,
-                    nb_layers=config.nb_layers,
-                    unidirectional=config.unidirectional,
-                    max_bin=max_bin,
-                )
-                for target in config.targets
-            }
-        )
-
-    def standardise(self) -> None:
-        """Set every network's input statistics from the first mixtures."""
-        count = min(self.config.statistics_excerpts, len(self.mixtures))  # type: ignore[arg-type]
-        spectra = (self._spectra(self.mixtures[i].to(self.device)) for i in range(count))
-        mean, scale = input_statistics(spectrum.sum(dim=0).abs() for spectrum in spectra)
-        with torch.no_grad():
-            for network in [*_each(self.networks).values(), *self.averages().values()]:
-                network.input_mean.copy_(-mean[: network.nb_bins])
-                network.input_scale.copy_(1 / scale[: network.nb_bins])
-
-    def _spectra(self, sources: Tensor) -> Tensor:
-        """STFTs (..., bins, frames) of waveforms (..., samples)."""
-        return stft(sources, self.config.n_fft, self.config.n_hop)
-
-    def batches(self) -> Iterator[Tensor]:
-        """Draw batches from the current step on.
-
-        Returns
-        -------
-        iterator of Tensor [shape=(batch, targets, channels, samples)], real
-            The sources of mixtures.
-        """
-        first = self.step * self.config.batch_size
-        remaining = range(first, self.config.steps * self.config.batch_size)
-        return iter(DataLoader(Subset(self.mixtures, remaining), self.config.batch_size))
-
-    def update(self, sources: Tensor) -> dict[str, float]:
-        """Take one step on one batch.
-
-        Parameters
-        ----------
-        sources : Tensor [shape=(batch, targets, channels, samples)], real
-            Waveforms; their sums are the mixtures.
-
-        Returns
-        -------
-        dict of str to float
-            The loss of every target before the step.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate_at(self.step)
-        # (frames, batch, targets, channels, bins): frames first, as the networks work
-        spectra = self._spectra(sources.to(self.device)).permute(4, 0, 1, 2, 3)
-        mixture = spectra.sum(dim=2).abs()
-        losses = {}
-        torch.manual_seed(self.config.seed + self.step)  # for the dropout, on any device
-        self.networks.train()
-        for index, (target, network) in enumerate(_each(self.networks).items()):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
-                estimate = network.mask(mixture) * mixture
-            loss = relative_error(spectra[:, :, index].abs(), estimate, mixture)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
-            losses[target] = float(loss.detach())
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        update_average(self.average, self.networks, min(self.config.average, self.step / 100))
-        return losses
-
-    def averages(self) -> dict[str, OpenUnmix]:
-        """Return the averaged networks, which are what to validate, save and use.
-
-        Returns
-        -------
-        dict of str to OpenUnmix
-            A network by target.
-        """
-        return _each(self.average)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that :meth:`restore` needs to go on as if nothing had happened.
-
-        Returns
-        -------
-        dict
-            Tensors and plain values.
-        """
-        return {
-            "config": self.config.to_json(),
-            "step": self.step,
-            "networks": self.networks.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": self.history,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state`.
-
-        Parameters
-        ----------
-        state : dict
-            Of a trainer with the same networks.
-        """
-        self.step = state["step"]
-        self.history = state["history"]
-        self.networks.load_state_dict(state["networks"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
-    """Networks by target, typed."""
-    return {target: cast(OpenUnmix, network) for target, network in networks.items()}
-
-
-def relative_error(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-    """Mean squared error of magnitudes, relative to the power of each mixture.
-
-    Parameters
-    ----------
-    reference, estimate, mixture : Tensor [shape=(frames, batch, channels, bins)], real
-        Magnitudes. Quiet excerpts count as much as loud ones.
-
-    Returns
-    -------
-    Tensor [shape=()], real
-        The mean over the batch.
-    """
-    axes = (0, 2, 3)
-    power = mixture.square().sum(dim=axes)
-    error = (reference - estimate.float()).square().sum(dim=axes)
-    return (error / (power + 1e-3 * power.mean() + 1e-8)).mean()
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, networks: nn.Module, decay: float) -> None:
-    """Move an average of weights and statistics a little towards their current values."""
-    current = networks.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint, as a whole or not at all."""
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; tensors and plain values only, never code."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    step: int
+    steps: int
+    losses: dict[str, float]
+    rate: float
+    waiting: float
 
 
 @torch.random.fork_rng(devices=[])
 def fit(
     config: TrainingConfig,
-    mixtures: Dataset[Tensor],
-    output: Path,
-    validate: Validate | None = None,
+    train: Dataset[Any],
+    output: str | Path,
+    valid: Dataset[Any] | None = None,
+    *,
+    networks: Mapping[str, OpenUnmix] | None = None,
+    scores: Scores | None = None,
     device: str = "cpu",
+    workers: int = 0,
+    watch: Callable[[Progress], object] | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_record: Callable[[Trainer, dict[str, Any]], object] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    as_before: bool = False,
 ) -> Trainer:
     """Train, or go on training, until all steps are done.
 
     Parameters
     ----------
     config : TrainingConfig
-        The settings. A run that is resumed may have another number of ``steps``.
-    mixtures : Dataset
-        See :class:`Trainer`.
-    output : Path
-        Folder of the run: ``training.chkpnt`` to resume from, ``history.json`` to look at.
-    validate : callable, optional
-        From the networks to scores by name, called every ``config.validate_every`` steps and at
-        the end.
+        The settings. A run that is resumed may have other numbers of steps and epochs, another
+        learning rate and another schedule.
+    train : Dataset
+        What to train on, see :class:`~openunmix.training.batches.Examples`.
+    output : str or Path
+        Folder of the run: the model, ``checkpoint/`` to resume from, ``history.json``.
+    valid : Dataset, optional
+        What to take the validation loss from, item by item. Without it no run ends early.
+    networks : mapping of str to OpenUnmix, optional
+        Networks to train further, with their input statistics; new ones if not given.
+    scores : callable, optional
+        From the averaged networks to scores by name, called at every validation.
     device : str
         Where to train.
+    workers : int
+        Processes that make batches ahead.
+    watch : callable, optional
+        Called with the :class:`Progress` after every step.
+    stop : callable, optional
+        Asked after every step whether to stop there. The run can be resumed.
+    on_record : callable, optional
+        Called with trainer and record after every record.
+    metadata : mapping, optional
+        What else to write to ``<target>.json``.
+    as_before : bool
+        Whether to write the files of openunmix 1.3.0, too.
 
     Returns
     -------
@@ -265,39 +113,234 @@ def fit(
     Raises
     ------
     TrainingError
-        If a loss is not finite.
+        If a loss is not finite, or there are no data.
+    CheckpointError
+        If the state to resume from is damaged.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    checkpoint = output / "training.chkpnt"
-    trainer = Trainer(config, mixtures, device)
-    if checkpoint.exists():
-        trainer.restore(load_state(checkpoint))
-        logger.info("resumed at step %d", trainer.step)
-    else:
-        trainer.standardise()
-    begun, recorded, sums = time.monotonic(), trainer.step, dict.fromkeys(config.targets, 0.0)
-    for count, sources in enumerate(trainer.batches(), start=1):
-        for target, loss in trainer.update(sources).items():
+    processes = Processes(device)
+    examples = Examples(train, config.targets, config.nb_channels)
+    share = (processes.rank, processes.world)
+    pin = processes.device.type == "cuda"
+    batches = Batches(examples, config.batch_size, config.seed, *share, workers, pin)
+    trainer = Trainer(config, config.total_steps(batches.epoch_steps), networks, processes)
+    run = _Run(trainer, batches, Path(output), metadata or {}, as_before)
+    run.begin(new=networks is None)
+    tests = None if valid is None else Examples(valid, config.targets, config.nb_channels)
+
+    for batch in run.remaining():
+        losses = trainer.update(batch)
+        run.check(losses)
+        run.history.add(losses)
+        if watch and processes.is_first:
+            watch(run.progress(losses))
+        stopping = processes.any(stop is not None and stop())
+        validating = run.is_at(config.validate_every)
+        if validating or run.is_at(config.save_every):
+            results = run.validate(tests, scores) if validating else {}
+            record = run.record(results)
+            if on_record and processes.is_first:
+                on_record(trainer, record)
+        elif stopping:
+            run.save()
+        if stopping or run.history.is_over:
+            break
+    return trainer
+
+
+class _Run:
+    """The course of a run: where it is, what is known about it, and its files."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Batches,
+        output: Path,
+        metadata: Mapping[str, Any],
+        as_before: bool,
+    ) -> None:
+        self.trainer = trainer
+        self.batches = batches
+        self.output = output
+        self.metadata = metadata
+        self.as_before = as_before
+        self.steps = trainer.schedule.steps
+        self.history = History(trainer.config.targets, trainer.config.patience)
+        self._is_best = False
+        self._waited = 0.0
+        self._paused = 0.0
+
+    def begin(self, new: bool) -> None:
+        """Go on from the state that there is, or begin: new networks need statistics."""
+        found = find_state(self.output)
+        if found is not None:
+            state = load_state(found)
+            check_resumed(found, state["config"], self.trainer.config)
+            self.trainer.load_state_dict(state)
+            if isinstance(state["history"], dict):
+                self.history.load_state_dict(state["history"])
+            else:  # of a version before 2.0
+                self.history.records = state["history"]
+            logger.info("resumed at step %d", self.trainer.step)
+        else:
+            if new:
+                self.trainer.standardise(self.batches.examples)
+            self._write_state()
+        self._recorded = self._begun = time.monotonic()
+        self._first = self.trainer.step
+
+    def remaining(self) -> Iterator[Batch]:
+        """Make the batches that are left, and measure how long each took to come."""
+        if self.history.is_over:
+            return
+        batches = self.batches.between(self.trainer.step, self.steps)
+        while True:
+            begun = time.monotonic()
+            try:
+                self._batch = next(batches)
+            except StopIteration:
+                return
+            except (OSError, ValueError):  # of the data; the networks are fine
+                self.save()
+                raise
+            self._waited += time.monotonic() - begun
+            yield self._batch
+
+    def check(self, losses: Mapping[str, float]) -> None:
+        """Raise if training has diverged."""
+        for target, loss in losses.items():
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss of {target!r} is {loss} in step {trainer.step}; {checkpoint} is "
-                    "from before, go on from it with a lower learning rate"
+                    f"the loss of {target!r} is {loss} in step {self.trainer.step} (items "
+                    f"{self._batch.items} of epoch {self._epoch(self.trainer.step - 1)}); "
+                    f"{state_file(self.output)} is from before: look at these items, or go on "
+                    "from it with a lower --lr or --precision float32"
                 )
-            sums[target] += loss
-        validating = trainer.step % config.validate_every == 0 or trainer.step == config.steps
-        if validating or trainer.step % config.save_every == 0:
-            steps = trainer.step - recorded
-            record: dict[str, Any] = {
-                "step": trainer.step,
-                "loss": {target: total / steps for target, total in sums.items()},
-                "steps_per_second": count / (time.monotonic() - begun),
+
+    def _epoch(self, step: int) -> int:
+        """Epochs that are complete after some steps."""
+        return step // self.batches.epoch_steps
+
+    def is_at(self, every: int) -> bool:
+        """Whether this step ends a period of so many steps, 0 meaning an epoch, or the run."""
+        step = self.trainer.step
+        return step % (every or self.batches.epoch_steps) == 0 or step == self.steps
+
+    def progress(self, losses: dict[str, float]) -> Progress:
+        """Tell how far the run is."""
+        elapsed = max(time.monotonic() - self._begun - self._paused, 1e-9)
+        rate = (self.trainer.step - self._first) / elapsed
+        return Progress(self.trainer.step, self.steps, losses, rate, self._waited / elapsed)
+
+    def validate(self, tests: Examples | None, scores: Scores | None) -> dict[str, Any]:
+        """Take loss and scores of the averaged networks."""
+        begun = time.monotonic()
+        results: dict[str, Any] = {}
+        processes = self.trainer.processes
+        if tests is not None:
+            results["valid_loss"] = validation_loss(self.trainer, tests)
+            loss = mean(results["valid_loss"])
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the validation loss is {loss} after step {self.trainer.step}; "
+                    f"{state_file(self.output)} is from before, go on from it with a lower --lr"
+                )
+            self.trainer.schedule.look_at(loss)
+            self._is_best = self.history.look_at(loss, self.trainer.step)
+        if scores is not None and processes.is_first:
+            results["validation"] = scores(self.trainer.averages())
+        processes.wait()
+        self._paused += time.monotonic() - begun
+        return results
+
+    def record(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a record and all files."""
+        progress, now = self.progress({}), time.monotonic()
+        record = self.history.record(
+            {
+                "step": self.trainer.step,
+                "epoch": self._epoch(self.trainer.step),
+                "learning_rate": self.trainer.schedule.rate,
+                "steps_per_second": round(progress.rate, 4),
+                "waiting": round(progress.waiting, 4),
+                "seconds": round(now - self._recorded, 3),
+                **results,
             }
-            recorded, sums = trainer.step, dict.fromkeys(config.targets, 0.0)
-            if validate and validating:
-                record["validation"] = validate(trainer.averages())
-            trainer.history.append(record)
-            logger.info("%s", json.dumps(record))
-            save_state(checkpoint, trainer.state())
-            with replacing(output / "history.json") as temporary:
-                temporary.write_text(json.dumps(trainer.history, indent=1), "utf-8")
-    return trainer
+        )
+        self._recorded = now
+        self.save()
+        return record
+
+    def save(self) -> None:
+        """Write the model, then the state: whatever is written twice is the same again."""
+        if not self.trainer.processes.is_first:
+            return
+        is_first = self.history.best_loss is None
+        keep = self._is_best or is_first or not self.trainer.config.keep_best
+        self._is_best = False
+        if keep:
+            summary = self.history.summary(self.batches.epoch_steps)
+            save_model(self.output, self.trainer, {**self.metadata, **summary})
+        if self.as_before:
+            save_as_before(self.output, self.trainer, self._epoch(self.trainer.step), keep)
+        self._write_state()
+        self.history.write(self.output / "history.json")
+
+    def _write_state(self) -> None:
+        """Write what a run is resumed from."""
+        if self.trainer.processes.is_first:
+            state = {**self.trainer.state_dict(), "history": self.history.state_dict()}
+            save_state(state_file(self.output), state)
+
+
+def check_resumed(path: Path, before: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Raise if a state is of other networks; tell what else is another than before.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the state.
+    before : mapping
+        The settings it was written with, see :meth:`TrainingConfig.to_json`.
+    config : TrainingConfig
+        Today's settings.
+
+    Raises
+    ------
+    CheckpointError
+        If the networks differ.
+    """
+    today = config.to_json()
+    changed = {name: old for name, old in before.items() if today.get(name, old) != old}
+    others = ", ".join(f"{name}={old}" for name, old in changed.items() if name in ARCHITECTURE)
+    if others:
+        raise CheckpointError(
+            f"{path} is of a run with {others}; use the same, or another --output"
+        )
+    for name, old in changed.items():
+        logger.warning("%s is %s now, and was %s until this step", name, today[name], old)
+
+
+def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
+    """Mean loss of the averaged networks over a data set, item by item.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        The run; every process takes its share.
+    tests : Examples
+        The validation data.
+
+    Returns
+    -------
+    dict of str to float
+        The loss of every target.
+    """
+    processes = trainer.processes
+    total = torch.zeros(len(trainer.config.targets), dtype=torch.float64)
+    for index in range(processes.rank, len(tests), processes.world):
+        losses = trainer.evaluate(collate([(index, tests[index])]))
+        total += torch.tensor(list(losses.values()))
+    total = total.to(processes.device).float()
+    processes.average([total])
+    means = total * processes.world / len(tests)
+    return dict(zip(trainer.config.targets, means.tolist(), strict=True))

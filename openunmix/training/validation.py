@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from openunmix.data import Stem, load_tracks
 from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
+from openunmix.training.batches import Examples
 
-__all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores"]
+__all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores", "songs_of"]
 
 
 class Song(NamedTuple):
@@ -25,11 +27,19 @@ class Song(NamedTuple):
     name : str
         What it is called.
     sources : Tensor [shape=(targets, channels, samples)], real
-        Its true stems; their sum is the mixture.
+        Its true stems.
+    mixture : Tensor [shape=(channels, samples)], optional
+        The mixture; the sum of the stems if not given.
     """
 
     name: str
     sources: Tensor
+    mixture: Tensor | None = None
+
+    @property
+    def mix(self) -> Tensor:
+        """What is to be separated: (channels, samples)."""
+        return self.sources.sum(dim=0) if self.mixture is None else self.mixture
 
 
 def load_songs(root: Path, targets: Sequence[str], sample_rate: int) -> list[Song]:
@@ -69,6 +79,32 @@ def _stack(stems: Mapping[str, Stem], targets: Sequence[str]) -> Tensor:
     )
 
 
+def songs_of(
+    dataset: Dataset[Any], targets: Sequence[str], channels: int, count: int
+) -> list[Song]:
+    """Take songs from a data set.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whole songs, or excerpts, see :class:`~openunmix.training.batches.Examples`.
+    targets : sequence of str
+        The sources wanted.
+    channels : int
+        Audio channels wanted.
+    count : int
+        How many songs to take, from its beginning.
+
+    Returns
+    -------
+    list of Song
+        The songs, or fewer if there are no more.
+    """
+    examples = Examples(dataset, targets, channels)
+    found = [examples[index] for index in range(min(count, len(examples)))]
+    return [Song(str(i), example.sources, example.mixture) for i, example in enumerate(found)]
+
+
 def song_scores(
     separator: Separator, songs: Sequence[Song], config: EngineConfig | None = None
 ) -> dict[str, dict[str, float]]:
@@ -90,7 +126,7 @@ def song_scores(
     """
     scores = {}
     for song in songs:
-        estimates = separate_waveform(separator, song.sources.sum(dim=0), config).cpu()
+        estimates = separate_waveform(separator, song.mix, config).cpu()
         estimates = estimates[: len(song.sources)]
         values = sdr_mdx21(song.sources, estimates).tolist()
         scores[song.name] = dict(zip(separator.target_models, values, strict=True))
@@ -121,7 +157,11 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def separator_of(
-    networks: Mapping[str, OpenUnmix], sample_rate: float, n_fft: int, n_hop: int
+    networks: Mapping[str, OpenUnmix],
+    sample_rate: float,
+    n_fft: int,
+    n_hop: int,
+    bridged: bool = False,
 ) -> Separator:
     """Return the separator that users get from these networks: one step of EM.
 
@@ -133,6 +173,8 @@ def separator_of(
         Hz.
     n_fft, n_hop : int
         Window and hop length of the STFT in samples.
+    bridged : bool
+        Whether the networks share codes and contexts.
 
     Returns
     -------
@@ -147,4 +189,5 @@ def separator_of(
         n_fft=n_fft,
         n_hop=n_hop,
         nb_channels=first.nb_channels,
+        bridged=bridged,
     ).eval()

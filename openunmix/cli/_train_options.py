@@ -1,0 +1,289 @@
+"""Options of ``umx-train``, and what they mean: settings of the run and its data sets."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset
+
+from openunmix.cli._options import Group
+from openunmix.data import (
+    MixingConfig,
+    MixtureDataset,
+    StemLibrary,
+    add_dataset_options,
+    load_stem,
+    load_tracks,
+    make_datasets,
+)
+from openunmix.data.factory import DATASETS
+from openunmix.errors import AudioFileError
+from openunmix.training import PRESETS, TrainingConfig
+from openunmix.training.config import PRECISIONS, SCHEDULES
+from openunmix.training.losses import JOINT, LOSSES
+
+__all__ = ["Data", "add_options", "dataset_name", "load_data", "settings"]
+
+STEMS = "stems"
+
+# Options that set a value of the settings, with type, placeholder and help.
+_SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
+    "networks": {
+        "--hidden-size": ("hidden_size", int, "width of the networks"),
+        "--nb-layers": ("nb_layers", int, "recurrent layers"),
+        "--nfft": ("n_fft", int, "samples of a window"),
+        "--nhop": ("n_hop", int, "samples between windows"),
+        "--bandwidth": ("bandwidth", float, "highest frequency in Hz that the networks see"),
+        "--nb-channels": ("nb_channels", int, "audio channels"),
+        "--sample-rate": ("sample_rate", int, "Hz; files of other rates are resampled"),
+    },
+    "training": {
+        "--epochs": ("epochs", int, "passes over the data in the whole run"),
+        "--steps": ("steps", int, "updates in the whole run"),
+        "--batch-size": ("batch_size", int, "excerpts an update, over all processes"),
+        "--seq-dur": ("duration", float, "seconds of an excerpt"),
+        "--lr": ("learning_rate", float, "learning rate of Adam"),
+        "--warmup": ("warmup", int, "steps in which the learning rate rises"),
+        "--lr-decay-patience": ("decay_patience", int, "validations that end a plateau"),
+        "--lr-decay-gamma": ("decay_factor", float, "factor of the rate after a plateau"),
+        "--patience": ("patience", int, "validations without progress that end the run; 0: none"),
+        "--weight-decay": ("weight_decay", float, "L2 penalty of the weights"),
+        "--clip": ("clip", float, "largest norm of a network's gradient; 0: no limit"),
+        "--ema": ("average", float, "decay of the average of the weights; 0: no average"),
+        "--seed": ("seed", int, "seed of weights, dropout and data"),
+        "--validate-every": ("validate_every", int, "steps; 0: an epoch"),
+        "--save-every": ("save_every", int, "steps between checkpoints; 0: an epoch"),
+    },
+}
+_CHOICES = {
+    "--loss": ("loss", [*LOSSES, *JOINT], "what is minimised"),
+    "--schedule": ("schedule", list(SCHEDULES), "how the learning rate changes"),
+    "--precision": ("precision", list(PRECISIONS), "how matrices are multiplied"),
+}
+_POSITIVE = [
+    "hidden_size",
+    "nb_layers",
+    "n_fft",
+    "n_hop",
+    "bandwidth",
+    "nb_channels",
+    "sample_rate",
+    "epochs",
+    "steps",
+    "batch_size",
+    "duration",
+    "learning_rate",
+    "decay_factor",
+]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for data, networks and training."""
+    data = parser.add_argument_group("data")
+    names = ["synthetic", STEMS, *(name for name in DATASETS if name != "synthetic")]
+    data.add_argument(
+        "--dataset",
+        choices=names,
+        help=f"what to train on (default: synthetic, songs made by the code; with --root, {STEMS})",
+    )
+    data.add_argument("--root", type=Path, help="folder with train/ and valid/")
+    targets = data.add_mutually_exclusive_group()
+    targets.add_argument("--target", help="train one network, for this source")
+    targets.add_argument("--targets", nargs="+", metavar="TARGET", help="a network for each")
+    for name, form, text in (
+        ("--extra", "TARGET=FOLDER", "folder of audio files that hold this target alone"),
+        ("--exclude", "TRACK=TARGET,...", "stems of a training track not to use"),
+    ):
+        data.add_argument(
+            name, action="append", type=_pair, default=[], metavar=form, help=f"{text}; repeatable"
+        )
+    _add_dataset_options(data)
+    for group, options in _SETTINGS.items():
+        section = parser.add_argument_group(group)
+        for option, (field, kind, text) in options.items():
+            section.add_argument(
+                option, dest=field, type=kind, metavar=_placeholder(kind), help=text
+            )
+        if group == "networks":
+            section.add_argument("--unidirectional", action="store_true", help="see only the past")
+            section.add_argument(
+                "--bridged", action="store_true", help="let the networks share what they see"
+            )
+            section.add_argument("--model", help="train this model further: a name or a folder")
+    for option, (field, choices, text) in _CHOICES.items():
+        section.add_argument(option, dest=field, choices=choices, help=text)
+    section.add_argument("--debug", action="store_true", help="no statistics of the input")
+
+
+def _placeholder(kind: type) -> str:
+    """Name for the value of an option."""
+    return "N" if kind is int else "X"
+
+
+def _add_dataset_options(group: Group) -> None:
+    """Add the options of all data sets, once each; their defaults come later."""
+    known: set[str] = set()
+    for dataset in DATASETS:
+        for action in _options_of(dataset).values():
+            if action.dest not in known:
+                known.add(action.dest)
+                action = copy.copy(action)
+                action.required, action.default = False, argparse.SUPPRESS
+                group._add_action(action)  # type: ignore[attr-defined]
+
+
+def _options_of(dataset: str) -> dict[str, argparse.Action]:
+    """Options that a data set has of its own, by their names in the namespace."""
+    parser = argparse.ArgumentParser(add_help=False)
+    if dataset in DATASETS:
+        add_dataset_options(parser, dataset)
+    return {action.dest: action for action in parser._actions}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Parse NAME=VALUE."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def dataset_name(args: argparse.Namespace) -> str:
+    """Return the data set that is meant."""
+    return args.dataset or (STEMS if args.root or args.extra else "synthetic")
+
+
+def settings(args: argparse.Namespace) -> TrainingConfig:
+    """Return the settings that the arguments ask for; ValueError if they cannot work."""
+    if args.epochs is not None and args.steps is not None:
+        raise ValueError("give --epochs or --steps, not both")
+    config = PRESETS.get(dataset_name(args), PRESETS["classic"])
+    given = {
+        field: getattr(args, field)
+        for field in config.to_json()
+        if getattr(args, field, None) not in (None, False)
+    }
+    if args.steps is not None:
+        given["epochs"] = None
+    targets = [args.target] if args.target else args.targets
+    given["targets"] = tuple(dict.fromkeys(targets or config.targets))
+    if args.debug:
+        given["statistics_excerpts"] = 0
+    config = replace(config, **given)
+    _check(config)
+    return config
+
+
+def _check(config: TrainingConfig) -> None:
+    """Raise ValueError if settings cannot work."""
+    options = {field: name for group in _SETTINGS.values() for name, (field, *_) in group.items()}
+    for field, option in options.items():
+        value, least = getattr(config, field), 0
+        if value is not None and not (value > least if field in _POSITIVE else value >= least):
+            wanted = "positive" if field in _POSITIVE else "0 or more"
+            raise ValueError(f"{option} must be {wanted}, not {value}")
+    if config.hidden_size % 2 and not config.unidirectional:
+        raise ValueError(f"--hidden-size {config.hidden_size} must be even, or --unidirectional")
+    if config.n_hop > config.n_fft // 2 or config.n_fft % 2:
+        raise ValueError(
+            f"--nfft {config.n_fft} must be even and at least twice --nhop {config.n_hop}"
+        )
+    if config.average >= 1:
+        raise ValueError(f"--ema must be less than 1, not {config.average}")
+    if config.bridged and len(config.targets) < 2:
+        raise ValueError("--bridged needs several --targets")
+    if config.loss in JOINT and len(config.targets) < 2:
+        raise ValueError(f"--loss {config.loss} needs several --targets")
+
+
+class Data(NamedTuple):
+    """What to train and to validate on.
+
+    Attributes
+    ----------
+    train, valid : Dataset
+        The data sets.
+    targets : tuple of str
+        The targets, as the data set names them.
+    """
+
+    train: Dataset[Any]
+    valid: Dataset[Any] | None
+    targets: tuple[str, ...]
+
+
+def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
+    """Make the data sets; ValueError if options do not fit them."""
+    name = dataset_name(args)
+    options = _options_of(name)
+    every = {dest for dataset in DATASETS for dest in _options_of(dataset)}
+    for dest in sorted(every - options.keys()):
+        if hasattr(args, dest):
+            option = dest.replace("_", "-")
+            raise ValueError(f"--{option} is not an option of --dataset {name}")
+    if name == STEMS:
+        return Data(_mixtures(args, config), None, config.targets)
+    if args.extra or args.exclude:
+        raise ValueError(f"--extra and --exclude are for --dataset {STEMS}, not {name}")
+    for dest, action in options.items():
+        if action.required and not hasattr(args, dest):
+            raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
+    values = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
+    made = make_datasets(
+        argparse.Namespace(
+            dataset=name,
+            root=args.root,
+            target=config.targets[0],
+            seq_dur=config.duration,
+            sample_rate=config.sample_rate,
+            seed=config.seed,
+            **values,
+        )
+    )
+    targets = config.targets if len(config.targets) > 1 else (made.args.target,)
+    return Data(made.train, made.valid, targets)
+
+
+def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDataset:
+    """Decode all stems and mix them anew, without end."""
+    if args.root is None:
+        raise ValueError("--root is missing: the folder with train/ and valid/")
+    if config.epochs is not None:
+        raise ValueError(f"--dataset {STEMS} has no epochs; give --steps")
+    unknown = {target for target, _ in args.extra} - set(config.targets)
+    if unknown:
+        raise ValueError(f"--extra: {sorted(unknown)} are not among {list(config.targets)}")
+    exclude = {track: targets.split(",") for track, targets in args.exclude}
+    stems = load_tracks(args.root / "train", config.targets, config.sample_rate, exclude)
+    for target, folder in args.extra:
+        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        if not files:
+            raise AudioFileError(f"{folder}: no files found; give a folder of audio files")
+        stems += [load_stem(path, path.stem, target, config.sample_rate) for path in files]
+    library = StemLibrary(stems, config.targets)
+    mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
+    return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
+
+
+def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Sequence[str]:
+    """Say what is trained on what, in a few lines."""
+    name = dataset_name(args)
+    if name == "synthetic":
+        what = "synthetic songs, made by the code; give --root or --dataset for real ones"
+    elif name == STEMS:
+        what = f"mixtures of the stems in {args.root / 'train'}"
+    else:
+        what = f"{name} with {len(data.train)} items an epoch"  # type: ignore[arg-type]
+    bridged = ", bridged" if config.bridged else ""
+    length = f"{config.epochs} epochs" if config.epochs else f"{config.steps} steps"
+    return [
+        f"training on {what}",
+        f"{len(config.targets)} network(s) of hidden size {config.hidden_size}{bridged} for "
+        f"{', '.join(config.targets)}; loss {config.loss}",
+        f"{length} of {config.batch_size} excerpts of {config.duration:g} s, to {args.output}",
+    ]

@@ -1,0 +1,89 @@
+"""What ``umx-train`` shows while it works, on stderr."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+from openunmix.training import Progress, Trainer
+from openunmix.training.records import mean
+
+__all__ = ["Display"]
+
+
+class Display(AbstractContextManager["Display"]):
+    """A bar on a terminal, and a line for every record.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._last: Progress | None = None
+
+    def watch(self, progress: Progress) -> None:
+        """Show a step."""
+        from tqdm import tqdm
+
+        self._last = progress
+        if self._bar is None:
+            self._bar = tqdm(
+                total=progress.steps,
+                initial=progress.step - 1,
+                unit="step",
+                disable=self._quiet or None,  # None: only on a terminal
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+            )
+        losses = " ".join(f"{target} {loss:.3f}" for target, loss in progress.losses.items())
+        self._bar.set_postfix_str(f"{losses}, waiting {progress.waiting:.0%}", refresh=False)
+        self._bar.update(progress.step - self._bar.n)
+
+    def record(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Show a record."""
+        if self._quiet or self._last is None:
+            return
+        from tqdm import tqdm
+
+        tqdm.write(line_of(record, self._last), file=sys.stderr)
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def line_of(record: dict[str, Any], progress: Progress) -> str:
+    """Return a record as a line."""
+    left = (progress.steps - progress.step) / max(progress.rate, 1e-9)
+    parts = [
+        f"step {progress.step}/{progress.steps}",
+        f"loss {mean(record['loss']):.4f} ({_values(record['loss'], '.3f')})",
+        f"lr {record['learning_rate']:.2g}",
+        f"{progress.rate:.2f} steps/s, {progress.waiting:.0%} of it waiting for data",
+        f"{_duration(left)} left",
+    ]
+    if "valid_loss" in record:
+        valid = record["valid_loss"]
+        parts.insert(2, f"validation {mean(valid):.4f} ({_values(valid, '.3f')})")
+    if "validation" in record:
+        parts.append(f"SDR {_values(record['validation'], '.2f')} dB")
+    return "  ".join(parts)
+
+
+def _values(values: dict[str, float], form: str) -> str:
+    """Return values with their names."""
+    return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,335 @@
+"""From data sets to batches: what is drawn in which step, and by which process.
+
+The order of an epoch follows from seed and epoch, and an item from seed, epoch and index. So any
+step can be the first one, and neither workers nor processes change what is drawn.
+"""
+
+from __future__ import annotations
+
+import copy
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from openunmix.data import MixingDataset, MixtureDataset, UnmixDataset
+from openunmix.data.recordings import to_channels
+from openunmix.errors import OpenUnmixError, TrainingError
+
+__all__ = ["Batch", "Batches", "Example", "Examples", "collate"]
+
+
+class Example(NamedTuple):
+    """A mixture and its sources. Data sets of one's own may return it too.
+
+    Attributes
+    ----------
+    mixture : Tensor [shape=(channels, samples)], real
+        What the networks are given.
+    sources : Tensor [shape=(targets, channels, samples)], real
+        What they are to estimate, in the order of the targets.
+    bandwidth : Tensor [shape=(targets,)], optional
+        Frequency in Hz above which a source says nothing, as it was recorded; infinite for none.
+    """
+
+    mixture: Tensor
+    sources: Tensor
+    bandwidth: Tensor | None = None
+
+
+class Batch(NamedTuple):
+    """Several examples.
+
+    Attributes
+    ----------
+    mixture : Tensor [shape=(batch, channels, samples)], real
+        What the networks are given.
+    sources : Tensor [shape=(batch, targets, channels, samples)], real
+        What they are to estimate.
+    bandwidth : Tensor [shape=(batch, targets)], optional
+        Frequency in Hz above which a source says nothing.
+    items : list of int
+        Indices of the examples in their data set.
+    """
+
+    mixture: Tensor
+    sources: Tensor
+    bandwidth: Tensor | None
+    items: list[int]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        bandwidth = None if self.bandwidth is None else self.bandwidth.to(device)
+        mixture = self.mixture.to(device, non_blocking=True)
+        sources = self.sources.to(device, non_blocking=True)
+        return self._replace(mixture=mixture, sources=sources, bandwidth=bandwidth)
+
+
+class Examples(Dataset[Example]):
+    """Any data set as examples for some targets.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its items are a :class:`Example`, or the sources in the order of the targets, (targets,
+        channels, samples), or a pair of mixture and target. Of a
+        :class:`~openunmix.data.MixingDataset`, any of its sources can be the targets.
+    targets : sequence of str
+        The targets.
+    channels : int
+        Channels of all items.
+    """
+
+    def __init__(self, dataset: Dataset[Any], targets: Sequence[str], channels: int) -> None:
+        self.dataset = dataset
+        self.targets = list(targets)
+        self.channels = channels
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the items are drawn in the order of their indices, none of them twice."""
+        return isinstance(self.dataset, MixtureDataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, if the data set has epochs."""
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
+
+    def plain(self) -> Examples:
+        """Return the same without augmentations."""
+        if not isinstance(self.dataset, UnmixDataset):
+            return self
+        dataset = copy.copy(self.dataset)
+        dataset.source_augmentations = None
+        return Examples(dataset, self.targets, self.channels)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return example ``index``."""
+        if isinstance(self.dataset, MixingDataset) and len(self.targets) > 1:
+            example = self._mixed(self.dataset.sources(index))
+        else:
+            item = self.dataset[index]
+            if isinstance(item, Tensor):
+                example = Example(item.sum(dim=0), item)
+            elif isinstance(item, Example):
+                example = item
+            else:
+                mixture, target = item
+                example = Example(mixture, target[None])
+        if len(example.sources) != len(self.targets):
+            raise ValueError(
+                f"item {index} has {len(example.sources)} sources for the targets {self.targets}"
+            )
+        return example._replace(
+            mixture=to_channels(example.mixture, self.channels),
+            sources=torch.stack([to_channels(s, self.channels) for s in example.sources]),
+        )
+
+    def _mixed(self, sources: dict[str, Tensor]) -> Example:
+        """Return the sum of all sources, and those that are targets."""
+        named = {
+            name if name in self.targets else Path(name).stem: s for name, s in sources.items()
+        }
+        missing = [target for target in self.targets if target not in named]
+        if missing:
+            raise ValueError(
+                f"the data set has no source {' or '.join(map(repr, missing))}; it has "
+                f"{', '.join(named)}"
+            )
+        chosen = torch.stack([named[target] for target in self.targets])
+        return Example(torch.stack(list(sources.values())).sum(dim=0), chosen)
+
+
+class _Guarded(Dataset[Any]):
+    """Examples with their indices, or the error that came instead.
+
+    An error that a worker raises would arrive with the worker's traceback in its message.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __getitem__(self, index: int) -> tuple[int, Example] | Exception:
+        try:
+            return index, self.examples[index]
+        except (OpenUnmixError, ValueError) as error:
+            return error
+
+
+def collate(items: Sequence[tuple[int, Example]]) -> Batch:
+    """Stack examples with their indices.
+
+    Parameters
+    ----------
+    items : sequence of (int, Example)
+        At least one. The longest are cut to the shortest.
+
+    Returns
+    -------
+    Batch
+        Where an example has no bandwidth, but another has, it is infinite.
+    """
+    indices, examples = zip(*items, strict=True)
+    bands = [torch.inf if e.bandwidth is None else e.bandwidth for e in examples]
+    if all(e.bandwidth is None for e in examples):
+        bandwidth = None
+    else:
+        count = len(examples[0].sources)
+        bandwidth = torch.stack([torch.as_tensor(band).expand(count) for band in bands])
+    samples = min(example.mixture.shape[-1] for example in examples)
+    return Batch(
+        torch.stack([example.mixture[..., :samples] for example in examples]),
+        torch.stack([example.sources[..., :samples] for example in examples]),
+        bandwidth,
+        list(indices),
+    )
+
+
+def _collate(items: list[tuple[int, Example] | Exception]) -> Batch | Exception:
+    """Stack examples, or return the first error."""
+    good = [item for item in items if not isinstance(item, Exception)]
+    errors = [item for item in items if isinstance(item, Exception)]
+    return errors[0] if errors else collate(good)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which reaches all processes, to the one that writes the checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Batches:
+    """The batches of a run, for one of its processes.
+
+    Parameters
+    ----------
+    examples : Examples
+        What to draw from.
+    batch_size : int
+        Examples of a batch, over all processes.
+    seed : int
+        Seed of the order.
+    rank, world : int
+        Which of how many processes this is; each gets its share of every batch.
+    workers : int
+        Worker processes that make batches ahead.
+    pin_memory : bool
+        Whether batches are for a GPU.
+
+    Raises
+    ------
+    TrainingError
+        If there are no examples, or a batch cannot be shared out.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if not len(examples):
+            raise TrainingError("the data set is empty; check its folder and options")
+        self.examples = examples
+        self.batch_size = min(batch_size, len(examples))
+        if self.batch_size % world:
+            raise TrainingError(
+                f"a batch of {self.batch_size} cannot be shared by {world} processes; choose a "
+                "multiple"
+            )
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self._order = _Order()
+        self._loader: DataLoader[Any] = DataLoader(
+            _Guarded(examples),
+            batch_sampler=self._order,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+            worker_init_fn=_ignore_interrupts,
+        )
+
+    @property
+    def epoch_steps(self) -> int:
+        """Batches of an epoch. Those left over are in other epochs, as the order changes."""
+        return len(self.examples) // self.batch_size
+
+    def items(self, step: int) -> list[int]:
+        """Return the indices of the batch of a step, over all processes.
+
+        Parameters
+        ----------
+        step : int
+            The step, from 0 on.
+
+        Returns
+        -------
+        list of int
+            Indices of examples.
+        """
+        epoch, place = divmod(step, self.epoch_steps)
+        return self._epoch(epoch)[place]
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        """Return the indices of all batches of an epoch."""
+        count, size = len(self.examples), self.batch_size
+        order = torch.arange(count)
+        if not self.examples.is_endless:
+            generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
+            order = torch.randperm(count, generator=generator)
+        return order[: self.epoch_steps * size].reshape(-1, size).tolist()
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """Make the batches of some steps.
+
+        Parameters
+        ----------
+        first, last : int
+            First step, and the one after the last.
+
+        Yields
+        ------
+        Batch
+            This process's share.
+
+        Raises
+        ------
+        OpenUnmixError, ValueError
+            What the data set raised.
+        """
+        while first < last:
+            epoch, place = divmod(first, self.epoch_steps)
+            count = min(self.epoch_steps - place, last - first)
+            self.examples.set_epoch(epoch)
+            batches = self._epoch(epoch)[place : place + count]
+            self._order.batches = [batch[self.rank :: self.world] for batch in batches]
+            for batch in self._loader:
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+            first += count
+
+
+class _Order:
+    """Batches of indices, set before each epoch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)

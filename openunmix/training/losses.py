@@ -1,0 +1,334 @@
+r"""Losses: how far estimates are from the sources. One pure function each, and a table of names.
+
+Magnitudes and STFTs have the axes (frames, batch, channels, bins), as the networks work, and
+waveforms (batch, channels, samples). Every function returns the mean over a batch.
+
+An estimate is the mixture's STFT :math:`X` times a real mask :math:`M_j`, so its phase is that of
+the mixture; :math:`S_j` is the STFT of source :math:`j`, and :math:`s_j`, :math:`x` are waveforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from openunmix.stft import istft
+
+__all__ = [
+    "JOINT",
+    "LOSSES",
+    "Scene",
+    "limit_band",
+    "magnitude_l1",
+    "magnitude_mse",
+    "multi_domain",
+    "relative_mse",
+    "source_combinations",
+    "waveform_l1",
+    "waveform_mse",
+    "weighted_sdr",
+]
+
+# Weight of the waveforms' part in the multi-domain loss, as published.
+_WAVEFORM_WEIGHT = 10.0
+
+
+def magnitude_mse(reference: Tensor, estimate: Tensor) -> Tensor:
+    r"""Mean squared error of magnitudes, :math:`\mathrm{mean}(|S_j| - M_j |X|)^2`.
+
+    The loss of openunmix 1.3.0 [1]_. Loud excerpts and loud bins count most.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(frames, batch, channels, bins)], real
+        Magnitudes.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over all axes.
+
+    References
+    ----------
+    .. [1] F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A Reference
+       Implementation for Music Source Separation", Journal of Open Source Software 4(41), 2019.
+    """
+    return (reference - estimate).square().mean()
+
+
+def relative_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+    r"""Squared error of magnitudes, relative to the power of each mixture.
+
+    .. math:: \mathrm{mean}_b \frac{\sum (|S_j| - M_j |X|)^2}{\sum |X|^2 + 10^{-3} \bar P}
+
+    with sums over an excerpt and the mean power :math:`\bar P` of the batch, so that quiet
+    excerpts count as much as loud ones, and silent ones hardly.
+
+    Parameters
+    ----------
+    reference, estimate, mixture : Tensor [shape=(frames, batch, channels, bins)], real
+        Magnitudes.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over the batch.
+    """
+    axes = (0, 2, 3)
+    power = mixture.square().sum(dim=axes)
+    error = (reference - estimate).square().sum(dim=axes)
+    return (error / (power + 1e-3 * power.mean() + 1e-8)).mean()
+
+
+def magnitude_l1(reference: Tensor, estimate: Tensor) -> Tensor:
+    r"""Mean absolute error of magnitudes, :math:`\mathrm{mean}\big||S_j| - M_j |X|\big|`.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(frames, batch, channels, bins)], real
+        Magnitudes.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over all axes.
+    """
+    return (reference - estimate).abs().mean()
+
+
+def waveform_l1(reference: Tensor, estimate: Tensor) -> Tensor:
+    r"""Mean absolute error of waveforms, :math:`\mathrm{mean}|s_j - \hat s_j|`.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(batch, channels, samples)], real
+        Waveforms.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over all axes.
+    """
+    return (reference - estimate).abs().mean()
+
+
+def waveform_mse(reference: Tensor, estimate: Tensor) -> Tensor:
+    r"""Mean squared error of waveforms, :math:`\mathrm{mean}(s_j - \hat s_j)^2`.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(batch, channels, samples)], real
+        Waveforms.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over all axes.
+    """
+    return (reference - estimate).square().mean()
+
+
+def weighted_sdr(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+    r"""Weighted source-to-distortion ratio [1]_, from -1 (perfect) to 1.
+
+    .. math:: -\rho \frac{\langle s, \hat s \rangle}{\|s\| \|\hat s\|}
+        - (1 - \rho) \frac{\langle x - s, x - \hat s \rangle}{\|x - s\| \|x - \hat s\|},
+        \qquad \rho = \frac{\|s\|^2}{\|s\|^2 + \|x - s\|^2}.
+
+    Parameters
+    ----------
+    reference, estimate, mixture : Tensor [shape=(batch, channels, samples)], real
+        Waveforms.
+
+    Returns
+    -------
+    Tensor [shape=()], real
+        The mean over the batch; each excerpt's channels are taken as one signal.
+
+    References
+    ----------
+    .. [1] H.-S. Choi, J.-H. Kim, J. Huh, A. Kim, J.-W. Ha, K. Lee, "Phase-aware speech
+       enhancement with deep complex U-Net", ICLR, 2019.
+    """
+    s, estimated, x = reference.flatten(1), estimate.flatten(1), mixture.flatten(1)
+    power, rest = s.square().sum(dim=-1), (x - s).square().sum(dim=-1)
+    share = power / (power + rest + 1e-8)
+    return -(share * _cosine(s, estimated) + (1 - share) * _cosine(x - s, x - estimated)).mean()
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    """Cosine of the angle between signals (batch, samples), 0 for silence."""
+    norms = one.square().sum(dim=-1) * other.square().sum(dim=-1)
+    return (one * other).sum(dim=-1) * (norms + 1e-8).rsqrt()
+
+
+def source_combinations(count: int) -> list[tuple[int, ...]]:
+    """List the combinations of some, but not all, of the sources.
+
+    Parameters
+    ----------
+    count : int
+        Number of sources.
+
+    Returns
+    -------
+    list of tuple of int
+        Indices, single sources first; 14 combinations of four sources.
+
+    Examples
+    --------
+    >>> source_combinations(3)
+    [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
+    """
+    sizes = range(1, max(count, 2))
+    return [chosen for size in sizes for chosen in combinations(range(count), size)]
+
+
+def limit_band(spectra: Tensor, bandwidth: Tensor, sample_rate: float) -> Tensor:
+    """Set bins above a bandwidth to zero, so that no loss sees them.
+
+    A source that was recorded with little bandwidth, as singing at 16 kHz is, would teach that
+    there is nothing above. Applied to reference and estimate alike, this is a weight of 0.
+
+    Parameters
+    ----------
+    spectra : Tensor [shape=(frames, batch, channels, bins)], real or complex
+        STFTs or magnitudes.
+    bandwidth : Tensor [shape=(batch,)], real
+        Hz for each item; infinite where all counts.
+    sample_rate : float
+        Hz.
+
+    Returns
+    -------
+    Tensor [shape=(frames, batch, channels, bins)], real or complex
+        The spectra up to their bandwidth.
+    """
+    frequencies = torch.linspace(0, sample_rate / 2, spectra.shape[-1], device=spectra.device)
+    return spectra * (frequencies <= bandwidth[:, None])[:, None]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch of mixtures with their sources: what a loss compares estimates with.
+
+    Attributes
+    ----------
+    mixture : Tensor [shape=(frames, batch, channels, bins)], complex
+        STFT of the mixtures.
+    sources : Tensor [shape=(frames, batch, targets, channels, bins)], complex
+        STFTs of the sources.
+    n_fft, n_hop, samples : int
+        Window and hop length of the STFT, and length of the waveforms.
+    sample_rate : float
+        Hz.
+    bandwidth : Tensor [shape=(batch, targets)], optional
+        Frequency in Hz above which a source says nothing.
+    """
+
+    mixture: Tensor
+    sources: Tensor
+    n_fft: int
+    n_hop: int
+    samples: int
+    sample_rate: float
+    bandwidth: Tensor | None = None
+
+    def limited(self, spectra: Tensor, chosen: Sequence[int]) -> Tensor:
+        """Keep the band in which all of the chosen sources say something.
+
+        Parameters
+        ----------
+        spectra : Tensor [shape=(frames, batch, channels, bins)], real or complex
+            STFTs or magnitudes.
+        chosen : sequence of int
+            Indices of sources.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, channels, bins)], real or complex
+            The spectra, with zeros above.
+        """
+        if self.bandwidth is None:
+            return spectra
+        return limit_band(spectra, self.bandwidth[:, chosen].amin(dim=1), self.sample_rate)
+
+    def waveform(self, spectra: Tensor) -> Tensor:
+        """Inverse STFT.
+
+        Parameters
+        ----------
+        spectra : Tensor [shape=(frames, batch, channels, bins)], complex
+            STFTs.
+
+        Returns
+        -------
+        Tensor [shape=(batch, channels, samples)], real
+            Waveforms.
+        """
+        return istft(spectra.permute(1, 2, 3, 0), self.n_fft, self.n_hop, length=self.samples)
+
+
+def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
+    mixture = scene.limited(scene.mixture.abs(), chosen)
+    reference = scene.limited(scene.sources[:, :, chosen].sum(dim=2).abs(), chosen)
+    return reference, mask * mixture, mixture
+
+
+def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Waveforms of the sum of chosen sources, its estimate and the mixture."""
+    mixture = scene.limited(scene.mixture, chosen)
+    reference = scene.limited(scene.sources[:, :, chosen].sum(dim=2), chosen)
+    spectra = torch.stack([reference, mask * mixture, mixture])
+    return scene.waveform(spectra[0]), scene.waveform(spectra[1]), scene.waveform(spectra[2])
+
+
+def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+    r"""Multi-domain loss of all combinations of sources, as for CrossNet-Open-Unmix [1]_.
+
+    The mean squared error of magnitudes plus ten times the weighted SDR, for every combination of
+    some sources, whose estimate is the sum of theirs.
+
+    Parameters
+    ----------
+    scene : Scene
+        Mixtures and sources.
+    masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
+        A mask for each source.
+
+    Returns
+    -------
+    list of Tensor [shape=()], real
+        A loss for each of :func:`source_combinations`; the first are those of single sources.
+
+    References
+    ----------
+    .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
+       Improving music separation by bridging networks", ICASSP, 2021.
+    """
+    losses = []
+    for chosen in source_combinations(len(masks)):
+        mask = torch.stack([masks[index] for index in chosen]).sum(dim=0)
+        reference, estimate, _ = _magnitudes(scene, mask, chosen)
+        ratio = weighted_sdr(*_waveforms(scene, mask, chosen))
+        losses.append(magnitude_mse(reference, estimate) + _WAVEFORM_WEIGHT * ratio)
+    return losses
+
+
+#: From a scene, a mask and the index of its source to a loss, by name.
+LOSSES: dict[str, Callable[[Scene, Tensor, int], Tensor]] = {
+    "mse": lambda scene, mask, j: magnitude_mse(*_magnitudes(scene, mask, [j])[:2]),
+    "relative-mse": lambda scene, mask, j: relative_mse(*_magnitudes(scene, mask, [j])),
+    "l1": lambda scene, mask, j: magnitude_l1(*_magnitudes(scene, mask, [j])[:2]),
+    "waveform-l1": lambda scene, mask, j: waveform_l1(*_waveforms(scene, mask, [j])[:2]),
+    "waveform-mse": lambda scene, mask, j: waveform_mse(*_waveforms(scene, mask, [j])[:2]),
+}
+#: Losses that look at all sources at once, by name.
+JOINT: dict[str, Callable[[Scene, Sequence[Tensor]], list[Tensor]]] = {
+    "multi-domain": multi_domain,
+}

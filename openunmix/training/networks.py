@@ -1,0 +1,95 @@
+"""The networks to train: new ones, or those of a model that is to be trained further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from openunmix.checkpoints import load_networks
+from openunmix.errors import CheckpointError
+from openunmix.model import OpenUnmix
+from openunmix.pretrained import resolve_model
+from openunmix.stft import bandwidth_to_max_bin
+from openunmix.training.config import TrainingConfig
+
+__all__ = ["new_networks", "pretrained_networks"]
+
+
+def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
+    """Make networks of random weights.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Their targets and architecture.
+
+    Returns
+    -------
+    dict of str to OpenUnmix
+        A network by target; the weights follow from the state of torch's random numbers.
+    """
+    max_bin = bandwidth_to_max_bin(config.sample_rate, config.n_fft, config.bandwidth)
+    return {
+        target: OpenUnmix(
+            nb_bins=config.n_fft // 2 + 1,
+            nb_channels=config.nb_channels,
+            hidden_size=config.hidden_size,
+            nb_layers=config.nb_layers,
+            unidirectional=config.unidirectional,
+            max_bin=max_bin,
+        )
+        for target in config.targets
+    }
+
+
+def pretrained_networks(
+    model: str | Path, config: TrainingConfig, targets: Sequence[str] | None = None
+) -> tuple[dict[str, OpenUnmix], TrainingConfig]:
+    """Load the networks of a model, to train them further.
+
+    Parameters
+    ----------
+    model : str or Path
+        A known name, which is downloaded if need be, or the path of a model folder.
+    config : TrainingConfig
+        The settings of the run.
+    targets : sequence of str, optional
+        The targets to train; those of ``config`` if not given.
+
+    Returns
+    -------
+    networks : dict of str to OpenUnmix
+        A network by target, with the model's architecture, input statistics and weights.
+    config : TrainingConfig
+        The settings, with the model's architecture, STFT and sample rate in place of theirs.
+
+    Raises
+    ------
+    UnknownModelError, CheckpointError, DownloadError
+        If the model cannot be loaded, or its networks are not of one architecture.
+    """
+    resolved = resolve_model(model, list(targets or config.targets))
+    networks = load_networks(resolved.files, resolved.config)
+    shapes = {(n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins) for n in networks.values()}
+    if len(shapes) > 1:
+        raise CheckpointError(
+            f"the networks of {model} differ in size; train them one by one, with --target"
+        )
+    first = next(iter(networks.values()))
+    common = resolved.config
+    sample_rate = round(common.sample_rate)
+    config = replace(
+        config,
+        targets=tuple(networks),
+        hidden_size=first.hidden_size,
+        nb_layers=first.nb_layers,
+        unidirectional=first.unidirectional,
+        bridged=common.bridged,
+        nb_channels=common.channels,
+        sample_rate=sample_rate,
+        n_fft=common.n_fft,
+        n_hop=common.n_hop,
+        bandwidth=(first.nb_bins - 1) * sample_rate / common.n_fft,
+    )
+    return networks, config

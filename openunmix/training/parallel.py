@@ -1,0 +1,109 @@
+"""Several processes, a GPU each, that train on their shares of every batch.
+
+`Hugging Face Accelerate <https://huggingface.co/docs/accelerate>`_ starts them and connects them
+(``accelerate launch``, ``torchrun``). They have the same weights at all times: each computes the
+gradient of its share, and all take the mean.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openunmix.errors import MissingExtraError
+
+__all__ = ["Processes"]
+
+
+class Processes:
+    """The processes of a run, of which this is one.
+
+    Parameters
+    ----------
+    device : str
+        Where to compute, if there is only one process; several have a GPU each, or the CPU if
+        this is ``"cpu"``.
+
+    Attributes
+    ----------
+    rank, world : int
+        Number of this process, and how many there are.
+    device : torch.device
+        Where this process computes.
+
+    Raises
+    ------
+    MissingExtraError
+        If there are several and the package accelerate is not installed.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.rank, self.world = 0, 1
+        self.device = torch.device(device)
+        self._accelerator: Any = None
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            self._accelerator = _accelerate().Accelerator(cpu=device == "cpu")
+            self.rank = self._accelerator.process_index
+            self.world = self._accelerator.num_processes
+            self.device = self._accelerator.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and messages."""
+        return self.rank == 0
+
+    @torch.no_grad()
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their mean over all processes.
+
+        Parameters
+        ----------
+        tensors : sequence of Tensor, real
+            The same shapes in all processes.
+        """
+        if self.world == 1 or not tensors:
+            return
+        joined = torch.cat([tensor.flatten().float() for tensor in tensors])
+        joined = self._accelerator.reduce(joined, reduction="mean")
+        for tensor, part in zip(
+            tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True
+        ):
+            tensor.copy_(part.reshape(tensor.shape))
+
+    def any(self, condition: bool) -> bool:
+        """Tell whether something holds in at least one process.
+
+        Parameters
+        ----------
+        condition : bool
+            Whether it holds in this one.
+
+        Returns
+        -------
+        bool
+            The same in all processes.
+        """
+        flag = torch.tensor(float(condition), device=self.device)
+        self.average([flag])
+        return bool(flag)
+
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
+
+
+def _accelerate() -> Any:
+    """Import the optional package."""
+    try:
+        return importlib.import_module("accelerate")
+    except ImportError as error:
+        raise MissingExtraError(
+            "training in several processes needs the package accelerate; install openunmix[train], "
+            "or start a single process"
+        ) from error

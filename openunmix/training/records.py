@@ -1,0 +1,198 @@
+"""What is known about a run so far: losses, scores and speed, and when to stop early."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from openunmix._files import replacing
+from openunmix.utils import EarlyStopping
+
+__all__ = ["TIMINGS", "History", "read_history"]
+
+#: What differs from run to run in a record.
+TIMINGS = ("steps_per_second", "waiting", "seconds")
+
+
+class History:
+    """The records of a run, and the losses since the last one.
+
+    Parameters
+    ----------
+    targets : sequence of str
+        The targets.
+    patience : int
+        Validations without a lower loss after which to stop; 0 never stops.
+
+    Attributes
+    ----------
+    records : list of dict
+        A record has ``step``, ``epoch``, ``loss`` (by target, the mean since the last record),
+        ``learning_rate``, ``steps_per_second``, ``waiting`` and ``seconds``; after a validation,
+        ``valid_loss`` (by target) and ``validation`` (scores) as well.
+    best_step : int
+        Step of the lowest validation loss, 0 before the first validation.
+    """
+
+    def __init__(self, targets: Sequence[str], patience: int = 0) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.best_step = 0
+        self._stopping = EarlyStopping(patience=patience)
+        self._targets = list(targets)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget the losses since the last record."""
+        self._sums = dict.fromkeys(self._targets, 0.0)
+        self._count = 0
+
+    @property
+    def best_loss(self) -> float | None:
+        """The lowest validation loss, None before the first validation."""
+        return self._stopping.best
+
+    @property
+    def bad_validations(self) -> int:
+        """Validations since the lowest loss."""
+        return self._stopping.num_bad_epochs
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the validation loss has not fallen for too long."""
+        return 0 < self._stopping.patience <= self.bad_validations
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Take the losses of a step.
+
+        Parameters
+        ----------
+        losses : mapping of str to float
+            Of every target.
+        """
+        for target, loss in losses.items():
+            self._sums[target] += loss
+        self._count += 1
+
+    def look_at(self, loss: float, step: int) -> bool:
+        """Take the loss of a validation.
+
+        Parameters
+        ----------
+        loss : float
+            The mean over the targets.
+        step : int
+            Steps done.
+
+        Returns
+        -------
+        bool
+            Whether it is the lowest.
+        """
+        before = self.best_loss
+        self._stopping.step(loss)
+        if self.best_loss == before:
+            return False
+        self.best_step = step
+        return True
+
+    def record(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a record.
+
+        Parameters
+        ----------
+        values : mapping
+            All but the loss.
+
+        Returns
+        -------
+        dict
+            The record.
+        """
+        loss = {target: total / max(self._count, 1) for target, total in self._sums.items()}
+        record = {"step": values["step"], "epoch": values["epoch"], "loss": loss, **values}
+        self.records.append(record)
+        self._clear()
+        return record
+
+    def write(self, path: Path) -> None:
+        """Write all records as JSON."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.records, indent=1), "utf-8")
+
+    def summary(self, epoch_steps: int) -> dict[str, Any]:
+        """Tell how training went, with 1.3.0's keys for ``<target>.json``.
+
+        Parameters
+        ----------
+        epoch_steps : int
+            Steps of an epoch.
+
+        Returns
+        -------
+        dict
+            Losses are means over the targets.
+        """
+        valid = [record for record in self.records if "valid_loss" in record]
+        return {
+            "epochs_trained": self.records[-1]["epoch"] if self.records else 0,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_step // epoch_steps,
+            "train_loss_history": [mean(record["loss"]) for record in self.records],
+            "valid_loss_history": [mean(record["valid_loss"]) for record in valid],
+            "train_time_history": [record["seconds"] for record in self.records],
+            "num_bad_epochs": self.bad_validations,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what :meth:`load_state_dict` needs.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {
+            "records": self.records,
+            "best_step": self.best_step,
+            "best": self.best_loss,
+            "bad": self.bad_validations,
+            "sums": self._sums,
+            "count": self._count,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        self.records = state["records"]
+        self.best_step = state["best_step"]
+        self._stopping.best = state["best"]
+        self._stopping.num_bad_epochs = state["bad"]
+        self._sums, self._count = dict(state["sums"]), state["count"]
+
+
+def mean(losses: Mapping[str, float]) -> float:
+    """Mean over the targets."""
+    return sum(losses.values()) / len(losses)
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Read the records of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run.
+
+    Returns
+    -------
+    list of dict
+        See :class:`History`.
+
+    Raises
+    ------
+    OSError
+        If there are none.
+    """
+    records: list[dict[str, Any]] = json.loads((folder / "history.json").read_text("utf-8"))
+    return records

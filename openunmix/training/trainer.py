@@ -1,0 +1,267 @@
+"""One step of training, and all that has to be kept from one step to the next."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from openunmix.model import OpenUnmix, masks
+from openunmix.stft import stft
+from openunmix.training.batches import Batch, Examples
+from openunmix.training.config import TrainingConfig
+from openunmix.training.losses import JOINT, LOSSES, Scene
+from openunmix.training.networks import new_networks
+from openunmix.training.parallel import Processes
+from openunmix.training.schedules import Schedule
+from openunmix.training.statistics import input_statistics
+
+__all__ = ["Trainer", "update_average"]
+
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trainer:
+    """Networks in training: weights, their average, optimiser, schedule and position.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        The settings.
+    steps : int
+        Steps of the whole run.
+    networks : mapping of str to OpenUnmix, optional
+        Networks to train further; new ones if not given.
+    processes : Processes, optional
+        Where to train; on the CPU if not given.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        steps: int,
+        networks: Mapping[str, OpenUnmix] | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.config = config
+        self.processes = processes or Processes()
+        self.device = self.processes.device
+        self.step = 0
+        torch.manual_seed(config.seed)
+        begin = nn.ModuleDict(copy.deepcopy(dict(networks)) if networks else new_networks(config))
+        self.networks = begin.to(self.device)
+        self.average = copy.deepcopy(self.networks).requires_grad_(False).eval()
+        self.optimizer = torch.optim.Adam(
+            self.networks.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.schedule = Schedule(config, self.optimizer, steps)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+
+    def standardise(self, examples: Examples) -> None:
+        """Set every network's input statistics from the first mixtures.
+
+        Parameters
+        ----------
+        examples : Examples
+            The training data; augmentations are left out.
+        """
+        count = min(self.config.statistics_excerpts, len(examples))
+        if not count:
+            return
+        plain = examples.plain()
+        places = torch.linspace(0, len(plain) - 1, count).long().tolist()
+        order = range(count) if plain.is_endless else places
+        spectra = (self._spectra(plain[i].mixture.to(self.device)).abs() for i in order)
+        mean, scale = input_statistics(spectra)
+        with torch.no_grad():
+            for network in [*_each(self.networks).values(), *self.averages().values()]:
+                network.input_mean.copy_(-mean[: network.nb_bins])
+                network.input_scale.copy_(1 / scale[: network.nb_bins])
+
+    def _spectra(self, waveforms: Tensor) -> Tensor:
+        """STFTs (..., bins, frames) of waveforms (..., samples)."""
+        return stft(waveforms, self.config.n_fft, self.config.n_hop)
+
+    def _scene(self, batch: Batch) -> Scene:
+        """Transform a batch."""
+        batch = batch.to(self.device)
+        # Frames first, as the networks work.
+        return Scene(
+            self._spectra(batch.mixture).permute(3, 0, 1, 2),
+            self._spectra(batch.sources).permute(4, 0, 1, 2, 3),
+            self.config.n_fft,
+            self.config.n_hop,
+            batch.mixture.shape[-1],
+            self.config.sample_rate,
+            batch.bandwidth,
+        )
+
+    def _losses(self, networks: nn.ModuleDict, scene: Scene, training: bool) -> list[Tensor]:
+        """Loss of each target; in training, gradients are added to those there are.
+
+        Networks that do not see each other are taken one by one, which takes less memory.
+        """
+        config, models = self.config, list(_each(networks).values())
+        together = config.bridged or config.loss in JOINT
+        magnitude = scene.mixture.abs()
+        found: list[Tensor] = []
+        for first in [0] if together else range(len(models)):
+            group = models if together else [models[first]]
+            with torch.autocast(
+                self.device.type,
+                _DTYPES[config.precision],
+                enabled=training and config.precision != "float32",
+            ):
+                estimated = masks(group, magnitude, config.bridged)
+            estimated = [mask.float() for mask in estimated]
+            if config.loss in JOINT:
+                terms = JOINT[config.loss](scene, estimated)
+            else:
+                loss = LOSSES[config.loss]
+                terms = [loss(scene, mask, first + j) for j, mask in enumerate(estimated)]
+            if training:
+                total = torch.stack(terms).sum()
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+            found += [term.detach() for term in terms]
+        return found[: len(models)]
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """Take one step on one batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            This process's share.
+
+        Returns
+        -------
+        dict of str to float
+            The loss of every target before the step, the mean over all processes.
+        """
+        self.schedule.set_rate(self.step)
+        # All random numbers of a step follow from its number, on any device.
+        torch.manual_seed(self.config.seed + self.step * self.processes.world + self.processes.rank)
+        self.networks.train()
+        losses = torch.stack(self._losses(self.networks, self._scene(batch), training=True))
+        self._share(losses)
+        self.scaler.unscale_(self.optimizer)
+        if self.config.clip:
+            for network in self.networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        update_average(self.average, self.networks, min(self.config.average, self.step / 100))
+        return dict(zip(self.config.targets, losses.tolist(), strict=True))
+
+    def _share(self, losses: Tensor) -> None:
+        """Take means over all processes: of losses, gradients and running statistics."""
+        gradients = [p.grad for p in self.networks.parameters() if p.grad is not None]
+        running = [b for b in self.networks.buffers() if b.is_floating_point()]
+        self.processes.average([losses, *gradients, *running])
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> dict[str, float]:
+        """Loss of the averaged networks.
+
+        Parameters
+        ----------
+        batch : Batch
+            A batch of validation data.
+
+        Returns
+        -------
+        dict of str to float
+            The loss of every target.
+        """
+        losses = self._losses(self.average, self._scene(batch), training=False)
+        return dict(zip(self.config.targets, torch.stack(losses).tolist(), strict=True))
+
+    def averages(self) -> dict[str, OpenUnmix]:
+        """Return the averaged networks, which are what to validate, save and use.
+
+        Returns
+        -------
+        dict of str to OpenUnmix
+            A network by target.
+        """
+        return _each(self.average)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load_state_dict` needs to go on as if nothing had happened.
+
+        Returns
+        -------
+        dict
+            Tensors and plain values.
+        """
+        optimizer = self.optimizer.state_dict()
+        moments = {str(index): moment for index, moment in optimizer["state"].items()}
+        return {
+            "config": self.config.to_json(),
+            "step": self.step,
+            "networks": self.networks.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": {**optimizer, "state": moments},
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`.
+
+        Parameters
+        ----------
+        state : dict
+            Of a trainer with the same networks.
+        """
+        self.step = state["step"]
+        self.networks.load_state_dict(state["networks"])
+        self.average.load_state_dict(state["average"])
+        optimizer = state["optimizer"]
+        moments = {int(index): moment for index, moment in optimizer["state"].items()}
+        groups = [
+            {**group, "weight_decay": self.config.weight_decay}
+            for group in optimizer["param_groups"]
+        ]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        if "schedule" in state:
+            self.schedule.load_state_dict(state["schedule"])
+        if state.get("scaler") and self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
+    """Networks by target, typed."""
+    return {target: cast(OpenUnmix, network) for target, network in networks.items()}
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, networks: nn.Module, decay: float) -> None:
+    """Move an average of weights and statistics a little towards their current values.
+
+    Parameters
+    ----------
+    average, networks : nn.Module
+        Of one architecture; the first is changed.
+    decay : float
+        What the average keeps of itself, from 0 to 1.
+    """
+    current = networks.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[name], 1 - decay)
+        else:
+            value.copy_(current[name])
