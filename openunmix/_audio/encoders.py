@@ -63,11 +63,6 @@ class OutputFormat:
     max_channels: int = 2
     sample_rates: tuple[int, ...] = ()
 
-    @property
-    def is_float(self) -> bool:
-        """Whether values beyond 1 survive at the default depth."""
-        return self.stores_float(self.default_depth)
-
     def stores_float(self, depth: str | None = None) -> bool:
         """Whether values beyond 1 survive at a depth (None: the default one).
 
@@ -122,6 +117,9 @@ _QUALITY: Mapping[str, Mapping[str, Any]] = {
     ".opus": {"compression_level": 0.5},
     ".mp3": {"compression_level": 0.0, "bitrate_mode": "CONSTANT"},
 }
+
+# Bits per second of a channel for which libsndfile sets its lowest and its highest quality of Opus.
+_OPUS_RATES = (6_000, 250_000)
 
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 
@@ -179,6 +177,15 @@ def supported_sample_rate(extension: str, sample_rate: int) -> int:
     return next((rate for rate in rates if rate > sample_rate), rates[-1])
 
 
+def _quality(entry: OutputFormat, bit_rate: int | None, channels: int) -> Mapping[str, Any]:
+    """Return what libsndfile is to be told about a lossy format."""
+    if bit_rate is None:
+        return _QUALITY.get(entry.extension, {})
+    lowest, highest = _OPUS_RATES
+    fraction = (bit_rate / channels - lowest) / (highest - lowest)
+    return {"compression_level": 1 - min(max(fraction, 0.0), 1.0)}
+
+
 class Encoder(Protocol):
     """Takes the samples of a file block by block."""
 
@@ -203,6 +210,7 @@ class SndfileEncoder:
         channels: int,
         expected_samples: int | None,
         name: StrPath,
+        bit_rate: int | None = None,
     ) -> None:
         import soundfile
 
@@ -222,7 +230,7 @@ class SndfileEncoder:
             channels=channels,
             subtype=subtype,
             format=container,
-            **_QUALITY.get(entry.extension, {}),
+            **_quality(entry, bit_rate, channels),
         )
 
     def write(self, block: Block) -> None:

@@ -54,6 +54,9 @@ class AudioWriter:
         an error when that size is reached.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
+    bit_rate : int, optional
+        Of Opus, in bits per second for all channels together, met on average. Without it
+        the stems are of a quality to work on further.
 
     Attributes
     ----------
@@ -76,11 +79,15 @@ class AudioWriter:
         depth: str | None = None,
         expected_samples: int | None = None,
         tags_from: StrPath | None = None,
+        bit_rate: int | None = None,
     ) -> None:
         self.path, self.channels = path, channels
         self._tags_from = tags_from
         self._entry = output_format(Path(path).suffix)
         self._depth = self._checked(depth, sample_rate)
+        if bit_rate is not None and self._entry.codec != "opus":
+            raise ValueError(f"{self._entry.extension} has no choice of bit_rate; .opus has")
+        self._bit_rate = bit_rate
         self.sample_rate = supported_sample_rate(self._entry.extension, sample_rate)
         self._resampler = Resampler(sample_rate, self.sample_rate, channels)
         if expected_samples is not None:
@@ -125,6 +132,7 @@ class AudioWriter:
             self.channels,
             expected_samples,
             self.path,
+            self._bit_rate,
         )
 
     def _errors(self) -> AbstractContextManager[None]:
