@@ -13,16 +13,16 @@ from __future__ import annotations
 import logging
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from openunmix._mixture import Mixture, Part, sounds
+from openunmix._workspace import workspace
 from openunmix.audio import (
     OUTPUT_FORMATS,
     AudioReader,
@@ -212,7 +212,7 @@ def separate_file(
     sums = options.names(list(separator.target_models))
     outputs = output_paths(folder, list(sums), options.extension)
     _check_overwriting(source, outputs)
-    with AudioReader(source, options.start, options.duration) as reader, _workspace(folder) as work:
+    with AudioReader(source, options.start, options.duration) as reader, workspace(folder) as work:
         spool = _spool(reader, separator, options, config, sums, work, progress)
         finished = _encode(spool, source, options, work)
         folder.mkdir(parents=True, exist_ok=True)
@@ -226,21 +226,6 @@ def _check_overwriting(source: Path, outputs: Mapping[str, Path]) -> None:
     for path in outputs.values():
         if os.path.realpath(path) == os.path.realpath(source):
             raise AudioFileError(f"{str(source)!r} would be overwritten; choose another folder")
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder, on one disk with the folder of the outputs, to rename from."""
-    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    try:
-        with tempfile.TemporaryDirectory(
-            prefix=".umx-", suffix=".part", dir=above, ignore_cleanup_errors=True
-        ) as name:
-            yield Path(name)
-    except AudioFileError:
-        raise
-    except OSError as error:
-        raise AudioFileError(f"{str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 @dataclass
