@@ -56,6 +56,8 @@ _log = logging.getLogger(__name__)
 _SUFFIXES = (".safetensors", ".pth")
 _HASH = r"[-_][0-9a-f]{8}"
 _TARGET = re.compile(r"\w[\w -]*")
+# Names that a module of torch has already, such as "keys" and "type"; no target can have them.
+_TAKEN = frozenset(dir(torch.nn.ModuleDict()))
 
 
 class ModelFolder(NamedTuple):
@@ -140,9 +142,10 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
         raise CheckpointError(
             f"{path} has no weights (.safetensors or .pth) of {wanted}; it has {there}"
         )
-    unfit = [target for target in found if not _TARGET.fullmatch(target)]
-    if unfit:
-        raise CheckpointError(f"{found[unfit[0]]}: rename it, {unfit[0]!r} cannot be a target")
+    for target, file in found.items():
+        fault = _fault(target)
+        if fault:
+            raise CheckpointError(f"{file}: rename it, {fault}")
     return {target: found[target] for target in targets or found}
 
 
@@ -347,8 +350,16 @@ def save_network(
 
 def _check_target(target: str) -> None:
     """Raise unless a target can be a file name and the name of a module."""
+    fault = _fault(target)
+    if fault:
+        raise ValueError(f"choose another target: {fault}")
+
+
+def _fault(target: str) -> str | None:
+    """Return why a name cannot be that of a target, None if it can."""
     if not _TARGET.fullmatch(target):
-        raise ValueError(f"target {target!r} must be letters, digits, '_', '-' and spaces only")
+        return f"{target!r} is not of letters, digits, '_', '-' and spaces only"
+    return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
 
 
 def _architecture(network: OpenUnmix) -> dict[str, int | bool]:

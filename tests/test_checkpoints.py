@@ -412,6 +412,17 @@ def test_target_that_is_no_file_name_is_refused(tmp_path, target):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["keys", "type", "training", "forward"])
+def test_target_with_the_name_of_something_in_torch_is_named(tmp_path, target):
+    """A separator of such a model failed with torch's bare KeyError."""
+    with pytest.raises(ValueError, match=f"{target!r} is a name that torch uses itself"):
+        save_network(tmp_path, target, tiny_network())
+    torch.save(tiny_network().state_dict(), tmp_path / f"{target}.pth")
+    for place in (tmp_path, tmp_path / f"{target}.pth"):
+        with pytest.raises(CheckpointError, match=f"rename it, {target!r} is a name that torch"):
+            load_folder(place)
+
+
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = save_network(tmp_path, "vocals", tiny_network(1))
     before = path.read_bytes()
