@@ -139,67 +139,75 @@ _JOSS = (
 )
 _NOT_STATED = "not stated by its publishers"
 
-_UMX = ModelEntry(
-    name="umx",
-    url="https://zenodo.org/records/3370486/files",
-    files=_files(
+
+def _of_music(
+    name: str,
+    url: str,
+    files: Mapping[str, WeightFile],
+    hidden_size: int,
+    trained_on: str,
+    licence: str = _NOT_STATED,
+    citation: str = _JOSS,
+) -> ModelEntry:
+    """Describe a model of music: stereo at 44.1 kHz. Without an address it is bundled."""
+    return ModelEntry(
+        name=name,
+        url=url,
+        files=files,
+        n_fft=4096,
+        n_hop=1024,
+        sample_rate=44100,
+        channels=2,
+        hidden_size=hidden_size,
+        bandwidth=16000,
+        licence=licence,
+        trained_on=trained_on,
+        citation=citation,
+        bundled=not url,
+    )
+
+
+_UMX = _of_music(
+    "umx",
+    "https://zenodo.org/records/3370486/files",
+    _files(
         34_000_000,
         "vocals-c8df74a5.pth",
         "drums-5a48008b.pth",
         "bass-646024d3.pth",
         "other-f8e132cc.pth",
     ),
-    n_fft=4096,
-    n_hop=1024,
-    sample_rate=44100,
-    channels=2,
     hidden_size=512,
-    bandwidth=16000,
-    licence=_NOT_STATED,
     trained_on="MUSDB18",
-    citation=_JOSS,
 )
 
-_UMXHQ = ModelEntry(
-    name="umxhq",
-    url="https://zenodo.org/records/3370489/files",
-    files=_files(
+_UMXHQ = _of_music(
+    "umxhq",
+    "https://zenodo.org/records/3370489/files",
+    _files(
         34_000_000,
         "vocals-b62c91ce.pth",
         "drums-9619578f.pth",
         "bass-8d85a5bd.pth",
         "other-b52fbbf7.pth",
     ),
-    n_fft=4096,
-    n_hop=1024,
-    sample_rate=44100,
-    channels=2,
     hidden_size=512,
-    bandwidth=16000,
-    licence=_NOT_STATED,
     trained_on="MUSDB18-HQ",
-    citation=_JOSS,
 )
 
-_UMXL = ModelEntry(
-    name="umxl",
-    url="https://zenodo.org/records/5069601/files",
-    files=_files(
+_UMXL = _of_music(
+    "umxl",
+    "https://zenodo.org/records/5069601/files",
+    _files(
         113_000_000,
         "vocals-bccbd9aa.pth",
         "drums-69e0ebd4.pth",
         "bass-2ca1ce51.pth",
         "other-c8c5b3e6.pth",
     ),
-    n_fft=4096,
-    n_hop=1024,
-    sample_rate=44100,
-    channels=2,
     hidden_size=1024,
-    bandwidth=16000,
-    licence="CC BY-NC-SA 4.0",
     trained_on="about 400 hours of private music",
-    citation=_JOSS,
+    licence="CC BY-NC-SA 4.0",
 )
 
 _UMXSE = ModelEntry(
@@ -220,23 +228,14 @@ _UMXSE = ModelEntry(
     ),
 )
 
-_UMXS = ModelEntry(
-    name="umxs",
-    url="",
-    files={
-        target: WeightFile(f"{target}.safetensors")
-        for target in ("vocals", "drums", "bass", "other")
-    },
-    n_fft=4096,
-    n_hop=1024,
-    sample_rate=44100,
-    channels=2,
+_UMXS = _of_music(
+    "umxs",
+    "",
+    {name: WeightFile(f"{name}.safetensors") for name in ("vocals", "drums", "bass", "other")},
     hidden_size=256,
-    bandwidth=16000,
-    licence="research and personal, non-commercial use",
     trained_on="free songs, partly with stems from another separator; see recipes/umxs",
+    licence="research and personal, non-commercial use",
     citation="Open-Unmix 2",
-    bundled=True,
 )
 
 MODELS: Mapping[str, ModelEntry] = {
