@@ -164,9 +164,12 @@ def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
 
 
 def _weights_at(path: Path) -> list[Path]:
-    """Return the files of weights in a folder, or the file itself."""
+    """Return the files of weights in a folder, or the file itself.
+
+    Hidden files are left out: a process that is killed while it writes leaves some.
+    """
     files = path.iterdir() if path.is_dir() else [path]
-    return sorted(file for file in files if file.suffix in _SUFFIXES)
+    return sorted(f for f in files if f.suffix in _SUFFIXES and not f.name.startswith("."))
 
 
 def _target_of(file: Path) -> str:
