@@ -49,34 +49,32 @@ class FoldedNetworks:
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.dtype = dtype
         self.networks = list(networks)
-        self.encoders = [_each(fold_encoder(network), dtype) for network in networks]
+        self.bins = max(network.nb_bins for network in networks)
+        encoders = [_fold_encoder(network, self.bins) for network in networks]
+        self.encoder = _each([torch.cat(parts) for parts in zip(*encoders, strict=True)], dtype)
         self.recurrent = [_recurrent(network.lstm, dtype) for network in networks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
 
     def encode(self, magnitude: Tensor) -> list[Tensor]:
         """Code of each frame: (frames, channels, bins) to (frames, hidden), for each network."""
-        magnitude = magnitude.to(self.dtype)
-        codes = []
-        for network, (weight, bias) in zip(self.networks, self.encoders, strict=True):
-            code = bias.expand(len(magnitude), -1)
-            # Channel by channel, so that the bins below the bandwidth need not be copied.
-            for channel, part in enumerate(torch.split(weight, network.nb_bins, dim=1)):
-                code = torch.addmm(code, magnitude[:, channel, : network.nb_bins], part.T)
-            codes.append(code.tanh_())
-        return codes
+        seen = magnitude[..., : self.bins].to(self.dtype).flatten(1)
+        codes = functional.linear(seen, *self.encoder).tanh_()
+        return list(codes.split([network.hidden_size for network in self.networks], dim=1))
 
     def recur(self, index: int, codes: Tensor) -> Tensor:
         """Recurrent layers of one network: (frames, batch, hidden) to (frames, batch, hidden)."""
         context: Tensor = self.recurrent[index](codes)[0]
         return context
 
-    def decode(self, index: int, code: Tensor, context: Tensor, magnitude: Tensor) -> Tensor:
-        """Estimate of one network: two (frames, hidden) and (frames, channels, bins) to such."""
+    def decode(
+        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+    ) -> None:
+        """Estimate of one network: two (frames, hidden) and (frames, channels, bins) to ``out``."""
         weight, bias = self.mixers[index]
         hidden = functional.linear(torch.cat([code, context], dim=-1), weight, bias).relu_()
         mask = functional.linear(hidden, *self.decoders[index]).relu_()
-        return mask.reshape(magnitude.shape).float().mul_(magnitude)
+        torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)
 
 
 def _normalisation(layer: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -87,13 +85,18 @@ def _normalisation(layer: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     return scale, layer.bias - scale * layer.running_mean
 
 
-def fold_encoder(network: OpenUnmix) -> Affine:
-    """First dense layer, with the standardisation before and the normalisation after it."""
+def _fold_encoder(network: OpenUnmix, bins: int) -> Affine:
+    """First dense layer, with the standardisation before and the normalisation after it.
+
+    Its input has ``bins`` bins; those that the network does not see get a weight of zero.
+    """
     scale, offset = _normalisation(network.bn1)
     channels = network.nb_channels
     gain, shift = network.input_scale.repeat(channels), network.input_mean.repeat(channels)
     weight = network.fc1.weight * gain
-    return Affine(scale[:, None] * weight, scale * (weight @ shift) + offset)
+    folded = (scale[:, None] * weight).reshape(-1, channels, network.nb_bins)
+    folded = functional.pad(folded, (0, bins - network.nb_bins)).flatten(1)
+    return Affine(folded, scale * (weight @ shift) + offset)
 
 
 def _fold_mixer(network: OpenUnmix) -> Affine:

@@ -23,8 +23,10 @@ class Networks(Protocol):
     def recur(self, index: int, codes: Tensor) -> Tensor:
         """Look at neighbours: (frames, batch, code) to (frames, batch, context)."""
 
-    def decode(self, index: int, code: Tensor, context: Tensor, magnitude: Tensor) -> Tensor:
-        """Estimate frame by frame: the target's magnitude, (frames, channels, bins)."""
+    def decode(
+        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+    ) -> None:
+        """Estimate frame by frame: write the target's magnitude (frames, channels, bins)."""
 
 
 class ModuleNetworks:
@@ -55,9 +57,11 @@ class ModuleNetworks:
         estimate: Tensor = self.modules[index](magnitude)
         return estimate.permute(3, 0, 1, 2).flatten(2)
 
-    def decode(self, index: int, code: Tensor, context: Tensor, magnitude: Tensor) -> Tensor:
-        """Return what the module gave."""
-        return context.reshape(magnitude.shape)
+    def decode(
+        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+    ) -> None:
+        """Write what the module gave."""
+        out.copy_(context.reshape(magnitude.shape))
 
 
 def networks_of(separator: Separator, dtype: torch.dtype) -> Networks:

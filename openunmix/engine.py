@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Samples that are transformed together; small, so that long blocks need no long buffers.
-_PART = 65536
+_PART = 262144
 
 # Frames of the first block: 14 s at 44.1 kHz.
 _FIRST_BLOCK = 600
@@ -268,12 +268,10 @@ class _Separation:
 
     def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
-        return torch.stack(
-            [
-                self.networks.decode(index, code, context, mixture)
-                for index, (code, context) in enumerate(zip(codes, contexts, strict=True))
-            ]
-        )
+        magnitudes = mixture.new_empty(len(codes), *mixture.shape)
+        for index, (code, context) in enumerate(zip(codes, contexts, strict=True)):
+            self.networks.decode(index, code, context, mixture, magnitudes[index])
+        return magnitudes
 
     def _trim(self, waveforms: Tensor, samples: int) -> Tensor:
         """Count samples, and leave out those after the end of a signal shorter than a window."""
@@ -449,7 +447,16 @@ def separate_waveform(
     Tensor [shape=(targets, channels, samples)], real
         The estimates, in the order of ``separator.sources``.
     """
-    parts = list(separate_channels(separator, [waveform], len(waveform), config))
-    if not parts:
-        raise ValueError("the waveform has no samples; give at least one")
-    return torch.cat(parts, dim=-1)
+    if waveform.ndim != 2 or not waveform.numel():
+        raise ValueError(
+            f"the waveform has shape {tuple(waveform.shape)}, expected (channels, samples) with at "
+            "least one sample"
+        )
+    channels, samples = waveform.shape
+    device = next(separator.parameters()).device
+    estimates = torch.empty(len(separator.sources), channels, samples, device=device)
+    done = 0
+    for part in separate_channels(separator, [waveform], channels, config):
+        estimates[..., done : done + part.shape[-1]] = part
+        done += part.shape[-1]
+    return estimates

@@ -190,7 +190,7 @@ def test_buffer_of_the_caller_may_be_filled_again(tiny_separator):
 def test_no_blocks_give_no_estimates(tiny_separator):
     assert list(separate_blocks(tiny_separator(), [])) == []
     assert list(separate_blocks(tiny_separator(), [torch.zeros(2, 0)])) == []
-    with pytest.raises(ValueError, match="no samples"):
+    with pytest.raises(ValueError, match="at least one sample"):
         separate_waveform(tiny_separator(), torch.zeros(2, 0))
 
 
