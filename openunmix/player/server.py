@@ -119,6 +119,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_config=None,
+                ws="none",
                 access_log=False,  # it would show the token
                 server_header=False,
                 timeout_graceful_shutdown=5,

@@ -116,7 +116,7 @@ class Worker:
         self._forget()
         context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
-            context.set_forkserver_preload([self._task.__module__])
+            context.set_forkserver_preload([__name__, self._task.__module__])
         connection, end = context.Pipe()
         process = context.Process(target=_work, args=(end, self._task), daemon=True)
         process.start()
