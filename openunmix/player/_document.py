@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from openunmix.player._pictures import LOWEST, Grid
-from openunmix.player._tracks import Track
+from openunmix.player._tracks import BIT_RATE, Track
 
 __all__ = ["Document", "base64_of"]
 
@@ -111,7 +111,7 @@ class Document:
             "samples": round(samples * rate),
             "frequencies": [LOWEST, grid.highest],
             "original": len(self.tracks) - 1 if self.has_original else None,
-            "details": list(self.details.items()),
+            "details": [*self.details.items(), ("Sound", self._sound())],
             "tracks": [
                 {
                     "name": track.name,
@@ -124,6 +124,13 @@ class Document:
                 for number, track in enumerate(self.tracks)
             ],
         }
+
+    def _sound(self) -> str:
+        """Say what is heard and what is saved, which may differ."""
+        saved = "the audio in this page"
+        if self.downloads:
+            saved = "the files beside this page, the remix from the audio in it"
+        return f"Opus of about {BIT_RATE // 1000} kbit/s; stems are saved from {saved}"
 
 
 def base64_of(path: Path) -> Iterator[bytes]:

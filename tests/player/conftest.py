@@ -38,11 +38,11 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """Return an empty tab that accepts downloads; errors in its console fail the test."""
+    """Return an empty tab; what is left in its ``console_errors`` at the end fails the test."""
     context = browser.new_context(accept_downloads=True, viewport={"width": 1200, "height": 800})
     context.set_default_timeout(20_000)
     tab = context.new_page()
-    errors = []
+    errors = tab.console_errors = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.on(
         "console",

@@ -16,6 +16,7 @@ const duration = data.samples / data.sampleRate;
 const $ = (id) => document.getElementById(id);
 
 const QUIETEST = -40; // dB; the slider at its left end is silence
+const SHORTEST_LOOP = 0.05; // seconds
 const FADE = 0.008; // seconds in which gains follow, so that nothing clicks
 
 const tracks = data.tracks.map((track, index) => ({
@@ -186,18 +187,18 @@ function moveTo(time) {
 
 function setLoop(start, end) {
   const [first, last] = [start, end].map((time) => Math.min(Math.max(time, 0), duration));
-  if (last - first < 0.05) return;
-  state.loop = { start: first, end: last };
-  loop(true);
+  if (last - first >= SHORTEST_LOOP) changeLoop({ start: first, end: last }, true);
 }
 
 function loop(on) {
+  if (state.loop) changeLoop(state.loop, on);
+}
+
+function changeLoop(region, on) {
   const time = position();
-  state.looping = on && state.loop !== null;
-  const outside = state.looping && (time < state.loop.start || time >= state.loop.end);
-  moveTo(outside ? state.loop.start : time);
-  if (!state.loop) return;
-  say(state.looping ? `Loop from ${clock(state.loop.start)} to ${clock(state.loop.end)}` : "Loop off");
+  Object.assign(state, { loop: region, looping: on });
+  moveTo(on && (time < region.start || time >= region.end) ? region.start : time);
+  say(on ? `Loop from ${clock(region.start)} to ${clock(region.end)}` : "Loop off");
 }
 
 function listenTo(source) {
@@ -212,10 +213,11 @@ function set(index, settings) {
 }
 
 function reset() {
+  const time = position();
   for (const stem of stems) Object.assign(stem, { volume: 0, pan: 0, solo: false, mute: false });
   Object.assign(state, { loop: null, looping: false, source: "remix" });
-  if (state.playing) restart(position());
   settle();
+  moveTo(time);
   say("All settings as at first");
 }
 
@@ -302,7 +304,8 @@ const COLOURS = Array.from({ length: 256 }, (_, value) => {
     -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
     -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
   ];
-  return linear.map((x) => 255 * (x <= 0.0031308 ? 12.92 * x : 1.055 * x ** (1 / 2.4) - 0.055));
+  const bytes = linear.map((x) => 255 * (x <= 0.0031308 ? 12.92 * x : 1.055 * x ** (1 / 2.4) - 0.055));
+  return new Uint8ClampedArray([...bytes, 255]);
 });
 
 function draw(track) {
@@ -311,6 +314,7 @@ function draw(track) {
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(canvas.clientHeight * ratio);
   if (!track.pixels || !canvas.width) return;
+  canvas.setAttribute("aria-label", `${state.view} of ${track.isOriginal ? "the original" : track.name}`);
   const painter = canvas.getContext("2d");
   if (state.view === "waveform") drawWaveform(track, painter, canvas.width, canvas.height);
   else drawSpectrogram(track, painter, canvas.width, canvas.height);
@@ -341,7 +345,7 @@ function drawSpectrogram(track, painter, width, height) {
   track.image ??= imageOf(track);
   const { columns, seconds } = track.spectrogram;
   painter.imageSmoothingQuality = "high";
-  painter.fillStyle = `rgb(${COLOURS[0]})`;
+  painter.fillStyle = `rgb(${COLOURS[0].slice(0, 3)})`;
   painter.fillRect(0, 0, width, height);
   painter.drawImage(track.image, 0, 0, ((columns * seconds) / duration) * width, height);
 }
@@ -352,7 +356,7 @@ function imageOf(track) {
   const image = new ImageData(columns, rows);
   track.bands.forEach((value, i) => {
     const row = rows - 1 - Math.floor(i / columns); // low frequencies at the bottom
-    image.data.set([...COLOURS[value], 255], 4 * (row * columns + (i % columns)));
+    image.data.set(COLOURS[value], 4 * (row * columns + (i % columns)));
   });
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
@@ -446,7 +450,6 @@ function addTrack(track) {
   part("name").firstElementChild.textContent = name;
   part("name").title = name;
   track.canvas = row.querySelector("canvas");
-  track.canvas.setAttribute("aria-label", `Waveform of ${name}`);
   addLane(row.querySelector(".lane"));
   addDownload(part("download"), track, name);
   $("tracks").append(row);
@@ -667,7 +670,7 @@ function setUp() {
 setUp();
 const drawn = drawFirst();
 const parsed = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
-const ready = parsed.then(decodeAll);
+const ready = Promise.all([drawn, parsed]).then(decodeAll);
 ready.catch((error) => say(`The audio cannot be played: ${error.message}`));
 
 window.player = {
