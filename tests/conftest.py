@@ -78,3 +78,11 @@ def track_folder(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _decoded_folder(tmp_path_factory):
+    """Keep what data sets convert away from the user's folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENUNMIX_DECODED", str(tmp_path_factory.mktemp("decoded")))
+        yield

@@ -8,11 +8,13 @@ from openunmix.data.augment import (
     _augment_gain,
     aug_from_str,
 )
-from openunmix.data.base import MixingDataset, Pair, UnmixDataset
+from openunmix.data.base import ExcerptDataset, MixingDataset, Pair, UnmixDataset
+from openunmix.data.doctor import examine
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import MixingConfig, MixtureDataset
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
+from openunmix.data.report import Finding, Report, SourceSummary
 from openunmix.data.source_folder import SourceFolderDataset
 from openunmix.data.stems import Stem, StemLibrary, find_tracks, load_stem, load_tracks
 from openunmix.data.synthetic import SyntheticDataset, synthetic_song
@@ -25,13 +27,17 @@ __all__ = [
     "AlignedDataset",
     "Compose",
     "Datasets",
+    "ExcerptDataset",
+    "Finding",
     "FixedSourcesTrackFolderDataset",
     "MUSDBDataset",
     "MixingConfig",
     "MixingDataset",
     "MixtureDataset",
     "Pair",
+    "Report",
     "SourceFolderDataset",
+    "SourceSummary",
     "Stem",
     "StemLibrary",
     "SyntheticDataset",
@@ -42,6 +48,7 @@ __all__ = [
     "_augment_gain",
     "add_dataset_options",
     "aug_from_str",
+    "examine",
     "find_tracks",
     "load_audio",
     "load_datasets",

@@ -6,8 +6,8 @@ import copy
 from pathlib import Path
 
 from openunmix.data.augment import Augmentation
-from openunmix.data.base import Pair, UnmixDataset, files_of, track_folders, usable
-from openunmix.data.excerpts import excerpt_of
+from openunmix.data.base import Pair, UnmixDataset
+from openunmix.data.folders import files_of
 from openunmix.data.recordings import Recording
 
 __all__ = ["AlignedDataset"]
@@ -26,24 +26,14 @@ class AlignedDataset(UnmixDataset):
 
     Parameters
     ----------
-    root : str or Path
-        Folder with a folder for each split.
-    split : str
-        Which of them: ``"train"``, ``"valid"``.
+    root, split, seq_duration, random_chunks, sample_rate, seed
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
+        what to make of the track folders in there. Tracks shorter than an item are skipped.
     input_file, output_file : str
         File names of mixture and target in a track's folder, or globs, of which the first match
         counts.
-    seq_duration : float, optional
-        Seconds of an item; whole tracks if not given. Shorter tracks are skipped.
-    random_chunks : bool
-        Whether an item starts anywhere in its track, not at the beginning.
-    sample_rate : float
-        Rate of all items in Hz; files of other rates are resampled.
     source_augmentations : callable, optional
-        Applied to mixture and target alike, with the same random numbers; see
-        :class:`~openunmix.data.UnmixDataset`.
-    seed : int
-        Seed of all random numbers.
+        Applied to mixture and target alike, with the same random numbers.
 
     Raises
     ------
@@ -63,15 +53,18 @@ class AlignedDataset(UnmixDataset):
         source_augmentations: Augmentation | None = None,
         seed: int = 42,
     ) -> None:
-        super().__init__(root, sample_rate, seq_duration, source_augmentations)
-        self.split = split
+        super().__init__(
+            root,
+            sample_rate,
+            seq_duration,
+            source_augmentations,
+            split=split,
+            random_chunks=random_chunks,
+            seed=seed,
+        )
         self.input_file = input_file
         self.output_file = output_file
-        self.random_chunks = random_chunks
-        self.seed = seed
-        folders = track_folders(Path(root).expanduser(), split)
-        tracks = {folder: self._look_at(folder) for folder in folders}
-        self._pairs = usable(tracks, Path(root, split))
+        self._pairs = self._tracks(self._look_at)
         self._settle(recording for pair in self._pairs for recording in pair)
         self.tuple_paths = [(mixture.path, target.path) for mixture, target in self._pairs]
 
@@ -91,14 +84,29 @@ class AlignedDataset(UnmixDataset):
         index = self._checked(index)
         mixture, target = self._pairs[index]
         generator = self.generator(index)
-        available = self.length(mixture, target)
-        start_from = generator if self.random_chunks else None
-        excerpt = excerpt_of(available, self._excerpt_length, start_from)
+        excerpt = self._excerpt([mixture, target], generator)
         same = copy.deepcopy(generator)
         return Pair(
             self.augment(self.read(mixture, excerpt), generator),
             self.augment(self.read(target, excerpt), same),
         )
+
+    def bandwidths(self, index: int) -> dict[str, float]:
+        """Return the bandwidth of a target at a lower rate than that of the data set.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to float
+            Half of its rate in Hz by the file's name without extension.
+        """
+        target = self._pairs[self._checked(index)][1]
+        limited = target.sample_rate < self._rate
+        return {Path(self.output_file).stem: target.sample_rate / 2} if limited else {}
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from openunmix.data.augment import Augmentation, augmented
-from openunmix.data.excerpts import Excerpt, item_generator
+from openunmix.data.decoded import decoded_folder
+from openunmix.data.excerpts import Excerpt, excerpt_of, item_generator
+from openunmix.data.folders import track_folders, usable
 from openunmix.data.recordings import Recording, to_channels
 from openunmix.errors import AudioFileError
 
-__all__ = ["MixingDataset", "Pair", "UnmixDataset", "files_of", "track_folders", "usable"]
+__all__ = ["ExcerptDataset", "MixingDataset", "Pair", "UnmixDataset"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +61,16 @@ class UnmixDataset(Dataset[Pair]):
         Applied to every source before mixing: from a waveform (channels, samples) to another.
         It gets the keyword ``generator``, a numpy Generator, if it has such a parameter, and
         should take its random numbers from there.
+    split : str, optional
+        Which part of the data: ``"train"``, ``"valid"``, or None for all. In ``"valid"`` every
+        epoch has the same items.
+    random_chunks : bool
+        Whether an item is taken from anywhere in its track, not from one place.
+    seed : int
+        Seed of all random numbers.
 
     Attributes
     ----------
-    split : str or None
-        In ``"valid"`` every epoch has the same items.
-    seed : int
-        Seed of all random numbers.
     channels : int or None
         Channels of all items; None for those that :meth:`read` finds in a file.
     """
@@ -78,6 +83,10 @@ class UnmixDataset(Dataset[Pair]):
         sample_rate: float,
         seq_duration: float | None = None,
         source_augmentations: Augmentation | None = None,
+        *,
+        split: str | None = "train",
+        random_chunks: bool = False,
+        seed: int = 42,
     ) -> None:
         if round(sample_rate) <= 0:
             raise ValueError(f"sample_rate is {sample_rate}, expected a positive rate in Hz")
@@ -85,8 +94,9 @@ class UnmixDataset(Dataset[Pair]):
         self.sample_rate = sample_rate
         self.seq_duration = seq_duration
         self.source_augmentations = source_augmentations
-        self.split: str | None = "train"
-        self.seed = 42
+        self.split = split
+        self.random_chunks = random_chunks
+        self.seed = seed
         self.channels: int | None = None
         # In shared memory, so that workers that live on see what set_epoch sets.
         self._epoch = torch.zeros((), dtype=torch.int64)
@@ -188,6 +198,24 @@ class UnmixDataset(Dataset[Pair]):
         """
         return augmented(self.source_augmentations, waveform, generator)
 
+    def bandwidths(self, index: int) -> dict[str, float]:
+        """Tell up to which frequency the sources of an item say something.
+
+        Singing that was recorded at 16 kHz ends at 8 kHz, whatever it is resampled to. A loss
+        that knows does not teach the network that there is nothing above.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to float
+            Hz by the name of a source; those that are not named have no limit.
+        """
+        return {}
+
     @property
     def _rate(self) -> int:
         """Sample rate in Hz."""
@@ -207,21 +235,42 @@ class UnmixDataset(Dataset[Pair]):
             return None
         return f"it lasts {length / self._rate:.3f} s, less than seq_duration={self.seq_duration}"
 
+    def _excerpt(
+        self,
+        recordings: Iterable[Recording],
+        generator: np.random.Generator,
+        centred: bool = False,
+    ) -> Excerpt:
+        """Choose an excerpt that all recordings have."""
+        start_from = generator if self.random_chunks else None
+        return excerpt_of(self.length(*recordings), self._excerpt_length, start_from, centred)
+
+    def _tracks(self, look_at: Callable[[Path], T | str]) -> list[T]:
+        """Look at the track folders of the split, and keep those that can be used."""
+        assert self.root is not None
+        assert self.split is not None
+        folders = track_folders(self.root, self.split)
+        return usable({folder: look_at(folder) for folder in folders}, self.root / self.split)
+
     def _settle(self, recordings: Iterable[Recording]) -> None:
-        """Fix the number of channels of all items; tell about files of other rates."""
+        """Fix the number of channels of all items; tell about files that are decoded to disk."""
         recordings = list(recordings)
         counts = {recording.channels for recording in recordings}
         self.channels = max(counts) if len(counts - {1}) <= 1 else 2
-        others = [recording for recording in recordings if recording.sample_rate != self._rate]
+        others = [recording for recording in recordings if not recording.is_direct(self._rate)]
         if others:
+            size = sum(4 * found.channels * found.length(self._rate) for found in others)
             logger.warning(
-                "%d of %d recordings are not at %d Hz, such as %s at %d Hz: they are resampled "
-                "whenever they are read; convert them once to train faster",
+                "%d of %d recordings are not PCM at %d Hz, such as %s (%s, %d Hz): each is "
+                "converted once, when it is first read, into %s, which takes up to %.2f GB",
                 len(others),
                 len(recordings),
                 self._rate,
                 others[0].path,
+                others[0].codec,
                 others[0].sample_rate,
+                decoded_folder(),
+                size / 1e9,
             )
 
     def _checked(self, index: int) -> int:
@@ -257,7 +306,7 @@ class MixingDataset(UnmixDataset):
 
     Parameters
     ----------
-    root, sample_rate, seq_duration, source_augmentations
+    root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         As for :class:`UnmixDataset`.
 
     Attributes
@@ -288,96 +337,74 @@ class MixingDataset(UnmixDataset):
         sources = self.sources(index)
         return Pair(torch.stack(list(sources.values())).sum(dim=0), sources[self.target])
 
-    def _read_sources(
-        self,
-        chosen: Mapping[str, tuple[Recording, Excerpt]],
-        generator: np.random.Generator,
-    ) -> dict[str, Tensor]:
-        """Read and augment sources, cut to the shortest of them."""
-        length = min(excerpt.length for _, excerpt in chosen.values())
+
+class ExcerptDataset(MixingDataset):
+    """A data set that mixes excerpts of recordings; give it ``__len__`` and :meth:`choose`.
+
+    Parameters
+    ----------
+    root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
+        As for :class:`UnmixDataset`.
+    """
+
+    def choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording, Excerpt]]:
+        """Choose what an item is mixed of.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item, from 0 on.
+        generator : numpy Generator
+            The generator of the item.
+
+        Returns
+        -------
+        dict of str to (Recording, Excerpt)
+            A recording, and a part of it, by the name of the source.
+        """
+        raise NotImplementedError
+
+    def sources(self, index: int) -> dict[str, Tensor]:
+        """Read and augment the sources of an item, cut to the shortest of them.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(channels, samples)], real
+            By name.
+        """
+        index = self._checked(index)
+        generator = self.generator(index)
+        chosen = self.choose(index, generator)
+        length = min((excerpt.length for _, excerpt in chosen.values()), default=0)
         return {
             name: self.augment(self.read(recording, excerpt._replace(length=length)), generator)
             for name, (recording, excerpt) in chosen.items()
         }
 
+    def bandwidths(self, index: int) -> dict[str, float]:
+        """Return the bandwidth of recordings at a lower rate than that of the data set.
 
-def track_folders(root: Path, split: str) -> list[Path]:
-    """List the track folders of a split.
+        Parameters
+        ----------
+        index : int
+            Index of the item.
 
-    Parameters
-    ----------
-    root : Path
-        Folder of the data set.
-    split : str
-        A folder in it.
-
-    Returns
-    -------
-    list of Path
-        The folders in there, sorted; hidden ones are left out.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder.
-    """
-    folder = root / split
-    if not folder.is_dir():
-        raise AudioFileError(f"{folder}: no such folder; --root needs a folder for each split")
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
-
-
-def files_of(folder: Path, pattern: str) -> list[Path]:
-    """List the files in a folder that match a pattern.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to look.
-    pattern : str
-        A file name or a glob.
-
-    Returns
-    -------
-    list of Path
-        The files, sorted; hidden ones are left out.
-    """
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and _is_visible(path))
-
-
-def _is_visible(path: Path) -> bool:
-    """Whether the name does not start with a dot, as those of programs' own files do."""
-    return not path.name.startswith(".")
-
-
-def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
-    """Keep the tracks that can be used, and say why the others cannot.
-
-    Parameters
-    ----------
-    tracks : mapping of Path to object or str
-        By folder or file, what the data set needs to know of a track, or the reason to skip it.
-    folder : Path
-        Where they are, for messages.
-
-    Returns
-    -------
-    list
-        What there is to know, without the reasons.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no track that can be used.
-    """
-    reasons = {path: reason for path, reason in tracks.items() if isinstance(reason, str)}
-    for path, reason in reasons.items():
-        logger.warning("skipped %s: %s", path, reason)
-    kept = [track for track in tracks.values() if not isinstance(track, str)]
-    if not kept:
-        first = next((f"{path}: {reason}" for path, reason in reasons.items()), "it is empty")
-        raise AudioFileError(
-            f"{folder}: none of {len(tracks)} tracks can be used ({first}); check the data set's "
-            "files and options"
-        )
-    return kept
+        Returns
+        -------
+        dict of str to float
+            Half of their rates in Hz, by the name of the source.
+        """
+        index = self._checked(index)
+        chosen = self.choose(index, self.generator(index))
+        return {
+            name: recording.sample_rate / 2
+            for name, (recording, _) in chosen.items()
+            if recording.sample_rate < self._rate
+        }

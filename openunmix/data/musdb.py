@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from openunmix.data.augment import Augmentation
-from openunmix.data.base import MixingDataset, Pair, usable
-from openunmix.data.excerpts import Excerpt, excerpt_of
+from openunmix.data.base import ExcerptDataset, Pair
+from openunmix.data.excerpts import Excerpt
+from openunmix.data.folders import usable
 from openunmix.data.recordings import Recording
 from openunmix.errors import DownloadError, MissingExtraError
 
-__all__ = ["MUSDBDataset"]
+__all__ = ["MUSDBDataset", "open_database", "stream_of"]
 
 
 class _Track(NamedTuple):
@@ -29,7 +30,7 @@ class _Track(NamedTuple):
     stems: dict[str, Recording]
 
 
-class MUSDBDataset(MixingDataset):
+class MUSDBDataset(ExcerptDataset):
     """Excerpts of MUSDB18: mixed anew for training, whole tracks for validation.
 
     An item of the split ``"train"`` is the sum of random excerpts, with replacement. All others
@@ -95,29 +96,28 @@ class MUSDBDataset(MixingDataset):
         **kwargs: Any,
     ) -> None:
         sample_rate = kwargs.get("sample_rate") or 44100.0
-        super().__init__(root, sample_rate, seq_duration, source_augmentations)
+        super().__init__(
+            root,
+            sample_rate,
+            seq_duration,
+            source_augmentations,
+            split=split,
+            random_chunks=True,
+            seed=seed,
+        )
         if samples_per_track < 1:
             raise ValueError(f"samples_per_track is {samples_per_track}, expected at least 1")
         self.target = target
         self.is_wav = is_wav
         self.subsets = subsets
-        self.split = split
         self.samples_per_track = samples_per_track
         self.random_track_mix = random_track_mix
-        self.seed = seed
         if root is None and not download and "MUSDB_PATH" not in os.environ:
             raise ValueError("no root given; give the folder of MUSDB18, or download=True")
         if split is not None and subsets not in ("train", ["train"], ("train",)):
             raise ValueError(f"subsets={subsets!r} is not split; give split=None with it")
-        options = {"is_wav": is_wav, "split": split, "subsets": subsets, "download": download}
-        folder = None if self.root is None else str(self.root)
-        musdb = _import_musdb()
-        try:
-            self.mus = musdb.DB(*args, root=folder, **options, **kwargs)
-        except OSError as error:
-            if not download:
-                raise
-            raise DownloadError(f"the previews of MUSDB18 could not be fetched: {error}") from error
+        options = {"is_wav": is_wav, "split": split, "subsets": subsets, **kwargs}
+        self.mus = open_database(self.root, *args, download=download, **options)
         self.root = Path(self.mus.root)
         self.parts = _parts(target, self.mus.setup["targets"])
         found = {Path(track.path): self._look_at(track) for track in self.mus.tracks}
@@ -136,43 +136,58 @@ class MUSDBDataset(MixingDataset):
 
     def _open(self, stream: Any) -> Recording:
         """Look at a mixture or stem that musdb has found."""
-        return Recording.open(Path(stream.path), 0 if self.is_wav else stream.stem_id)
+        return Recording.open(*stream_of(stream, self.is_wav))
 
     def _is_mixed(self) -> bool:
         """Whether items are mixed here and not whole tracks."""
         return self.split == "train" and self._excerpt_length is not None
 
-    def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the stems of an item.
+    def choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording, Excerpt]]:
+        """Choose the stems of an item.
 
         Parameters
         ----------
         index : int
             Index of the item; ``samples_per_track`` of them begin with one track.
+        generator : numpy Generator
+            The generator of the item.
 
         Returns
         -------
-        dict of str to Tensor [shape=(channels, samples)], real
-            Vocals, drums, bass and other; for training, random excerpts with augmentations.
+        dict of str to (Recording, Excerpt)
+            Vocals, drums, bass and other; for training, random excerpts, otherwise whole stems.
         """
-        index = self._checked(index)
-        generator = self.generator(index)
         track = self.tracks[index // self.samples_per_track]
         if not self._is_mixed():
             whole = Excerpt(0, self.length(track.mixture, *track.stems.values()))
-            return {name: self.read(stem, whole) for name, stem in track.stems.items()}
-        excerpt = self._excerpt(track, generator)
+            return {name: (stem, whole) for name, stem in track.stems.items()}
+        excerpt = self._excerpt(track.stems.values(), generator)
         chosen = {}
         for name in track.stems:
             if self.random_track_mix:
                 track = self.tracks[generator.integers(len(self.tracks))]
-                excerpt = self._excerpt(track, generator)
+                excerpt = self._excerpt(track.stems.values(), generator)
             chosen[name] = (track.stems[name], excerpt)
-        return self._read_sources(chosen, generator)
+        return chosen
 
-    def _excerpt(self, track: _Track, generator: np.random.Generator) -> Excerpt:
-        """Choose an excerpt that all stems of a track have."""
-        return excerpt_of(self.length(*track.stems.values()), self._excerpt_length, generator)
+    def augment(self, waveform: Tensor, generator: np.random.Generator) -> Tensor:
+        """Apply the augmentations to a source of a training item.
+
+        Parameters
+        ----------
+        waveform : Tensor [shape=(channels, samples)], real
+            The source.
+        generator : numpy Generator
+            The generator of the item.
+
+        Returns
+        -------
+        Tensor [shape=(channels, samples)], real
+            The augmented source; whole tracks are left as they are.
+        """
+        return super().augment(waveform, generator) if self._is_mixed() else waveform
 
     def __getitem__(self, index: int) -> Pair:
         """Return item ``index``: a new mixture for training, otherwise a whole track."""
@@ -196,6 +211,62 @@ class MUSDBDataset(MixingDataset):
         """
         own = f"Target: {self.target}\nSamples per track: {self.samples_per_track}"
         return f"{own}\n{super().extra_repr()}"
+
+
+def open_database(root: Path | None, *args: Any, download: bool, **options: Any) -> Any:
+    """Find the tracks of MUSDB18 with the package musdb.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder with ``train/`` and ``test/``.
+    *args
+        For ``musdb.DB``.
+    download : bool
+        Whether to fetch the previews.
+    **options
+        For ``musdb.DB``.
+
+    Returns
+    -------
+    musdb.DB
+        With its ``tracks`` and ``setup``.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package musdb, or the ffmpeg program that it needs, is not installed.
+    DownloadError
+        If the previews cannot be fetched.
+    """
+    musdb = _import_musdb()
+    folder = None if root is None else str(root)
+    try:
+        return musdb.DB(*args, root=folder, download=download, **options)
+    except OSError as error:
+        if not download:
+            raise
+        raise DownloadError(f"the previews of MUSDB18 could not be fetched: {error}") from error
+
+
+def stream_of(stem: Any, is_wav: bool) -> tuple[Path, int]:
+    """Tell where the audio of a mixture or stem is that the package musdb has found.
+
+    Parameters
+    ----------
+    stem : musdb.MultiTrack or musdb.Source
+        What it has found.
+    is_wav : bool
+        Whether each is a file of its own.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    stream : int
+        Which of its audio streams.
+    """
+    return Path(stem.path), 0 if is_wav else stem.stem_id
 
 
 def _import_musdb() -> ModuleType:

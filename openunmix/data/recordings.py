@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,15 @@ from openunmix.audio import (
     AudioReader,
     downmix_to_stereo,
     read_audio,
-    resample,
     resampled_length,
 )
+from openunmix.data.decoded import decoded_file, read_decoded
 from openunmix.errors import AudioFileError
 
 __all__ = ["Recording", "load_audio", "load_info", "to_channels"]
 
-# Seconds that are resampled beside an excerpt, so that it is what the whole file would give.
-_MARGIN = 0.05
+# Codings, as libsndfile calls them, of which any part can be read for itself: WAV, AIFF, FLAC ...
+_DIRECT = ("pcm_s8", "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float", "double")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Recording:
         Its length at its own rate.
     stream : int
         Which audio stream of the file: 0, or the place of a stem in a ``.stem.mp4``.
+    codec : str
+        How it is coded.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Recording:
     channels: int
     samples: int
     stream: int = 0
+    codec: str = "pcm_16"
 
     @classmethod
     def open(cls, path: Path, stream: int = 0) -> Recording:
@@ -76,7 +78,22 @@ class Recording:
         with AudioReader(path, stream=stream) as reader:
             info = reader.info
             samples = info.samples or sum(block.shape[1] for block in reader)
-        return cls(path, info.sample_rate, info.channels, samples, stream)
+        return cls(path, info.sample_rate, info.channels, samples, stream, info.codec)
+
+    def is_direct(self, sample_rate: int) -> bool:
+        """Tell whether excerpts are read from the file itself.
+
+        Parameters
+        ----------
+        sample_rate : int
+            The rate wanted in Hz.
+
+        Returns
+        -------
+        bool
+            If not, the file is converted once, see :mod:`openunmix.data.decoded`.
+        """
+        return sample_rate == self.sample_rate and self.codec in _DIRECT
 
     def length(self, sample_rate: int) -> int:
         """Count the samples at another rate.
@@ -113,29 +130,20 @@ class Recording:
         AudioFileError
             If the file cannot be read, or has become shorter.
         """
-        if sample_rate == self.sample_rate:
-            return self._read(start, length)
-        # Samples of both rates coincide at every multiple of these; reading begins at one.
-        common = math.gcd(sample_rate, self.sample_rate)
-        step, own_step = sample_rate // common, self.sample_rate // common
-        margin = math.ceil(_MARGIN * sample_rate)
-        steps = max(start - margin, 0) // step
-        lead = start - steps * step
-        count = math.ceil((lead + length + margin) * self.sample_rate / sample_rate)
-        waveform = resample(self._read(steps * own_step, count), self.sample_rate, sample_rate)
-        return waveform[:, lead : lead + length]
-
-    def _read(self, first: int, count: int) -> Tensor:
-        """Read up to ``count`` samples at the file's own rate."""
-        count = min(count, self.samples - first)
-        rate = self.sample_rate
-        waveform = read_audio(self.path, first / rate, count / rate, self.stream).waveform
-        missing = count - waveform.shape[-1]
+        length = min(length, self.length(sample_rate) - start)
+        if self.is_direct(sample_rate):
+            begin, duration = start / sample_rate, length / sample_rate
+            waveform = read_audio(self.path, begin, duration, self.stream).waveform
+        else:
+            file = decoded_file(self.path, self.stream, sample_rate)
+            waveform = read_decoded(file, self.channels, start, length)
+        missing = length - waveform.shape[-1]
         # The length in the header of a compressed file is an estimate.
-        if missing > rate // 4:
+        if missing > sample_rate // 4:
             raise AudioFileError(
-                f"{str(self.path)!r} ends {missing / rate:.3f} s before its length of "
-                f"{self.samples / rate:.3f} s; it is damaged or was changed while in use"
+                f"{str(self.path)!r} ends {missing / sample_rate:.3f} s before its length of "
+                f"{self.samples / self.sample_rate:.3f} s; it is damaged or was changed while in "
+                "use"
             )
         return torch.nn.functional.pad(waveform, (0, missing))
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
+import numpy as np
 
 from openunmix.data.augment import Augmentation
-from openunmix.data.base import MixingDataset, files_of, usable
-from openunmix.data.excerpts import excerpt_of
+from openunmix.data.base import ExcerptDataset
+from openunmix.data.excerpts import Excerpt
+from openunmix.data.folders import files_of, usable
 from openunmix.data.recordings import Recording
 from openunmix.errors import AudioFileError
 
 __all__ = ["SourceFolderDataset"]
 
 
-class SourceFolderDataset(MixingDataset):
+class SourceFolderDataset(ExcerptDataset):
     """Folders of sounds, one for each source: every item mixes a random sound of each.
 
     ::
@@ -30,10 +31,10 @@ class SourceFolderDataset(MixingDataset):
 
     Parameters
     ----------
-    root : str or Path
-        Folder with a folder for each split.
-    split : str
-        Which of them: ``"train"``, ``"valid"``.
+    root, split, seq_duration, sample_rate, source_augmentations, seed
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
+        what to make of the folders of the sources in there. Files shorter than an item are
+        skipped; whole files are cut to the shortest of an item.
     target_dir : str
         Folder of the target in there.
     interferer_dirs : sequence of str
@@ -42,17 +43,8 @@ class SourceFolderDataset(MixingDataset):
         How names of audio files end.
     nb_samples : int
         Number of items in an epoch.
-    seq_duration : float, optional
-        Seconds of an item; shorter files are skipped. If not given, whole files, cut to the
-        shortest of an item.
     random_chunks : bool
         Whether an excerpt is taken from anywhere in its file, not from the middle.
-    sample_rate : float
-        Rate of all items in Hz; files of other rates are resampled.
-    source_augmentations : callable, optional
-        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
-    seed : int
-        Seed of all random numbers.
 
     Raises
     ------
@@ -76,14 +68,19 @@ class SourceFolderDataset(MixingDataset):
         source_augmentations: Augmentation | None = None,
         seed: int = 42,
     ) -> None:
-        super().__init__(root, sample_rate, seq_duration, source_augmentations)
-        self.split = split
+        super().__init__(
+            root,
+            sample_rate,
+            seq_duration,
+            source_augmentations,
+            split=split,
+            random_chunks=random_chunks,
+            seed=seed,
+        )
         self.target = self.target_dir = target_dir
         self.interferer_dirs = list(interferer_dirs)
         self.ext = ext
         self.nb_samples = nb_samples
-        self.random_chunks = random_chunks
-        self.seed = seed
         self.source_folders = [*self.interferer_dirs, target_dir]
         if len(set(self.source_folders)) < len(self.source_folders):
             raise ValueError(f"{self.source_folders}: a folder is given twice; name each once")
@@ -98,28 +95,28 @@ class SourceFolderDataset(MixingDataset):
         recordings = map(Recording.open, files_of(folder, f"*{self.ext}"))
         return usable({found.path: self._too_short(found) or found for found in recordings}, folder)
 
-    def sources(self, index: int) -> dict[str, Tensor]:
-        """Return a random sound of each source.
+    def choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording, Excerpt]]:
+        """Choose a random sound of each source.
 
         Parameters
         ----------
         index : int
             Index of the item.
+        generator : numpy Generator
+            The generator of the item.
 
         Returns
         -------
-        dict of str to Tensor [shape=(channels, samples)], real
+        dict of str to (Recording, Excerpt)
             By the names of their folders; the target is the last.
         """
-        generator = self.generator(self._checked(index))
         chosen = {}
         for name, tracks in self.source_tracks.items():
             track = tracks[generator.integers(len(tracks))]
-            start_from = generator if self.random_chunks else None
-            available = self.length(track)
-            excerpt = excerpt_of(available, self._excerpt_length, start_from, centred=True)
-            chosen[name] = (track, excerpt)
-        return self._read_sources(chosen, generator)
+            chosen[name] = (track, self._excerpt([track], generator, centred=True))
+        return chosen
 
     def __len__(self) -> int:
         return self.nb_samples

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from openunmix.data.augment import Augmentation
-from openunmix.data.base import MixingDataset, files_of, track_folders, usable
-from openunmix.data.excerpts import Excerpt, excerpt_of
+from openunmix.data.base import ExcerptDataset
+from openunmix.data.excerpts import Excerpt
+from openunmix.data.folders import files_of
 from openunmix.data.recordings import Recording
 
 __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
@@ -21,7 +22,7 @@ __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"
 logger = logging.getLogger(__name__)
 
 
-class FixedSourcesTrackFolderDataset(MixingDataset):
+class FixedSourcesTrackFolderDataset(ExcerptDataset):
     """Track folders that all have the same stems; the mixture is their sum.
 
     ::
@@ -34,26 +35,15 @@ class FixedSourcesTrackFolderDataset(MixingDataset):
 
     Parameters
     ----------
-    root : str or Path
-        Folder with a folder for each split.
-    split : str
-        Which of them: ``"train"``, ``"valid"``.
+    root, split, seq_duration, random_chunks, source_augmentations, sample_rate, seed
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
+        what to make of the track folders in there. Tracks shorter than an item are skipped.
     target_file : str
         File name of the target.
     interferer_files : sequence of str
         File names of all other sources. Tracks that lack one are skipped.
-    seq_duration : float, optional
-        Seconds of an item; shorter tracks are skipped. Whole tracks if not given.
-    random_chunks : bool
-        Whether an item starts anywhere in its track, not at the beginning.
     random_track_mix : bool
         Whether each interferer is of a random track, and of another time if ``random_chunks``.
-    source_augmentations : callable, optional
-        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
-    sample_rate : float
-        Rate of all items in Hz; files of other rates are resampled.
-    seed : int
-        Seed of all random numbers.
 
     Raises
     ------
@@ -76,13 +66,18 @@ class FixedSourcesTrackFolderDataset(MixingDataset):
         sample_rate: float = 44100.0,
         seed: int = 42,
     ) -> None:
-        super().__init__(root, sample_rate, seq_duration, source_augmentations)
-        self.split = split
+        super().__init__(
+            root,
+            sample_rate,
+            seq_duration,
+            source_augmentations,
+            split=split,
+            random_chunks=random_chunks,
+            seed=seed,
+        )
         self.target_file = target_file
         self.interferer_files = list(interferer_files)
-        self.random_chunks = random_chunks
         self.random_track_mix = random_track_mix
-        self.seed = seed
         self.target = Path(target_file).stem
         self.source_files = {Path(name).stem: name for name in [target_file, *interferer_files]}
         if len(self.source_files) < 1 + len(self.interferer_files):
@@ -90,9 +85,7 @@ class FixedSourcesTrackFolderDataset(MixingDataset):
                 f"target {target_file!r} and interferers {self.interferer_files} have a name in "
                 "common; name each source once"
             )
-        folders = track_folders(Path(root).expanduser(), split)
-        tracks = {folder: self._look_at(folder) for folder in folders}
-        self.tracks = usable(tracks, Path(root, split))
+        self.tracks = self._tracks(self._look_at)
         self._settle(recording for track in self.tracks for recording in track.values())
 
     def _look_at(self, folder: Path) -> dict[str, Recording] | str:
@@ -105,37 +98,32 @@ class FixedSourcesTrackFolderDataset(MixingDataset):
         }
         return self._too_short(*stems.values()) or stems
 
-    def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the stems of track ``index``, or of random tracks for the interferers.
+    def choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording, Excerpt]]:
+        """Choose the stems of track ``index``, or of random tracks for the interferers.
 
         Parameters
         ----------
         index : int
             Index of the item.
+        generator : numpy Generator
+            The generator of the item.
 
         Returns
         -------
-        dict of str to Tensor [shape=(channels, samples)], real
+        dict of str to (Recording, Excerpt)
             By file name without extension; the target is the first.
         """
-        index = self._checked(index)
-        generator = self.generator(index)
         track = self.tracks[index]
-        excerpt = self._excerpt(track, generator)
+        excerpt = self._excerpt(track.values(), generator)
         chosen = {}
         for name in self.source_files:
             if self.random_track_mix and name != self.target:
                 track = self.tracks[generator.integers(len(self.tracks))]
-                excerpt = self._excerpt(track, generator)
+                excerpt = self._excerpt(track.values(), generator)
             chosen[name] = (track[name], excerpt)
-        return self._read_sources(chosen, generator)
-
-    def _excerpt(self, track: dict[str, Recording], generator: np.random.Generator) -> Excerpt:
-        """Choose an excerpt that all stems of a track have."""
-        available = self.length(*track.values())
-        return excerpt_of(
-            available, self._excerpt_length, generator if self.random_chunks else None
-        )
+        return chosen
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -154,7 +142,7 @@ class _Track:
         return [*([self.target] if self.target else []), *self.interferers.values()]
 
 
-class VariableSourcesTrackFolderDataset(MixingDataset):
+class VariableSourcesTrackFolderDataset(ExcerptDataset):
     """Track folders with any stems beside the target; the mixture is the sum of all.
 
     ::
@@ -169,28 +157,16 @@ class VariableSourcesTrackFolderDataset(MixingDataset):
 
     Parameters
     ----------
-    root : str or Path
-        Folder with a folder for each split.
-    split : str
-        Which of them: ``"train"``, ``"valid"``.
+    root, split, seq_duration, random_chunks, sample_rate, source_augmentations, seed
+        As for :class:`FixedSourcesTrackFolderDataset`.
     target_file : str
         File name of the target.
     ext : str
         How the names of the other stems end.
-    seq_duration : float, optional
-        Seconds of an item; shorter tracks are skipped. Whole tracks if not given.
-    random_chunks : bool
-        Whether an item starts anywhere in its track, not at the beginning.
     random_interferer_mix : bool
         Whether the interferers are those of a random track.
-    sample_rate : float
-        Rate of all items in Hz; files of other rates are resampled.
-    source_augmentations : callable, optional
-        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
     silence_missing_targets : bool
         Whether the target is silent in tracks that lack it; otherwise they are skipped.
-    seed : int
-        Seed of all random numbers.
 
     Raises
     ------
@@ -212,18 +188,21 @@ class VariableSourcesTrackFolderDataset(MixingDataset):
         silence_missing_targets: bool = False,
         seed: int = 42,
     ) -> None:
-        super().__init__(root, sample_rate, seq_duration, source_augmentations)
-        self.split = split
+        super().__init__(
+            root,
+            sample_rate,
+            seq_duration,
+            source_augmentations,
+            split=split,
+            random_chunks=random_chunks,
+            seed=seed,
+        )
         self.target_file = target_file
         self.target = Path(target_file).stem
         self.ext = ext
-        self.random_chunks = random_chunks
         self.random_interferer_mix = random_interferer_mix
         self.silence_missing_targets = silence_missing_targets
-        self.seed = seed
-        folders = track_folders(Path(root).expanduser(), split)
-        tracks = {folder: self._look_at(folder) for folder in folders}
-        self.tracks = usable(tracks, Path(root, split))
+        self.tracks = self._tracks(self._look_at)
         self._settle(recording for track in self.tracks for recording in track.recordings)
 
     def _look_at(self, folder: Path) -> _Track | str:
@@ -242,8 +221,36 @@ class VariableSourcesTrackFolderDataset(MixingDataset):
         )
         return self._too_short(*track.recordings) or track
 
+    def choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording, Excerpt]]:
+        """Choose the target of track ``index``, and its interferers or those of a random track.
+
+        Parameters
+        ----------
+        index : int
+            Index of the item.
+        generator : numpy Generator
+            The generator of the item.
+
+        Returns
+        -------
+        dict of str to (Recording, Excerpt)
+            Interferers by file name, and then the target, if there is one, by file name without
+            extension.
+        """
+        track = other = self.tracks[index]
+        excerpt = other_excerpt = self._excerpt(track.recordings, generator)
+        if self.random_interferer_mix:
+            other = self.tracks[generator.integers(len(self.tracks))]
+            other_excerpt = self._excerpt(other.recordings, generator)
+        chosen = {name: (found, other_excerpt) for name, found in other.interferers.items()}
+        if track.target is not None:
+            chosen[self.target] = (track.target, excerpt)
+        return chosen
+
     def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the target of track ``index``, and its interferers or those of a random track.
+        """Read the sources of track ``index``; a target that it lacks is silent.
 
         Parameters
         ----------
@@ -255,29 +262,12 @@ class VariableSourcesTrackFolderDataset(MixingDataset):
         dict of str to Tensor [shape=(channels, samples)], real
             Interferers by file name, and then the target by file name without extension.
         """
-        index = self._checked(index)
-        generator = self.generator(index)
-        track = other = self.tracks[index]
-        excerpt = other_excerpt = self._excerpt(track, generator)
-        if self.random_interferer_mix:
-            other = self.tracks[generator.integers(len(self.tracks))]
-            other_excerpt = self._excerpt(other, generator)
-        chosen = {name: (found, other_excerpt) for name, found in other.interferers.items()}
-        if track.target is not None:
-            chosen[self.target] = (track.target, excerpt)
-        sources = self._read_sources(chosen, generator) if chosen else {}
-        if track.target is None:
-            samples = next((s.shape[-1] for s in sources.values()), other_excerpt.length)
-            silence = torch.zeros(self.channels or 1, samples)
-            sources[self.target] = self.augment(silence, generator)
+        sources = super().sources(index)
+        if self.target not in sources:
+            length = self._excerpt_length or self.length(*self.tracks[index].recordings)
+            silence = torch.zeros(self.channels or 1, length)
+            sources[self.target] = torch.zeros_like(next(iter(sources.values()), silence))
         return sources
-
-    def _excerpt(self, track: _Track, generator: np.random.Generator) -> Excerpt:
-        """Choose an excerpt that all stems of a track have."""
-        available = self.length(*track.recordings)
-        return excerpt_of(
-            available, self._excerpt_length, generator if self.random_chunks else None
-        )
 
     def __len__(self) -> int:
         return len(self.tracks)

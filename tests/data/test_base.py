@@ -23,7 +23,7 @@ from openunmix.data import (
     VariableSourcesTrackFolderDataset,
     aug_from_str,
 )
-from openunmix.data.base import files_of, track_folders, usable
+from openunmix.data.folders import files_of, track_folders, usable
 from openunmix.errors import AudioFileError
 
 RATE = 8000
@@ -195,8 +195,8 @@ def test_other_rates_are_resampled_with_one_warning(track_folder, caplog):
     dataset = AlignedDataset(root, seq_duration=1.0, sample_rate=RATE)
     assert {pair.mixture.shape for pair in dataset} == {(2, RATE)}
     (message,) = caplog.messages
-    assert message.startswith(f"4 of 6 recordings are not at {RATE} Hz, such as ")
-    assert "mixture.wav at 16000 Hz" in message
+    assert message.startswith(f"4 of 6 recordings are not PCM at {RATE} Hz, such as ")
+    assert "mixture.wav (pcm_16, 16000 Hz): each is converted once" in message
 
 
 def test_mono_and_stereo_files_give_stereo_items(track_folder):

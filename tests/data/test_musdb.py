@@ -6,10 +6,11 @@ import importlib
 import pickle
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
+from musdb_database import DB, SOURCES, STREAMS
 from synth import noise, tone
 
 from openunmix.audio import write_stem_mp4
@@ -17,37 +18,6 @@ from openunmix.data import MUSDBDataset, aug_from_str
 from openunmix.errors import AudioFileError, DownloadError, MissingExtraError
 
 RATE = 44100
-SOURCES = ["vocals", "drums", "bass", "other"]
-STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
-
-
-class DB:
-    """What the data set needs of ``musdb.DB``; tracks named V are for validation."""
-
-    def __init__(self, root=None, is_wav=False, download=False, subsets=None, split=None, **rest):
-        assert subsets == "train" or split is None
-        self.root = root or "previews"
-        self.options = {"download": download, **rest}
-        self.setup = {
-            "sources": dict.fromkeys(SOURCES),
-            "targets": {name: {name: 1} for name in SOURCES}
-            | {"accompaniment": {"bass": 1, "drums": 1, "other": 1}},
-        }
-        self.tracks = [
-            self.track(path, is_wav)
-            for path in sorted(Path(self.root, subsets).iterdir())
-            if split is None or path.name.startswith("V") == (split == "valid")
-        ]
-
-    def track(self, path, is_wav):
-        def stream(name):
-            file = path / f"{name}.wav" if is_wav else path
-            return SimpleNamespace(path=str(file), stem_id=STREAMS[name])
-
-        found = {name: stream(name) for name in STREAMS}
-        mixture = found.pop("mixture")
-        mixture.sources = {k: v for k, v in found.items() if Path(v.path).exists()}
-        return mixture
 
 
 @pytest.fixture(autouse=True)
