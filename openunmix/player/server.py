@@ -33,6 +33,7 @@ from openunmix.player._server.downloads import StemFiles
 from openunmix.player._server.guard import Guard
 from openunmix.player._server.models import Offers
 from openunmix.player._server.pages import STATIC
+from openunmix.player._server.parting import Parting
 from openunmix.player._server.queue import Queue
 from openunmix.player._server.routes import Services, api, pages
 from openunmix.player._server.separation import separate
@@ -90,6 +91,7 @@ def create_app(settings: Settings, task: Task = separate) -> FastAPI:
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Parting)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
 

@@ -224,6 +224,8 @@ class Queue:
 
     def _work(self) -> None:
         """Do one job after the other."""
+        with self._inspecting:
+            self._inspector.start()
         while (job := self._next()) is not None:
             logger.info("%s: begun, %s s of audio", job.id, job.duration and round(job.duration))
             error, result = "", {}

@@ -51,6 +51,21 @@ class Worker:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
+    def start(self) -> Connection:
+        """Return the connection to a process that lives; a new one takes a while to begin."""
+        if self._process is not None and self._process.is_alive() and self._connection is not None:
+            return self._connection
+        self._forget()
+        context: Any = multiprocessing.get_context(_METHOD)
+        if _METHOD == "forkserver":
+            context.set_forkserver_preload([__name__, self._task.__module__])
+        connection, end = context.Pipe()
+        process = context.Process(target=_work, args=(end, self._task), daemon=True)
+        process.start()
+        end.close()
+        self._process, self._connection = process, connection
+        return self._connection
+
     def run(
         self,
         request: dict[str, Any],
@@ -81,7 +96,7 @@ class Worker:
         TaskError
             If it fails, its process ends, or nothing was heard of it for too long.
         """
-        connection = self._start()
+        connection = self.start()
         if cancelled is not None and cancelled.is_set():
             raise TaskError("cancelled")
         try:
@@ -108,21 +123,6 @@ class Worker:
         """End the process and wait for its end."""
         self.kill()
         self._forget()
-
-    def _start(self) -> Connection:
-        """Return the connection to a process that lives."""
-        if self._process is not None and self._process.is_alive() and self._connection is not None:
-            return self._connection
-        self._forget()
-        context: Any = multiprocessing.get_context(_METHOD)
-        if _METHOD == "forkserver":
-            context.set_forkserver_preload([__name__, self._task.__module__])
-        connection, end = context.Pipe()
-        process = context.Process(target=_work, args=(end, self._task), daemon=True)
-        process.start()
-        end.close()
-        self._process, self._connection = process, connection
-        return self._connection
 
     def _forget(self) -> int | None:
         """Wait for the end of a process and return its exit code."""
