@@ -27,8 +27,9 @@ check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_docstrings.py
 
-scores: $(VENV)/.package  ## Score the bundled model on DATA, into docs/models.md
-	$(BIN)/python scripts/update_scores.py $(DATA)
+scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/models.md
+	@if [ -d "$(DATA)" ]; then $(BIN)/python scripts/update_scores.py "$(DATA)"; else \
+		echo "$(DATA): no such folder of songs; give one with stems: make scores DATA=FOLDER"; fi
 
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build dist
