@@ -50,7 +50,8 @@ def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
     lines = page.splitlines()
     frames = [line.split("|")[1].strip() for line in lines if line.count("|") == 7]
     assert frames == ["", "---", *sorted(TARGETS)]
-    assert "| song 1 |  |" in page  # no vocals there
+    (row,) = [line for line in lines if line.startswith("| song 1 |")]
+    assert row.endswith("|  |")  # no vocals there
     assert any(line.startswith("| **median** |") for line in lines)
 
 
