@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,8 +40,8 @@ __all__ = [
 # Samples that are transformed together; small, so that long blocks need no long buffers.
 _PART = 262144
 
-# Frames of the first block: 14 s at 44.1 kHz.
-_FIRST_BLOCK = 600
+# Sequences that a network takes in little more time than one.
+_SEQUENCES = 3
 
 # Memory of a process before it separates anything: Python, torch and its thread pools.
 _PROCESS = 300_000_000
@@ -56,9 +56,9 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; 84 s at 44.1 kHz.
+        Frames that are separated together; 139 s at 44.1 kHz.
     sequence : int
-        Frames of the sequences into which a block is cut for the recurrent layers.
+        Frames, at most, of the sequences into which a block is cut for the recurrent layers.
     context : int
         Frames that a sequence sees beyond its own on both sides; 6 s at 44.1 kHz.
     overlap : int
@@ -69,20 +69,24 @@ class EngineConfig:
     exact : bool
         Run the recurrent layers over the whole signal, which is read twice. Memory then grows
         with its length, by about 1 MB a second for four networks of hidden size 512.
+    first : int
+        Frames of the first block, few so that the first estimates come soon.
     """
 
-    block: int = 3600
-    sequence: int = 1200
+    block: int = 6000
+    sequence: int = 2000
     context: int = 256
     overlap: int = 0
     precision: str = "float32"
     exact: bool = False
+    first: int = 600
 
     def __post_init__(self) -> None:
         """Reject what cannot work."""
-        if min(self.block, self.sequence) < 1 or min(self.context, self.overlap) < 0:
+        if min(self.block, self.sequence, self.first) < 1 or min(self.context, self.overlap) < 0:
             raise ValueError(
-                f"block and sequence must be positive, context and overlap not negative: {self}"
+                "block, sequence and first must be positive, context and overlap not negative: "
+                f"{self}"
             )
         if self.precision not in _PRECISIONS:
             raise ValueError(
@@ -132,7 +136,7 @@ class _Codes:
         margin = len(codes) if self.config.exact else self.config.context
         # Frames beyond the context may have come or not, depending on how the signal was cut.
         codes = codes[: self._past + frames + margin]
-        sequences = 1 if self.config.exact else -(-frames // self.config.sequence)
+        sequences = 1 if self.config.exact else self._sequences(frames)
         own = -(-frames // sequences)
         length = min(own + 2 * margin, len(codes))
         firsts = [self._past + number * own for number in range(sequences)]
@@ -144,6 +148,11 @@ class _Codes:
             for number, (first, start) in enumerate(zip(firsts, starts, strict=True))
         ]
         return torch.cat(parts)[:frames]
+
+    def _sequences(self, frames: int) -> int:
+        """Into how many sequences to cut a block: a few pay, as long as they exceed the context."""
+        fewest = -(-frames // self.config.sequence)
+        return max(fewest, min(_SEQUENCES, frames // (2 * self.config.context + 1)))
 
     def _recur(self, index: int, batch: Tensor) -> Tensor:
         """Run one network's recurrent layers; in halves where a device lacks the memory."""
@@ -243,14 +252,13 @@ class _Separation:
             yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
     def _block(self) -> int:
-        """Frames to separate next, a multiple of the filter's step; 0 means all there are.
-
-        The first block is small, so that the first estimates come soon.
-        """
+        """Frames to separate next, a multiple of the filter's step; 0 means all there are."""
         if self.step is None or self.config.exact:
             return 0
-        frames = self.config.block if self.emitted else min(self.config.block, _FIRST_BLOCK)
-        return self.step * max(1, round(frames / self.step))
+        config = self.config
+        return _whole_steps(
+            config.block if self.emitted else min(config.block, config.first), self.step
+        )
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next frames, a window of the filter after the other."""
@@ -283,6 +291,11 @@ class _Separation:
 def _magnitude(spectra: Tensor) -> Tensor:
     """Magnitude, faster than abs(), which guards against squares beyond the range of floats."""
     return (spectra.real.square() + spectra.imag.square()).sqrt_()
+
+
+def _whole_steps(frames: int, step: int) -> int:
+    """Round a number of frames to whole steps of the filter, at least one."""
+    return step * max(1, round(frames / step))
 
 
 def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
@@ -348,11 +361,12 @@ def estimate_memory(separator: Separator, config: EngineConfig | None = None) ->
     channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
     sources = len(separator.sources)
     window = separator.wiener_win_len or config.block
+    step = max(window - config.overlap, 1)
     weights = sum(parameter.nbytes for parameter in separator.parameters())
     hidden = sum(getattr(net, "hidden_size", bins) for net in separator.target_models.values())
     per_frame = 4 * channels * separator.n_hop + 6 * 4 * hidden
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
-    block = max(config.block, window) + 2 * config.context
+    block = _whole_steps(config.block, step) + 2 * config.context
     return _PROCESS + int(1.5 * weights) + block * per_frame + window * per_window_frame
 
 
@@ -456,6 +470,8 @@ def separate_waveform(
     device = next(separator.parameters()).device
     estimates = torch.empty(len(separator.sources), channels, samples, device=device)
     done = 0
+    config = config or EngineConfig()
+    config = replace(config, first=config.block)  # nobody waits for the first estimates
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
         done += part.shape[-1]
