@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import numpy as np
 import pytest
 import soundfile
@@ -48,9 +51,13 @@ def state(tab):
 
 def rendered(tab, what="null"):
     """Return what the page renders as an array (channels, samples)."""
-    script = f"""player.render({what}).then((buffer) => [...Array(buffer.numberOfChannels).keys()]
-        .map((channel) => Array.from(buffer.getChannelData(channel))))"""
-    return np.array(tab.evaluate(script))
+    script = f"""player.render({what}).then((buffer) => new Promise((resolve) => {{
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result);
+        reader.readAsDataURL(player.wav(buffer));
+    }}))"""
+    content = base64.b64decode(tab.evaluate(script).partition(",")[2])
+    return soundfile.read(io.BytesIO(content))[0].T
 
 
 def amplitudes(waveform):
@@ -183,25 +190,32 @@ def test_clipping_is_shown(player):
     tab.locator("#clip").wait_for(state="visible")
 
 
-def saved(tab, name):
-    """Click a download and return its samples, (channels, samples), and the name it gets."""
+def saved(tab, role, name):
+    """Click on a download and return its samples, (channels, samples), and the name it gets."""
     with tab.expect_download() as waiting:
-        tab.get_by_label(name).click()
+        tab.get_by_role(role, name=name).click()
     waveform, rate = soundfile.read(waiting.value.path())
     assert rate == RATE
     return waveform.T, waiting.value.suggested_filename
 
 
 def test_saved_stem_matches_the_file_but_for_what_opus_loses(player, stems):
-    waveform, name = saved(player(), "Download high")
+    waveform, name = saved(player(), "link", "Download high")
     assert name == "Three tones - high.wav"
     assert snr(read_audio(stems["high"]).waveform.numpy(), waveform) > 30
+
+
+def test_lossless_files_are_offered_where_there_are_some(player, stems):
+    tab = player(downloads={name: f"../{path.name}" for name, path in stems.items()})
+    link = tab.get_by_role("link", name="Download low")
+    assert link.evaluate("(link) => link.href") == stems["low"].as_uri()
+    assert link.get_attribute("download") is not None
 
 
 def test_saved_remix_is_what_is_heard(player, stems):
     tab = player()
     tab.evaluate("player.set(2, {mute: true})")
-    waveform, name = saved(tab, "Save remix")
+    waveform, name = saved(tab, "button", "Save remix")
     expected = sum(read_audio(stems[stem]).waveform.numpy() for stem in ("low", "middle"))
     assert name == "Three tones - remix.wav"
     assert snr(expected, waveform) > 30
