@@ -65,20 +65,10 @@ _CHOICES = {
     "--schedule": ("schedule", list(SCHEDULES), "how the learning rate changes"),
     "--precision": ("precision", list(PRECISIONS), "how matrices are multiplied"),
 }
-_POSITIVE = [
-    "hidden_size",
-    "nb_layers",
-    "n_fft",
-    "n_hop",
-    "bandwidth",
-    "nb_channels",
-    "sample_rate",
-    "epochs",
-    "steps",
-    "batch_size",
-    "duration",
-    "learning_rate",
-    "decay_factor",
+# Settings that may be 0; all others must be positive.
+_MAY_BE_ZERO = [
+    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "average", "seed"),
+    *("validate_every", "save_every"),
 ]
 
 
@@ -183,10 +173,11 @@ def _check(config: TrainingConfig) -> None:
     """Raise ValueError if settings cannot work."""
     options = {field: name for group in _SETTINGS.values() for name, (field, *_) in group.items()}
     for field, option in options.items():
-        value, least = getattr(config, field), 0
-        if value is not None and not (value > least if field in _POSITIVE else value >= least):
-            wanted = "positive" if field in _POSITIVE else "0 or more"
-            raise ValueError(f"{option} must be {wanted}, not {value}")
+        value = getattr(config, field)
+        if value is None or value > 0 or (value == 0 and field in _MAY_BE_ZERO):
+            continue
+        wanted = "0 or more" if field in _MAY_BE_ZERO else "positive"
+        raise ValueError(f"{option} must be {wanted}, not {value}")
     if config.hidden_size % 2 and not config.unidirectional:
         raise ValueError(f"--hidden-size {config.hidden_size} must be even, or --unidirectional")
     if config.n_hop > config.n_fft // 2 or config.n_fft % 2:

@@ -62,7 +62,18 @@ class Batch(NamedTuple):
     items: list[int]
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
+        """Return the batch on a device.
+
+        Parameters
+        ----------
+        device : torch.device
+            The device.
+
+        Returns
+        -------
+        Batch
+            Without a copy of what is there already.
+        """
         bandwidth = None if self.bandwidth is None else self.bandwidth.to(device)
         mixture = self.mixture.to(device, non_blocking=True)
         sources = self.sources.to(device, non_blocking=True)
@@ -98,12 +109,24 @@ class Examples(Dataset[Example]):
         return isinstance(self.dataset, MixtureDataset)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, if the data set has epochs."""
+        """Choose the epoch, if the data set has epochs.
+
+        Parameters
+        ----------
+        epoch : int >= 0
+            The epoch.
+        """
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(epoch)
 
-    def plain(self) -> Examples:
-        """Return the same without augmentations."""
+    def without_augmentations(self) -> Examples:
+        """Return the same examples as they were recorded.
+
+        Returns
+        -------
+        openunmix.training.batches.Examples
+            Of a copy of the data set, if it has augmentations.
+        """
         if not isinstance(self.dataset, UnmixDataset):
             return self
         dataset = copy.copy(self.dataset)
@@ -317,7 +340,10 @@ class Batches:
             self._order.batches = [batch[self.rank :: self.world] for batch in batches]
             for batch in self._loader:
                 if isinstance(batch, Exception):
-                    raise batch
+                    try:
+                        raise batch
+                    finally:
+                        del batch  # the error refers to it: a cycle that keeps the workers alive
                 yield batch
             first += count
 

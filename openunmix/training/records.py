@@ -117,7 +117,13 @@ class History:
         return record
 
     def write(self, path: Path) -> None:
-        """Write all records as JSON."""
+        """Write all records as JSON.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        """
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(self.records, indent=1), "utf-8")
 
@@ -136,12 +142,12 @@ class History:
         """
         valid = [record for record in self.records if "valid_loss" in record]
         return {
-            "epochs_trained": self.records[-1]["epoch"] if self.records else 0,
+            "epochs_trained": self.records[-1].get("epoch", 0) if self.records else 0,
             "best_loss": self.best_loss,
             "best_epoch": self.best_step // epoch_steps,
             "train_loss_history": [mean(record["loss"]) for record in self.records],
             "valid_loss_history": [mean(record["valid_loss"]) for record in valid],
-            "train_time_history": [record["seconds"] for record in self.records],
+            "train_time_history": [record.get("seconds") for record in self.records],
             "num_bad_epochs": self.bad_validations,
         }
 
@@ -163,7 +169,13 @@ class History:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Go on from a :meth:`state_dict`.
+
+        Parameters
+        ----------
+        state : dict
+            What it returned.
+        """
         self.records = state["records"]
         self.best_step = state["best_step"]
         self._stopping.best = state["best"]

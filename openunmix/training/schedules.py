@@ -121,7 +121,13 @@ class Schedule:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Go on from a :meth:`state_dict`.
+
+        Parameters
+        ----------
+        state : dict
+            What it returned.
+        """
         self._decay.param_groups[0]["lr"] = state["factor"]
         self._plateau.best = state["best"]
         self._plateau.num_bad_epochs = state["bad"]

@@ -79,7 +79,7 @@ class Trainer:
         count = min(self.config.statistics_excerpts, len(examples))
         if not count:
             return
-        plain = examples.plain()
+        plain = examples.without_augmentations()
         places = torch.linspace(0, len(plain) - 1, count).long().tolist()
         order = range(count) if plain.is_endless else places
         spectra = (self._spectra(plain[i].mixture.to(self.device)).abs() for i in order)

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from openunmix.training.config import TrainingConfig
+from openunmix.training.config import PRESETS, TrainingConfig
 
 
 def test_settings_come_back_from_json():
@@ -32,15 +32,13 @@ def test_settings_cannot_be_changed():
         TrainingConfig().seed = 7
 
 
-def test_learning_rate_rises_stays_and_falls():
-    config = TrainingConfig(steps=100, learning_rate=0.5, warmup=10, cooldown=0.2)
-    rates = [config.learning_rate_at(step) for step in range(100)]
-    assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
-    assert rates[10:81] == [0.5] * 71
-    assert rates[80:] == pytest.approx([0.5 - 0.025 * step for step in range(20)])
-    assert config.learning_rate_at(100) == 0
+def test_length_of_a_run_is_steps_or_epochs():
+    assert TrainingConfig(steps=50).total_steps(7) == 50
+    assert TrainingConfig(steps=50, epochs=3).total_steps(7) == 21
 
 
-def test_learning_rate_can_be_constant():
-    config = TrainingConfig(steps=50, warmup=0, cooldown=0.0)
-    assert {config.learning_rate_at(step) for step in range(50)} == {config.learning_rate}
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_can_be_written_and_read(name):
+    assert (
+        TrainingConfig.from_json(json.loads(json.dumps(PRESETS[name].to_json()))) == PRESETS[name]
+    )

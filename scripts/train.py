@@ -1,0 +1,8 @@
+"""Train as with openunmix 1.3.0: its options, data set, defaults and files."""
+
+import sys
+
+from openunmix.cli._train import main
+
+if __name__ == "__main__":
+    sys.exit(main(["--dataset", "musdb", "--pth", *sys.argv[1:]]))

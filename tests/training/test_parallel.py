@@ -1,0 +1,151 @@
+"""Several processes train as one would. They are started by hand, with gloo on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toys import CONFIG, Tones
+
+from openunmix.errors import MissingExtraError
+from openunmix.training import fit, parallel
+from openunmix.training.batches import Batches, Examples
+from openunmix.training.parallel import Processes
+from openunmix.training.state import load_state, state_file
+from openunmix.training.trainer import Trainer
+
+# Statistics of a batch and dropout are each process's own, so they are switched off.
+SAME = replace(CONFIG, batch_size=4, loss="mse", nb_layers=1, clip=0.0, weight_decay=0.0)
+
+STEP = """
+import sys
+sys.path[:0] = [{tests!r}]
+import torch
+torch.set_num_threads(1)
+from test_parallel import SAME, one_step
+one_step({folder!r})
+"""
+
+RUN = """
+import sys
+sys.path[:0] = [{tests!r}, {above!r}]
+import torch
+torch.set_num_threads(1)
+from test_parallel import LEARN
+from toys import Tones
+from openunmix.training import fit
+stops = [False] * {steps} + [True]
+fit(LEARN, Tones(40), {folder!r}, Tones(3, split="valid"), stop=lambda: stops.pop(0))
+"""
+LEARN = replace(CONFIG, steps=40, learning_rate=0.01, save_every=10, validate_every=20, average=0.9)
+
+
+def one_step(folder):
+    """Take a step of gradient descent, and save gradients and weights."""
+    processes = Processes("cpu")
+    trainer = Trainer(SAME, 10, processes=processes)
+    for network in trainer.networks.values():
+        network.train = lambda *_: None  # stays in evaluation mode
+        network.eval()
+        for part in network.children():
+            part.eval()
+    examples = Examples(Tones(8), SAME.targets, 2)
+    [batch] = Batches(examples, 4, 1, processes.rank, processes.world).between(0, 1)
+    gradients = {}
+    step = trainer.optimizer.step
+
+    def look(*arguments, **settings):
+        for name, parameter in trainer.networks.named_parameters():
+            gradients[name] = parameter.grad.clone()
+        return step(*arguments, **settings)
+
+    trainer.optimizer.step = look
+    losses = trainer.update(batch)
+    if processes.is_first:
+        torch.save(
+            [losses, gradients, trainer.networks.state_dict()],
+            Path(folder, f"{processes.world}.pt"),
+        )
+
+
+def start(code, world=2):
+    """Run code in several processes; raise if one of them fails."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+
+
+def values(tmp_path, **more):
+    """Return what the code of a process needs."""
+    here = Path(__file__).parent
+    return {"tests": str(here), "above": str(here.parent), "folder": str(tmp_path), **more}
+
+
+def test_gradients_and_update_are_those_of_the_whole_batch(tmp_path):
+    pytest.importorskip("accelerate", reason="needs openunmix[train]")
+    with torch.random.fork_rng():
+        one_step(tmp_path)
+    start(STEP.replace("[{tests!r}]", "[{tests!r}, {above!r}]").format(**values(tmp_path)))
+    alone, together = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
+    assert together[0] == pytest.approx(alone[0], rel=1e-5)
+    for ours, theirs, tolerance in (
+        (together[1], alone[1], 1e-6),  # sums in another order
+        (together[2], alone[2], 1e-5),
+    ):
+        for name, value in ours.items():
+            torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=tolerance, msg=name)
+    assert any(gradient.abs().max() > 1e-4 for gradient in alone[1].values())
+
+
+def test_two_processes_learn_and_go_on_exactly(tmp_path):
+    pytest.importorskip("accelerate", reason="needs openunmix[train]")
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    start(RUN.format(**values(straight, steps=100)))
+    history = json.loads((straight / "history.json").read_text())
+    for target in LEARN.targets:
+        assert history[-1]["loss"][target] < 0.5 * history[0]["loss"][target]
+        assert history[-1]["valid_loss"][target] < history[1]["valid_loss"][target]
+    start(RUN.format(**values(stopped, steps=12)))
+    assert load_state(state_file(stopped))["step"] == 13
+    start(RUN.format(**values(stopped, steps=100)))
+    wanted = load_state(state_file(straight))
+    for name, value in load_state(state_file(stopped))["networks"].items():
+        assert torch.equal(value, wanted["networks"][name])
+
+
+def test_one_process_needs_no_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert fit(replace(CONFIG, steps=1), Tones(), tmp_path).step == 1
+    processes = Processes()
+    tensor = torch.ones(3)
+    processes.average([tensor])
+    assert tensor.tolist() == [1, 1, 1]
+    assert processes.any(True)
+    assert not processes.any(False)
+
+
+def test_missing_package_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(MissingExtraError, match=r"accelerate; install openunmix\[train\]"):
+        parallel.Processes()
