@@ -188,7 +188,7 @@ def test_entry_points_end_with_the_exit_code(model, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.models()
     assert end.value.code == 0
-    monkeypatch.setattr(sys, "argv", ["umx-train", "--steps", "0"])
+    monkeypatch.setattr(sys, "argv", ["umx-train", "--no-such-option"])
     with pytest.raises(SystemExit) as end:
         cli.train()
     assert end.value.code == 2
