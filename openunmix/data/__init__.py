@@ -9,6 +9,7 @@ from openunmix.data.augment import (
     aug_from_str,
 )
 from openunmix.data.base import ExcerptDataset, MixingDataset, Pair, UnmixDataset
+from openunmix.data.batch_augment import BatchAugmentation
 from openunmix.data.doctor import examine
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import MixingConfig, MixtureDataset
@@ -25,6 +26,7 @@ from openunmix.data.track_folder import (
 
 __all__ = [
     "AlignedDataset",
+    "BatchAugmentation",
     "Compose",
     "Datasets",
     "ExcerptDataset",

@@ -7,6 +7,7 @@ does not matter. Everything about a mixture follows from the seed and its index.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -84,30 +85,47 @@ class MixtureDataset(Dataset[Tensor]):
         if index >= self.length:
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, index))
-        coherent = bool(self.library.complete) and rng.random() < self.config.coherent
-        excerpts = self._coherent(rng) if coherent else self._random(rng)
+        chosen = self._choose(rng)
         loudness = rng.normal(0, self.config.loudness_spread)
         sources = [
-            self._vary(excerpt, target, loudness, rng)
-            for target, excerpt in zip(self.library.targets, excerpts, strict=True)
+            self._vary(_levelled(stem, start, self.samples), target, loudness, rng)
+            for target, (stem, start) in zip(self.library.targets, chosen, strict=True)
         ]
         return torch.stack(sources)
 
-    def _coherent(self, rng: np.random.Generator) -> list[Tensor]:
-        """Excerpts at one time of one track, at equal levels."""
-        track = self.library.complete[rng.integers(len(self.library.complete))]
-        stems = [track[target] for target in self.library.targets]
-        start = _start(rng, min(stem.samples for stem in stems), self.samples)
-        return [_levelled(stem, start, self.samples) for stem in stems]
+    def bandwidths(self, index: int) -> dict[str, float]:
+        """Tell up to which frequency the sources of a mixture say something.
 
-    def _random(self, rng: np.random.Generator) -> list[Tensor]:
-        """Excerpts from anywhere, at equal levels."""
-        excerpts = []
-        for target in self.library.targets:
-            stem = _choose(rng, self.library.by_target[target])
-            start = _start(rng, stem.samples, self.samples)
-            excerpts.append(_levelled(stem, start, self.samples))
-        return excerpts
+        Parameters
+        ----------
+        index : int
+            Index of the mixture.
+
+        Returns
+        -------
+        dict of str to float
+            Hz by target; those that are not named have no limit.
+        """
+        chosen = self._choose(np.random.default_rng((self.seed, index)))
+        bands = {
+            target: stem.bandwidth
+            for target, (stem, _) in zip(self.library.targets, chosen, strict=True)
+        }
+        return {target: band for target, band in bands.items() if band < math.inf}
+
+    def _choose(self, rng: np.random.Generator) -> list[tuple[Stem, int]]:
+        """Draw a stem of each target, and the sample at which its excerpt starts."""
+        library = self.library
+        if bool(library.complete) and rng.random() < self.config.coherent:
+            track = library.complete[rng.integers(len(library.complete))]
+            stems = [track[target] for target in library.targets]
+            start = _start(rng, min(stem.samples for stem in stems), self.samples)
+            return [(stem, start) for stem in stems]
+        chosen = []
+        for target in library.targets:
+            stem = _choose(rng, library.by_target[target])
+            chosen.append((stem, _start(rng, stem.samples, self.samples)))
+        return chosen
 
     def _vary(
         self, excerpt: Tensor, target: str, loudness: float, rng: np.random.Generator

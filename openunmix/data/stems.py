@@ -6,6 +6,7 @@ an excerpt is then a copy, so that even a fast device never waits for a decoder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +40,15 @@ class Stem:
         The decoded audio.
     level : float
         Root mean square of its loud half second blocks, full scale being 1; 0 if silent.
+    bandwidth : float
+        Frequency in Hz above which it says nothing, because it was recorded at a lower rate.
     """
 
     track: str
     target: str
     waveform: Tensor
     level: float
+    bandwidth: float = math.inf
 
     @property
     def samples(self) -> int:
@@ -185,7 +189,8 @@ def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
     clip = read_audio(path)
     waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
     quantised = (waveform.clamp(-1, 1) * _FULL_SCALE).round().to(torch.int16)
-    return Stem(track, target, quantised, _level(waveform, sample_rate // 2))
+    bandwidth = clip.sample_rate / 2 if clip.sample_rate < sample_rate else math.inf
+    return Stem(track, target, quantised, _level(waveform, sample_rate // 2), bandwidth)
 
 
 def _level(waveform: Tensor, block: int) -> float:

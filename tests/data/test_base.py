@@ -233,3 +233,22 @@ def test_file_that_breaks_later_is_named(track_folder):
     Path(root, "train/a/drums.wav").write_bytes(b"RIFF and then nothing")
     with pytest.raises(AudioFileError, match=r"drums\.wav"):
         dataset[0]
+
+
+def test_bandwidth_is_that_of_the_recording(track_folder):
+    # Singing at 16 kHz taught networks that there is nothing above 8 kHz.
+    for name, rates in [("a", [4000, 8000]), ("b", [8000, 8000]), ("c", [16000, 2000])]:
+        for stem, rate in zip(STEMS, rates, strict=False):
+            root = track_folder(f"train/{name}", {stem: noise(rate)}, rate).parents[1]
+    options = {"seq_duration": 0.5, "sample_rate": RATE}
+    names = {"target_file": STEMS[0], "interferer_files": STEMS[1:2]}
+    tracks = FixedSourcesTrackFolderDataset(root, **names, **options)
+    assert [tracks.bandwidths(i) for i in range(3)] == [{"vocals": 2000.0}, {}, {"bass": 1000.0}]
+    variable = VariableSourcesTrackFolderDataset(root, random_interferer_mix=True, **options)
+    assert {tuple(variable.bandwidths(0).items()) for variable.seed in range(20)} == {
+        (("vocals", 2000.0),),
+        (("bass.wav", 1000.0), ("vocals", 2000.0)),
+    }
+    aligned = AlignedDataset(root, input_file=STEMS[1], output_file=STEMS[0], **options)
+    assert [aligned.bandwidths(i) for i in range(3)] == [{"vocals": 2000.0}, {}, {}]
+    assert SyntheticDataset(**options).bandwidths(0) == {}

@@ -210,3 +210,18 @@ def test_longer_stems_are_drawn_more_often_but_not_in_proportion():
 def test_index_past_the_end_is_refused():
     with pytest.raises(IndexError):
         MixtureDataset(library(), PLAIN, 3, 1)[3]
+
+
+def test_bandwidth_is_that_of_the_stem_drawn():
+    stems = [replace(ramp(f"{i}", t), bandwidth=200.0 + i) for i in range(3) for t in TARGETS[:2]]
+    mixtures = MixtureDataset(
+        StemLibrary([*stems, ramp("0", "bass")], TARGETS), replace(PLAIN, coherent=0.5), 50, 0
+    )
+    bands = [mixtures.bandwidths(index) for index in range(50)]
+    assert {tuple(band) for band in bands} == {("vocals", "drums")}
+    assert {band["vocals"] for band in bands} == {200.0, 201.0, 202.0}
+    # Only track 0 is complete, and a coherent mixture has one start for all.
+    for index, band in enumerate(bands):
+        start = times(mixtures[index])
+        if start.max() - start.min() < 1:
+            assert set(band.values()) == {200.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,11 @@ def test_stems_of_other_targets_are_ignored():
 def test_track_name_is_that_of_its_folder_alone(track_folder):
     root = track_folder("Some Band - Song", {"vocals.wav": synth.noise(800)}).parent
     assert load_tracks(Path(root), ["vocals"], 8000)[0].track == "Some Band - Song"
+
+
+@pytest.mark.parametrize(
+    ("rate", "bandwidth"), [(4000, 2000.0), (8000, math.inf), (16000, math.inf)]
+)
+def test_stem_of_a_lower_rate_has_a_bandwidth(track_folder, rate, bandwidth):
+    folder = track_folder("a", {"vocals.wav": synth.noise(rate)}, rate)
+    assert load_stem(folder / "vocals.wav", "a", "vocals", 8000).bandwidth == bandwidth
