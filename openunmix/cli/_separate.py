@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from openunmix.cli._options import (
     say,
 )
 from openunmix.cli._paths import find_inputs, output_folders
+from openunmix.cli._player import write_player
 from openunmix.cli._progress import Progress
 from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
 from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
@@ -108,6 +110,11 @@ def _add_output_options(group: Group) -> None:
     add_aggregate(group, "write")
     group.add_argument(
         "--skip-existing", action="store_true", help="skip inputs whose outputs are all there"
+    )
+    group.add_argument(
+        "--player",
+        action="store_true",
+        help="write also index.html, a page to listen to the stems with in a browser",
     )
 
 
@@ -193,11 +200,12 @@ def run(args: argparse.Namespace) -> int:
         _Job(source, folder, output_paths(folder, names, options.extension))
         for source, folder in zip(inputs, folders, strict=True)
     ]
-    waiting = _waiting(jobs, args.skip_existing)
+    waiting = _waiting(jobs, args.skip_existing, args.player)
     if args.dry_run:
         _describe(waiting, separator, config, options, args.quiet)
     else:
-        _separate_all(waiting, separator, config, options, args.quiet)
+        write = partial(write_player, model=model, args=args) if args.player else None
+        _separate_all(waiting, separator, config, options, args.quiet, write)
     if args.json:
         json.dump(_manifest(jobs, model, args), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -213,6 +221,8 @@ def _file_options(args: argparse.Namespace) -> FileOptions:
     depths = OUTPUT_FORMATS[extension].depths if extension in OUTPUT_FORMATS else ()
     if depth and depth not in depths:
         raise ValueError(f"--bit-depth {args.bit_depth} cannot be written to {extension}")
+    if args.player and extension == STEM_MP4:
+        raise ValueError(f"--player needs a file for each stem: choose an --ext but {STEM_MP4}")
     if args.niter < 0 or args.wiener_win_len < 0 or args.start < 0 or args.duration == 0:
         raise ValueError(
             "--niter, --wiener-win-len and --start cannot be negative, --duration not 0"
@@ -269,12 +279,13 @@ def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConf
     return config
 
 
-def _waiting(jobs: Sequence[_Job], skip_existing: bool) -> list[_Job]:
+def _waiting(jobs: Sequence[_Job], skip_existing: bool, player: bool) -> list[_Job]:
     """Return the jobs that are to be done; note which ones are not."""
     waiting = []
     for job in jobs:
         job.record["input"] = str(job.source)
-        if skip_existing and all(path.exists() for path in job.outputs.values()):
+        expected = [*job.outputs.values(), *([job.folder / "index.html"] if player else [])]
+        if skip_existing and all(path.exists() for path in expected):
             job.record.update(status="skipped", outputs=_strings(job.outputs))
         else:
             waiting.append(job)
@@ -287,6 +298,7 @@ def _separate_all(
     config: EngineConfig,
     options: FileOptions,
     quiet: bool,
+    write_page: Callable[[Path, FileResult], Path] | None = None,
 ) -> None:
     """Separate every input; a bad one gets a line on stderr and the others go on."""
     for job in jobs:
@@ -300,6 +312,8 @@ def _separate_all(
                 result = separate_file(
                     job.source, job.folder, separator, options, config, progress.update
                 )
+                if write_page:
+                    job.record["player"] = str(write_page(job.source, result))
             except OpenUnmixError as error:
                 job.record.update(status="failed", error=str(error))
                 progress.say(str(error))
@@ -328,7 +342,7 @@ def _record(job: _Job, result: FileResult, seconds: float) -> None:
 def _report(job: _Job, result: FileResult) -> str:
     """Say where the outputs are."""
     line = f"{job.source.name}: {result.duration:.0f} s in {job.record['seconds']:.1f} s, "
-    line += f"in {job.folder}"
+    line += f"in {job.record.get('player', job.folder)}"
     if result.gain != 1.0:
         line += f"; all turned down by {result.gain:.3f} so that the loudest does not clip"
     return line

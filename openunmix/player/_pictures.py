@@ -104,7 +104,7 @@ class Picture:
     @property
     def spectrogram_hop(self) -> int:
         """Samples of a column of the spectrogram."""
-        return self._frames * self._stride
+        return int(self._frames * self._stride)
 
     def _draw_waveform(self, waveform: Array) -> None:
         """Reduce all complete columns, and keep the rest."""

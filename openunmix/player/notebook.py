@@ -102,7 +102,8 @@ def _write(path: Path, name: str, waveform: Waveform, sample_rate: int) -> Path:
     samples = torch.as_tensor(waveform).detach().to("cpu", torch.float32)
     if samples.ndim == 3 and len(samples) == 1:
         samples = samples[0]
-    samples = torch.atleast_2d(samples)
+    if samples.ndim == 1:
+        samples = samples[None]
     if samples.ndim != 2 or not samples.numel():
         raise ValueError(
             f"{name!r} has the shape {tuple(torch.as_tensor(waveform).shape)}, expected "

@@ -1,0 +1,50 @@
+"""The page that `umx --player` writes beside the stems of a song."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from urllib.parse import quote
+
+from openunmix._mixture import Part
+from openunmix._version import __version__
+from openunmix.files import FileResult
+from openunmix.player import write_page
+from openunmix.pretrained import ResolvedModel
+
+__all__ = ["write_player"]
+
+
+def write_player(
+    source: Path, result: FileResult, model: ResolvedModel, args: argparse.Namespace
+) -> Path:
+    """Write the page of a song that was separated; return its path."""
+    first = next(iter(result.outputs.values()))
+    return write_page(
+        first.parent,
+        result.outputs,
+        title=source.stem,
+        mixture=Part(source, args.start, args.duration),
+        mixture_gain=result.gain,
+        details={
+            "Model": model.name,
+            "Licence": model.licence or "not stated by its publishers",
+            "Settings": _settings(args),
+            "Made with": f"Open-Unmix {__version__}",
+        },
+        downloads={name: quote(path.name) for name, path in result.outputs.items()},
+    )
+
+
+def _settings(args: argparse.Namespace) -> str:
+    """Say how the song was separated."""
+    window = f"windows of {args.wiener_win_len} frames" if args.wiener_win_len else "the whole song"
+    iterations = f"{args.niter} iteration{'' if args.niter == 1 else 's'}"
+    settings = [f"Wiener filter with {iterations} on {window}"]
+    if args.softmask:
+        settings.append("started from ratio masks")
+    if args.precision != "float32":
+        settings.append(f"networks in {args.precision}")
+    if args.exact:
+        settings.append("networks on the whole song at once")
+    return ", ".join(settings)
