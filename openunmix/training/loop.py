@@ -144,6 +144,7 @@ def fit(
             run.save()
         if stopping or run.history.is_over:
             break
+    processes.wait()  # until all is written
     return trainer
 
 
@@ -172,6 +173,7 @@ class _Run:
     def begin(self, new: bool) -> None:
         """Go on from the state that there is, or begin: new networks need statistics."""
         found = find_state(self.output)
+        self.trainer.processes.wait()  # all have looked before one writes
         if found is not None:
             state = load_state(found)
             check_resumed(found, state["config"], self.trainer.config)

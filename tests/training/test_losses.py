@@ -143,7 +143,7 @@ def test_loss_and_gradient_of_silence_are_finite(name):
     else:
         loss = LOSSES[name](scene, masks[0], 0)
     loss.backward()
-    assert math.isfinite(float(loss))
+    assert math.isfinite(loss.item())
     assert masks[0].grad.isfinite().all()
 
 

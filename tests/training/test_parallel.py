@@ -24,25 +24,14 @@ from openunmix.training.trainer import Trainer
 # Statistics of a batch and dropout are each process's own, so they are switched off.
 SAME = replace(CONFIG, batch_size=4, loss="mse", nb_layers=1, clip=0.0, weight_decay=0.0)
 
-STEP = """
-import sys
-sys.path[:0] = [{tests!r}]
-import torch
-torch.set_num_threads(1)
-from test_parallel import SAME, one_step
-one_step({folder!r})
-"""
-
 RUN = """
 import sys
 sys.path[:0] = [{tests!r}, {above!r}]
 import torch
 torch.set_num_threads(1)
-from test_parallel import LEARN
-from toys import Tones
-from openunmix.training import fit
-stops = [False] * {steps} + [True]
-fit(LEARN, Tones(40), {folder!r}, Tones(3, split="valid"), stop=lambda: stops.pop(0))
+from test_parallel import every_run, one_step
+one_step({folder!r})
+every_run({folder!r})
 """
 LEARN = replace(CONFIG, steps=40, learning_rate=0.01, save_every=10, validate_every=20, average=0.9)
 
@@ -90,23 +79,34 @@ def start(code, world=2):
         )
         for rank in range(world)
     ]
-    for process in started:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    errors = [process.communicate(timeout=240)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * world, errors
 
 
-def values(tmp_path, **more):
-    """Return what the code of a process needs."""
-    here = Path(__file__).parent
-    return {"tests": str(here), "above": str(here.parent), "folder": str(tmp_path), **more}
+def every_run(folder):
+    """Train straight on, and with an interruption."""
+    valid = Tones(3, split="valid")
+    fit(LEARN, Tones(40), Path(folder, "straight"), valid)
+    stops = [False] * 12 + [True]
+    fit(LEARN, Tones(40), Path(folder, "stopped"), valid, stop=lambda: stops.pop(0))
+    assert load_state(state_file(Path(folder, "stopped")))["step"] == 13
+    fit(LEARN, Tones(40), Path(folder, "stopped"), valid)
 
 
-def test_gradients_and_update_are_those_of_the_whole_batch(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Let two processes train; return the folder of what they have written."""
     pytest.importorskip("accelerate", reason="needs openunmix[train]")
+    folder = tmp_path_factory.mktemp("processes")
+    here = Path(__file__).parent
+    start(RUN.format(tests=str(here), above=str(here.parent), folder=str(folder)))
+    return folder
+
+
+def test_gradients_and_update_are_those_of_the_whole_batch(folder):
     with torch.random.fork_rng():
-        one_step(tmp_path)
-    start(STEP.replace("[{tests!r}]", "[{tests!r}, {above!r}]").format(**values(tmp_path)))
-    alone, together = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
+        one_step(folder)
+    alone, together = (torch.load(folder / f"{world}.pt") for world in (1, 2))
     assert together[0] == pytest.approx(alone[0], rel=1e-5)
     for ours, theirs, tolerance in (
         (together[1], alone[1], 1e-6),  # sums in another order
@@ -117,20 +117,20 @@ def test_gradients_and_update_are_those_of_the_whole_batch(tmp_path):
     assert any(gradient.abs().max() > 1e-4 for gradient in alone[1].values())
 
 
-def test_two_processes_learn_and_go_on_exactly(tmp_path):
-    pytest.importorskip("accelerate", reason="needs openunmix[train]")
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    start(RUN.format(**values(straight, steps=100)))
-    history = json.loads((straight / "history.json").read_text())
+def test_two_processes_learn(folder):
+    history = json.loads((folder / "straight/history.json").read_text())
     for target in LEARN.targets:
         assert history[-1]["loss"][target] < 0.5 * history[0]["loss"][target]
-        assert history[-1]["valid_loss"][target] < history[1]["valid_loss"][target]
-    start(RUN.format(**values(stopped, steps=12)))
-    assert load_state(state_file(stopped))["step"] == 13
-    start(RUN.format(**values(stopped, steps=100)))
-    wanted = load_state(state_file(straight))
-    for name, value in load_state(state_file(stopped))["networks"].items():
-        assert torch.equal(value, wanted["networks"][name])
+    assert history[-1]["valid_loss"].keys() == set(LEARN.targets)
+
+
+def test_two_processes_go_on_exactly(folder):
+    ours, theirs = (load_state(state_file(folder / name)) for name in ("stopped", "straight"))
+    for name, value in ours["networks"].items():
+        assert torch.equal(value, theirs["networks"][name])
+    assert [r["valid_loss"] for r in ours["history"]["records"] if "valid_loss" in r] == [
+        r["valid_loss"] for r in theirs["history"]["records"] if "valid_loss" in r
+    ]
 
 
 def test_one_process_needs_no_package(tmp_path, monkeypatch):
