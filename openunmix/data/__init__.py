@@ -8,7 +8,7 @@ from openunmix.data.augment import (
     _augment_gain,
     aug_from_str,
 )
-from openunmix.data.base import ExcerptDataset, MixingDataset, Pair, UnmixDataset
+from openunmix.data.base import MixingDataset, Pair, UnmixDataset
 from openunmix.data.batch_augment import BatchAugmentation
 from openunmix.data.doctor import examine
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
@@ -29,7 +29,6 @@ __all__ = [
     "BatchAugmentation",
     "Compose",
     "Datasets",
-    "ExcerptDataset",
     "Finding",
     "FixedSourcesTrackFolderDataset",
     "MUSDBDataset",

@@ -26,14 +26,17 @@ class AlignedDataset(UnmixDataset):
 
     Parameters
     ----------
-    root, split, seq_duration, random_chunks, sample_rate, seed
-        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
-        what to make of the track folders in there. Tracks shorter than an item are skipped.
+    root, split
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     input_file, output_file : str
         File names of mixture and target in a track's folder, or globs, of which the first match
         counts.
+    seq_duration, random_chunks, sample_rate
+        As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     source_augmentations : callable, optional
         Applied to mixture and target alike, with the same random numbers.
+    seed : int
+        Seed of all random numbers.
 
     Raises
     ------

@@ -339,7 +339,7 @@ class MixingDataset(UnmixDataset):
 
 
 class ExcerptDataset(MixingDataset):
-    """A data set that mixes excerpts of recordings; give it ``__len__`` and :meth:`choose`.
+    """What the data sets that mix excerpts of recordings share; they choose the excerpts.
 
     Parameters
     ----------
@@ -347,23 +347,10 @@ class ExcerptDataset(MixingDataset):
         As for :class:`UnmixDataset`.
     """
 
-    def choose(
+    def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose what an item is mixed of.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item, from 0 on.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        dict of str to (Recording, Excerpt)
-            A recording, and a part of it, by the name of the source.
-        """
+        """Choose recordings and excerpts of them by the names of sources, for an index from 0 on."""
         raise NotImplementedError
 
     def sources(self, index: int) -> dict[str, Tensor]:
@@ -381,7 +368,7 @@ class ExcerptDataset(MixingDataset):
         """
         index = self._checked(index)
         generator = self.generator(index)
-        chosen = self.choose(index, generator)
+        chosen = self._choose(index, generator)
         length = min((excerpt.length for _, excerpt in chosen.values()), default=0)
         return {
             name: self.augment(self.read(recording, excerpt._replace(length=length)), generator)
@@ -402,7 +389,7 @@ class ExcerptDataset(MixingDataset):
             Half of their rates in Hz, by the name of the source.
         """
         index = self._checked(index)
-        chosen = self.choose(index, self.generator(index))
+        chosen = self._choose(index, self.generator(index))
         return {
             name: recording.sample_rate / 2
             for name, (recording, _) in chosen.items()

@@ -142,23 +142,10 @@ class MUSDBDataset(ExcerptDataset):
         """Whether items are mixed here and not whole tracks."""
         return self.split == "train" and self._excerpt_length is not None
 
-    def choose(
+    def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose the stems of an item.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item; ``samples_per_track`` of them begin with one track.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        dict of str to (Recording, Excerpt)
-            Vocals, drums, bass and other; for training, random excerpts, otherwise whole stems.
-        """
+        """Choose the stems of an item."""
         track = self.tracks[index // self.samples_per_track]
         if not self._is_mixed():
             whole = Excerpt(0, self.length(track.mixture, *track.stems.values()))

@@ -31,10 +31,8 @@ class SourceFolderDataset(ExcerptDataset):
 
     Parameters
     ----------
-    root, split, seq_duration, sample_rate, source_augmentations, seed
-        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
-        what to make of the folders of the sources in there. Files shorter than an item are
-        skipped; whole files are cut to the shortest of an item.
+    root, split
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_dir : str
         Folder of the target in there.
     interferer_dirs : sequence of str
@@ -43,8 +41,13 @@ class SourceFolderDataset(ExcerptDataset):
         How names of audio files end.
     nb_samples : int
         Number of items in an epoch.
+    seq_duration : float, optional
+        Seconds of an item; shorter files are skipped. If not given, whole files, cut to the
+        shortest of an item.
     random_chunks : bool
         Whether an excerpt is taken from anywhere in its file, not from the middle.
+    sample_rate, source_augmentations, seed
+        As for :class:`~openunmix.data.UnmixDataset`.
 
     Raises
     ------
@@ -95,23 +98,10 @@ class SourceFolderDataset(ExcerptDataset):
         recordings = map(Recording.open, files_of(folder, f"*{self.ext}"))
         return usable({found.path: self._too_short(found) or found for found in recordings}, folder)
 
-    def choose(
+    def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose a random sound of each source.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        dict of str to (Recording, Excerpt)
-            By the names of their folders; the target is the last.
-        """
+        """Choose a random sound of each source."""
         chosen = {}
         for name, tracks in self.source_tracks.items():
             track = tracks[generator.integers(len(tracks))]

@@ -35,15 +35,18 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
 
     Parameters
     ----------
-    root, split, seq_duration, random_chunks, source_augmentations, sample_rate, seed
-        As for :class:`~openunmix.data.UnmixDataset`: a folder, the name of a folder in it, and
-        what to make of the track folders in there. Tracks shorter than an item are skipped.
+    root, split
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_file : str
         File name of the target.
     interferer_files : sequence of str
         File names of all other sources. Tracks that lack one are skipped.
+    seq_duration, random_chunks
+        As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_track_mix : bool
         Whether each interferer is of a random track, and of another time if ``random_chunks``.
+    source_augmentations, sample_rate, seed
+        As for :class:`~openunmix.data.UnmixDataset`.
 
     Raises
     ------
@@ -98,23 +101,10 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
         }
         return self._too_short(*stems.values()) or stems
 
-    def choose(
+    def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose the stems of track ``index``, or of random tracks for the interferers.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        dict of str to (Recording, Excerpt)
-            By file name without extension; the target is the first.
-        """
+        """Choose the stems of track ``index``, or of random tracks for the interferers."""
         track = self.tracks[index]
         excerpt = self._excerpt(track.values(), generator)
         chosen = {}
@@ -157,16 +147,22 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
 
     Parameters
     ----------
-    root, split, seq_duration, random_chunks, sample_rate, source_augmentations, seed
-        As for :class:`FixedSourcesTrackFolderDataset`.
+    root, split
+        As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_file : str
         File name of the target.
     ext : str
         How the names of the other stems end.
+    seq_duration, random_chunks
+        As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_interferer_mix : bool
         Whether the interferers are those of a random track.
+    sample_rate, source_augmentations
+        As for :class:`~openunmix.data.UnmixDataset`.
     silence_missing_targets : bool
         Whether the target is silent in tracks that lack it; otherwise they are skipped.
+    seed : int
+        Seed of all random numbers.
 
     Raises
     ------
@@ -221,24 +217,10 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         )
         return self._too_short(*track.recordings) or track
 
-    def choose(
+    def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose the target of track ``index``, and its interferers or those of a random track.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        dict of str to (Recording, Excerpt)
-            Interferers by file name, and then the target, if there is one, by file name without
-            extension.
-        """
+        """Choose the target of track ``index``, and its interferers or those of a random track."""
         track = other = self.tracks[index]
         excerpt = other_excerpt = self._excerpt(track.recordings, generator)
         if self.random_interferer_mix:
