@@ -350,7 +350,7 @@ class ExcerptDataset(MixingDataset):
     def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording, Excerpt]]:
-        """Choose recordings and excerpts of them by the names of sources, for an index from 0 on."""
+        """Choose a recording and an excerpt of it by the name of each source of an item."""
         raise NotImplementedError
 
     def sources(self, index: int) -> dict[str, Tensor]:
