@@ -48,9 +48,9 @@ def example_song() -> Path:
     raise SystemExit("the example song is missing: pip install --no-deps stempeg, or give --song")
 
 
-def separate(song: Path, model: str, outdir: Path) -> dict[str, Any]:
+def separate(song: Path, model: str, outdir: Path, *options: str) -> dict[str, Any]:
     """Run ``umx``, and return what it reports of the song."""
-    command = ["umx", str(song), "--model", model, "--outdir", str(outdir), "--json"]
+    command = ["umx", str(song), "--model", model, "--outdir", str(outdir), *options, "--json"]
     print(f"$ {shlex.join(command)}", flush=True)
     command[0] = str(Path(sys.executable).with_name("umx"))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; return the exit code."""
     args = parser().parse_args(argv)
     song = args.song or example_song()
-    clip = separate(song, args.model, args.outdir)
+    clip = separate(song, args.model, args.outdir, "--player")
     with tempfile.TemporaryDirectory() as folder:
         longer = separate(repeated(song, args.seconds, Path(folder)), args.model, Path(folder))
     files = {target: file for target, file in clip["outputs"].items() if target in STREAMS}
@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"The files:"
     )
     print("\n".join(f"  {file}" for file in clip["outputs"].values()))
+    print(f"\nListen to them in a browser:\n  {clip['player']}")
     return 0
 
 

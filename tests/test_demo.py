@@ -49,6 +49,9 @@ def test_demo_separates_and_scores_a_song(song, tiny_separator, tmp_path, capfd)
     expected = {"drums": -4.5, "bass": 0.4, "other": -11.5, "vocals": -7.6}
     assert {name: float(row) for name, row in rows.items()} == pytest.approx(expected, abs=1.0)
     assert "repeated to 2 s" in printed
+    page = tmp_path / "demo" / "song" / "index.html"
+    assert page.is_file()
+    assert str(page) in printed
     for name in NAMES:
         assert (tmp_path / "demo" / "song" / f"{name}.wav").is_file()
 
