@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,24 @@ from openunmix.cli._train_options import (
     Data,
     add_options,
     dataset_name,
+    dataset_options,
     describe,
     load_data,
     settings,
+    summary,
 )
 from openunmix.cli._train_progress import Display
-from openunmix.errors import CheckpointError
+from openunmix.data import examine
+from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import OpenUnmix
 from openunmix.training import Trainer, TrainingConfig, fit
 from openunmix.training.loop import Scores
 from openunmix.training.networks import pretrained_networks
+from openunmix.training.report import environment, write_report
 from openunmix.training.state import find_state, state_file
+from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
+    Song,
     load_songs,
     median_scores,
     separator_of,
@@ -45,6 +51,8 @@ from openunmix.training.validation import (
 )
 
 __all__ = ["main", "parser", "run"]
+
+logger = logging.getLogger(__name__)
 
 # Songs of a data set whose scores are shown.
 _SONGS = 4
@@ -71,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--nb-workers", type=int, default=0, metavar="N", help="loading processes")
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     add_no_cuda(run)
+    run.add_argument("--check", action="store_true", help="only look for faults in the data")
+    run.add_argument("--report", action="store_true", help="only write the report of a run")
+    run.add_argument("--tensorboard", action="store_true", help="log to DIR/tensorboard")
     run.add_argument("--pth", action="store_true", help="files of openunmix 1.3.0, too")
     add_quiet(run)
     run.add_argument("--audio-backend", help=argparse.SUPPRESS)
@@ -78,8 +89,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return the exit code."""
+    """Train, or only look at the data or at what was trained; return the exit code."""
+    if args.report:
+        say("umx-train", f"wrote {write_report(args.output)}")
+        return 0
     config = settings(args)
+    if args.check:
+        return _check(args, config)
     _prepare_output(args.output, args.checkpoint)
     networks = None
     if args.model:
@@ -92,27 +108,44 @@ def run(args: argparse.Namespace) -> int:
         logging.getLogger("openunmix.training").setLevel(logging.INFO)
         for line in describe(args, data, config):
             say("umx-train", line)
-    with Display(quiet) as display, _asked_to_stop() as stop:
+    songs = _songs(args, config, data)
+    with ExitStack() as stack:
+        display = stack.enter_context(Display(quiet))
+        observers = [display.record]
+        if args.tensorboard:
+            board = TensorBoard(args.output / "tensorboard", songs[:_SONGS])
+            observers.append(stack.enter_context(board).record)
+        stop = stack.enter_context(_asked_to_stop())
         trainer = fit(
             config,
             data.train,
             args.output,
             data.valid,
             networks=networks,
-            scores=_scores(args, config, data),
+            scores=_scores(config, songs),
             device=device,
             workers=args.nb_workers,
             watch=display.watch,
             stop=stop,
-            on_record=display.record,
-            metadata=_metadata(args),
+            on_record=lambda *record: [observe(*record) for observe in observers],
+            metadata=_metadata(args, data),
             as_before=args.pth,
         )
         if stop():
             raise KeyboardInterrupt
     if not quiet:
         say("umx-train", _ending(args, trainer))
+    if trainer.processes.is_first:
+        _write_report(args)
     return 0
+
+
+def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
+    """Examine the data; return 1 if training would refuse them."""
+    with Display(args.quiet) as display:
+        report = examine(dataset_options(args, config), display.examined)
+    print(report.text(), end="")
+    return 1 if report.errors else 0
 
 
 def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
@@ -120,9 +153,20 @@ def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
     complete = trainer.step >= trainer.schedule.steps
     reason = "all are done" if complete else "the validation loss does not fall any more"
     return (
-        f"stopped after {trainer.step} of {trainer.schedule.steps} steps, as {reason}; the model "
-        f"is in {args.output}: umx --model ./{args.output} song.wav"
+        f"ended after {trainer.step} of {trainer.schedule.steps} steps, as {reason}; the model "
+        f"is in {args.output}: umx song.wav --model {args.output.resolve()}"
     )
+
+
+def _write_report(args: argparse.Namespace) -> None:
+    """Write the report at the end, if that is possible."""
+    try:
+        page = write_report(args.output)
+    except MissingExtraError as error:
+        logger.warning("no report: %s", error)
+    else:
+        if not args.quiet:
+            say("umx-train", f"wrote {page}")
 
 
 def _prepare_output(output: Path, checkpoint: Path | None) -> None:
@@ -151,14 +195,18 @@ def _prepare_output(output: Path, checkpoint: Path | None) -> None:
         shutil.copy(found, place)
 
 
-def _scores(args: argparse.Namespace, config: TrainingConfig, data: Data) -> Scores | None:
-    """Return what scores networks on songs, where that does not take long."""
-    name = dataset_name(args)
-    if name == "stems":
-        songs = load_songs(args.root / "valid", config.targets, config.sample_rate)
-    elif name == "synthetic" and data.valid is not None:
-        songs = songs_of(data.valid, config.targets, config.nb_channels, _SONGS)
-    else:
+def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[Song]:
+    """Return songs to score networks on; none where whole songs would take too long."""
+    if data.valid is None:
+        return load_songs(args.root / "valid", config.targets, config.sample_rate)
+    if dataset_name(args) == "synthetic" or args.tensorboard:
+        return songs_of(data.valid, config.targets, config.nb_channels, _SONGS)
+    return []
+
+
+def _scores(config: TrainingConfig, songs: list[Song]) -> Scores | None:
+    """Return what scores networks on songs, if there are any."""
+    if not songs:
         return None
 
     def scores(networks: dict[str, OpenUnmix]) -> dict[str, float]:
@@ -168,10 +216,16 @@ def _scores(args: argparse.Namespace, config: TrainingConfig, data: Data) -> Sco
     return scores
 
 
-def _metadata(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a run as 1.3.0 keeps them in ``<target>.json``."""
-    options = {name: value for name, value in vars(args).items() if value is not None}
-    return {"args": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()}}
+def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:
+    """Return what ``<target>.json`` tells of a run: its options, as in 1.3.0, data and versions."""
+    options = {name: value for name, value in vars(args).items() if value not in (None, [])}
+    made_with = environment()
+    return {
+        "args": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
+        "data": {"train": summary(data.train), "valid": summary(data.valid)},
+        "environment": made_with,
+        "commit": made_with["commit"],
+    }
 
 
 @contextmanager

@@ -27,9 +27,19 @@ from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import JOINT, LOSSES
 
-__all__ = ["Data", "add_options", "dataset_name", "load_data", "settings"]
+__all__ = [
+    "Data",
+    "add_options",
+    "dataset_name",
+    "dataset_options",
+    "describe",
+    "load_data",
+    "settings",
+    "summary",
+]
 
 STEMS = "stems"
+_SYNTHETIC_VALID = 16  # songs of which the validation loss is taken, unless another number is given
 
 # Options that set a value of the settings, with type, placeholder and help.
 _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
@@ -107,6 +117,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             section.add_argument("--model", help="train this model further: a name or a folder")
     for option, (field, choices, text) in _CHOICES.items():
         section.add_argument(option, dest=field, choices=choices, help=text)
+    section.add_argument(
+        "--augment", action="store_true", help="change gain, sides, pitch, tempo of batches"
+    )
     section.add_argument("--debug", action="store_true", help="no statistics of the input")
 
 
@@ -208,8 +221,8 @@ class Data(NamedTuple):
     targets: tuple[str, ...]
 
 
-def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
-    """Make the data sets; ValueError if options do not fit them."""
+def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argparse.Namespace:
+    """Return the options of the data set with its defaults; ValueError if they do not fit it."""
     name = dataset_name(args)
     options = _options_of(name)
     every = {dest for dataset in DATASETS for dest in _options_of(dataset)}
@@ -217,25 +230,32 @@ def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
         if hasattr(args, dest):
             option = dest.replace("_", "-")
             raise ValueError(f"--{option} is not an option of --dataset {name}")
-    if name == STEMS:
-        return Data(_mixtures(args, config), None, config.targets)
-    if args.extra or args.exclude:
-        raise ValueError(f"--extra and --exclude are for --dataset {STEMS}, not {name}")
     for dest, action in options.items():
         if action.required and not hasattr(args, dest):
             raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
-    values = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
-    made = make_datasets(
-        argparse.Namespace(
-            dataset=name,
-            root=args.root,
-            target=config.targets[0],
-            seq_dur=config.duration,
-            sample_rate=config.sample_rate,
-            seed=config.seed,
-            **values,
-        )
+    if name != STEMS and (args.extra or args.exclude):
+        raise ValueError(f"--extra and --exclude are for --dataset {STEMS}, not {name}")
+    given = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
+    if name == "synthetic" and not hasattr(args, "nb_valid_samples"):
+        given["nb_valid_samples"] = _SYNTHETIC_VALID
+    return argparse.Namespace(
+        dataset=name,
+        root=args.root,
+        target=config.targets[0],
+        targets=list(config.targets),
+        seq_dur=config.duration,
+        sample_rate=config.sample_rate,
+        seed=config.seed,
+        **given,
     )
+
+
+def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
+    """Make the data sets; ValueError if options do not fit them."""
+    options = dataset_options(args, config)
+    if options.dataset == STEMS:
+        return Data(_mixtures(args, config), None, config.targets)
+    made = make_datasets(options)
     targets = config.targets if len(config.targets) > 1 else (made.args.target,)
     return Data(made.train, made.valid, targets)
 
@@ -278,3 +298,11 @@ def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Se
         f"{', '.join(config.targets)}; loss {config.loss}",
         f"{length} of {config.batch_size} excerpts of {config.duration:g} s, to {args.output}",
     ]
+
+
+def summary(dataset: Dataset[Any] | None) -> str:
+    """Say what a data set is, in one line."""
+    if isinstance(dataset, MixtureDataset):
+        stems = dataset.library.by_target.items()
+        return "stems: " + ", ".join(f"{len(found)} of {target}" for target, found in stems)
+    return "" if dataset is None else "; ".join(map(str.strip, repr(dataset).splitlines()))

@@ -53,6 +53,15 @@ class Display(AbstractContextManager["Display"]):
 
         tqdm.write(line_of(record, self._last), file=sys.stderr)
 
+    def examined(self, done: int, total: int) -> None:
+        """Show how many tracks of the data were read."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            disable = self._quiet or None
+            self._bar = tqdm(total=total, unit="track", disable=disable, leave=False)
+        self._bar.update(done - self._bar.n)
+
     def __exit__(self, *exception: object) -> None:
         """Remove the bar."""
         if self._bar is not None:

@@ -150,10 +150,19 @@ class Examples(Dataset[Example]):
             raise ValueError(
                 f"item {index} has {len(example.sources)} sources for the targets {self.targets}"
             )
-        return example._replace(
-            mixture=to_channels(example.mixture, self.channels),
-            sources=torch.stack([to_channels(s, self.channels) for s in example.sources]),
+        return Example(
+            to_channels(example.mixture, self.channels),
+            torch.stack([to_channels(s, self.channels) for s in example.sources]),
+            self._bandwidth(index) if example.bandwidth is None else example.bandwidth,
         )
+
+    def _bandwidth(self, index: int) -> Tensor | None:
+        """Bandwidths of the targets, if the data set knows of limits."""
+        if not hasattr(self.dataset, "bandwidths"):
+            return None
+        known: dict[str, float] = self.dataset.bandwidths(index)
+        bands = [known.get(target, torch.inf) for target in self.targets]
+        return torch.tensor(bands) if min(bands) < torch.inf else None
 
     def _mixed(self, sources: dict[str, Tensor]) -> Example:
         """Return the sum of all sources, and those that are targets."""

@@ -84,6 +84,9 @@ class TrainingConfig:
     precision : str
         How matrices are multiplied, one of :data:`PRECISIONS`: ``bf16`` and ``fp16`` are
         automatic mixed precision; weights stay float32.
+    augment : bool
+        Whether batches are augmented on the device, see
+        :class:`~openunmix.data.BatchAugmentation`.
     statistics_excerpts : int
         Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
         them at 0 and 1.
@@ -121,6 +124,7 @@ class TrainingConfig:
     keep_best: bool = False
     seed: int = 42
     precision: str = "bf16"
+    augment: bool = False
     statistics_excerpts: int = 300
     validate_every: int = 500
     save_every: int = 100

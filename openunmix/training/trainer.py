@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from openunmix.data import BatchAugmentation
 from openunmix.model import OpenUnmix, masks
 from openunmix.stft import stft
 from openunmix.training.batches import Batch, Examples
@@ -65,6 +66,9 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self._augmentation = (
+            BatchAugmentation(sample_rate=config.sample_rate) if config.augment else None
+        )
         self.schedule = Schedule(config, self.optimizer, steps)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
 
@@ -95,7 +99,6 @@ class Trainer:
 
     def _scene(self, batch: Batch) -> Scene:
         """Transform a batch."""
-        batch = batch.to(self.device)
         # Frames first, as the networks work.
         return Scene(
             self._spectra(batch.mixture).permute(3, 0, 1, 2),
@@ -151,7 +154,13 @@ class Trainer:
         """
         self.schedule.set_rate(self.step)
         # All random numbers of a step follow from its number, on any device.
-        torch.manual_seed(self.config.seed + self.step * self.processes.world + self.processes.rank)
+        seed = self.config.seed + self.step * self.processes.world + self.processes.rank
+        torch.manual_seed(seed)
+        batch = batch.to(self.device)
+        if self._augmentation is not None:
+            draws = torch.Generator().manual_seed(seed)
+            changed = self._augmentation(batch.mixture, batch.sources, draws, batch.bandwidth)
+            batch = Batch(*changed, batch.items)
         self.networks.train()
         losses = torch.stack(self._losses(self.networks, self._scene(batch), training=True))
         self._share(losses)
@@ -186,7 +195,8 @@ class Trainer:
         dict of str to float
             The loss of every target.
         """
-        losses = self._losses(self.average, self._scene(batch), training=False)
+        scene = self._scene(batch.to(self.device))
+        losses = self._losses(self.average, scene, training=False)
         return dict(zip(self.config.targets, torch.stack(losses).tolist(), strict=True))
 
     def averages(self) -> dict[str, OpenUnmix]:

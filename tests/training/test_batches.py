@@ -150,6 +150,16 @@ def test_bandwidth_of_some_items_is_infinite_for_the_others():
     assert batch.bandwidth.tolist() == [[math.inf, math.inf], [8000.0, math.inf]]
 
 
+def test_bandwidth_that_the_data_set_knows_is_used():
+    class Narrow(Tones):
+        def bandwidths(self, index):
+            return {"high": 4000.0} if index else {}
+
+    examples = Examples(Narrow(), TARGETS, 2)
+    assert examples[0].bandwidth is None
+    assert examples[1].bandwidth.tolist() == [math.inf, 4000.0]
+
+
 def test_longest_items_are_cut():
     long = Example(NOISE[0].repeat(1, 2), NOISE[1:].repeat(1, 1, 2))
     assert collate([(0, long), (1, Example(NOISE[0], NOISE[1:]))]).sources.shape == (2, 2, 2, 50)

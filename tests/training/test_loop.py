@@ -70,6 +70,7 @@ KINDS = {
     "float32": {},
     "bf16": {"precision": "bf16", "average": 0.9},
     "fp16": {"precision": "fp16"},
+    "augmented": {"augment": True},
     "bridged": {"bridged": True, "loss": "multi-domain"},
     "plateau": {"schedule": "plateau", "decay_patience": 0, "patience": 50, "keep_best": True},
     "epochs": {"epochs": 3, "validate_every": 0, "save_every": 0, "schedule": "cosine"},

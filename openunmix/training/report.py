@@ -1,0 +1,196 @@
+"""What a run came to, on one page: learning curves, scores, settings, versions and data."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib
+import io
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from openunmix._files import replacing
+from openunmix._version import __version__
+from openunmix.errors import MissingExtraError
+from openunmix.training.records import read_history
+
+__all__ = ["environment", "write_report"]
+
+_STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+padding: 0 1rem } img { max-width: 100% } table { border-collapse: collapse }
+td, th { text-align: left; padding: .1rem 1rem .1rem 0; vertical-align: top }"""
+
+
+def environment() -> dict[str, str]:
+    """Tell with what a run is made.
+
+    Returns
+    -------
+    dict of str to str
+        Versions of the package, Python, torch and numpy, and the commit, if the package is in a
+        git checkout.
+    """
+    found = {
+        "openunmix": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found["commit"] = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        found["commit"] = ""
+    return found
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` and ``curves.png`` from the records of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the run, with ``history.json`` and the ``<target>.json`` of its networks.
+
+    Returns
+    -------
+    Path
+        The page, which needs no other file.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package matplotlib is not installed.
+    OSError
+        If there are no records.
+    ValueError
+        If they are empty.
+    """
+    history = read_history(folder)
+    if not history:
+        raise ValueError(f"{folder / 'history.json'} has no records yet; train a few steps first")
+    picture = _curves(history)
+    with replacing(folder / "curves.png") as temporary:
+        temporary.write_bytes(picture)
+    described = folder / f"{next(iter(history[-1]['loss']))}.json"
+    details = json.loads(described.read_text("utf-8")) if described.is_file() else {}
+    page = folder / "report.html"
+    with replacing(page) as temporary:
+        temporary.write_text(_page(folder.resolve().name, history, details, picture), "utf-8")
+    return page
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw losses, scores and learning rate against steps, as PNG."""
+    figure_module = _matplotlib()
+    has_scores = any(record.get("validation") for record in history)
+    panels = ["loss", *(["validation"] if has_scores else []), "learning_rate"]
+    figure = figure_module.Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for target in history[-1]["loss"]:
+        [line] = axes[0].plot(*_series(history, "loss", target), label=target)
+        axes[0].plot(
+            *_series(history, "valid_loss", target), "--", marker=".", color=line.get_color()
+        )
+    axes[0].set_ylabel("loss (dashed: validation)")
+    axes[0].legend()
+    if has_scores:
+        for target in history[-1]["loss"]:
+            axes[1].plot(*_series(history, "validation", target), marker=".", label=target)
+        axes[1].set_ylabel("SDR (dB)")
+    axes[-1].plot(*_series(history, "learning_rate", None))
+    axes[-1].set_ylabel("learning rate")
+    axes[-1].set_xlabel("step")
+    for panel in axes:
+        panel.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _series(
+    history: Sequence[Mapping[str, Any]], key: str, target: str | None
+) -> tuple[list[int], list[float]]:
+    """Return steps and values of a quantity, where it was recorded."""
+    steps, values = [], []
+    for record in history:
+        value = record.get(key)
+        if target is not None and value is not None:
+            value = value.get(target)
+        if value is not None:
+            steps.append(record["step"])
+            values.append(value)
+    return steps, values
+
+
+def _matplotlib() -> Any:
+    """Import the optional package; it draws without a screen."""
+    try:
+        return importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise MissingExtraError(
+            "learning curves need the package matplotlib; install openunmix[train]"
+        ) from error
+
+
+def _page(
+    name: str, history: Sequence[Mapping[str, Any]], details: Mapping[str, Any], picture: bytes
+) -> str:
+    """Return the page."""
+    last = history[-1]
+    scores: dict[str, float] = next(
+        (r["validation"] for r in reversed(history) if r.get("validation")), {}
+    )
+    valid: dict[str, float] = next(
+        (r["valid_loss"] for r in reversed(history) if r.get("valid_loss")), {}
+    )
+    result = {
+        target: f"loss {loss:.5g}"
+        + (f", validation loss {valid[target]:.5g}" if target in valid else "")
+        + (f", SDR {scores[target]:.2f} dB" if target in scores else "")
+        for target, loss in last["loss"].items()
+    }
+    seconds = sum(record.get("seconds") or 0 for record in history)
+    course = {
+        "steps": last["step"],
+        "epochs": last["epoch"],
+        "time": f"{seconds / 3600:.2f} h",
+        "steps per second": last["steps_per_second"],
+        "waiting for data": f"{last['waiting']:.0%}",
+    }
+    sections = {
+        "Result": result,
+        "Course": course,
+        "Data": details.get("data", {}),
+        "Settings": details.get("config", {}),
+        "Options": details.get("args", {}),
+        "Made with": details.get("environment", {}),
+    }
+    tables = "".join(f"<h2>{title}</h2>{_table(rows)}" for title, rows in sections.items() if rows)
+    image = base64.b64encode(picture).decode()
+    title = html.escape(f"Training of {name}")
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style><h1>{title}</h1>"
+        f'<img alt="Learning curves" src="data:image/png;base64,{image}">{tables}</html>\n'
+    )
+
+
+def _table(rows: Mapping[str, Any]) -> str:
+    """Return names and values as a table."""
+    cells = (
+        f"<tr><th>{html.escape(str(key))}<td>"
+        + html.escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for key, value in rows.items()
+    )
+    return f"<table>{''.join(cells)}</table>"
