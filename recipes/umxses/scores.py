@@ -1,0 +1,172 @@
+"""Score a model on speech in noise, as Markdown tables: ``python recipes/umxses/scores.py DATA``.
+
+Voices and noises are those of ``DATA/valid.npz``, which training never heard. Every scene, and
+babble, hum, white and pink noise, is mixed with both voices at every signal-to-noise ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mixtures import Material, in_room, scaled_noise
+from pesq import pesq
+from pystoi import stoi
+from torch import Tensor
+from voices import SAMPLE_RATE
+
+import openunmix
+from openunmix.engine import separate_waveform
+from openunmix.metrics import si_sdr
+from openunmix.model import Separator
+from openunmix.utils import load_separator
+
+__all__ = ["Noisy", "improvement", "noisy_speech"]
+
+_SPEAKERS = ("asterisk-fr", "asterisk-it")
+_MADE = ("babble", "hum", "white", "pink")
+_SNRS = (-5.0, 0.0, 5.0, 10.0, 15.0)
+_SECONDS = 6.0
+_IN_ROOM = 0.7
+_LEVEL = 0.05
+
+Measure = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Noisy(NamedTuple):
+    """A mixture to clean.
+
+    Attributes
+    ----------
+    kind : str
+        What the noise is.
+    speech, noise : Tensor [shape=(1, samples)], real
+        What it is made of.
+    """
+
+    kind: str
+    speech: Tensor
+    noise: Tensor
+
+    @property
+    def mixture(self) -> Tensor:
+        """The sum: (1, samples)."""
+        return self.speech + self.noise
+
+
+def main() -> None:
+    """Print the scores of noisy and of cleaned speech."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder that data.py made")
+    parser.add_argument("--model", default="umxses", help="name of a model, or a model folder")
+    parser.add_argument("--niter", type=int, default=1)
+    args = parser.parse_args()
+
+    separator = load_separator(args.model, niter=args.niter)
+    material = Material(args.data / "valid.npz")
+    tests = {snr: list(noisy_speech(material, snr)) for snr in _SNRS}
+    cleaned = {snr: [clean(separator, test) for test in some] for snr, some in tests.items()}
+    print(f"{args.model}, niter {args.niter}, {datetime.date.today()}, ", end="")
+    print(f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}, ", end="")
+    print(f"{len(tests[0.0])} mixtures of {_SECONDS:g} s at every SNR\n")
+    for line in (*by_snr(tests, cleaned), "", *by_kind(tests[0.0], cleaned[0.0])):
+        print(line)
+
+
+def noisy_speech(material: Material, snr: float, count: int | None = None) -> list[Noisy]:
+    """Make the mixtures of one signal-to-noise ratio; speech and noise are the same at all.
+
+    Parameters
+    ----------
+    material : Material
+        Voices and noises for validation.
+    snr : float
+        In dB, of the powers of the whole excerpts.
+    count : int, optional
+        How many mixtures to make, spread over all; all if not given.
+
+    Returns
+    -------
+    list of Noisy
+        The mixtures.
+    """
+    kinds = [(kind, voice) for kind in (*material.noises, *_MADE) for voice in _SPEAKERS]
+    chosen = np.linspace(0, len(kinds) - 1, count or len(kinds)).round().astype(int)
+    length = round(_SECONDS * SAMPLE_RATE)
+    made = []
+    for place in chosen:
+        kind, voice = kinds[place]
+        rng = np.random.default_rng([1, place])
+        speech = material.speech(voice, length, rng)
+        if rng.uniform() < _IN_ROOM:
+            speech = in_room(speech, material.room(rng))
+        speech *= _LEVEL / np.sqrt(np.square(speech).mean())
+        noise = scaled_noise(speech, material.noise(kind, length, rng, voice), snr)
+        both = torch.from_numpy(np.stack([speech, noise]).astype(np.float32))
+        made.append(Noisy(kind, both[:1], both[1:]))
+    return made
+
+
+def clean(separator: Separator, test: Noisy) -> Tensor:
+    """Return the speech (1, samples) that a separator finds, as the ``umx`` command does."""
+    return separate_waveform(separator, test.mixture)[0]
+
+
+def improvement(separator: Separator, test: Noisy) -> float:
+    """Return by how many dB a separator improves the SI-SDR."""
+    return _gain(test, clean(separator, test))
+
+
+def _gain(test: Noisy, estimate: Tensor) -> float:
+    """SI-SDR of an estimate (1, samples) beyond that of the mixture, in dB."""
+    return float(si_sdr(test.speech, estimate) - si_sdr(test.speech, test.mixture))
+
+
+def _pesq(speech: np.ndarray, estimate: np.ndarray) -> float:
+    """Wideband PESQ, from 1 to 4.6."""
+    return float(pesq(SAMPLE_RATE, speech, estimate, "wb"))
+
+
+def _stoi(speech: np.ndarray, estimate: np.ndarray) -> float:
+    """STOI, up to 1."""
+    return float(stoi(speech, estimate, SAMPLE_RATE))
+
+
+def by_snr(tests: dict[float, list[Noisy]], cleaned: dict[float, list[Tensor]]) -> Iterator[str]:
+    """Make the table of means over all mixtures, a row for every signal-to-noise ratio."""
+    yield "| SNR | SI-SDR improvement | PESQ noisy | PESQ | STOI noisy | STOI |"
+    yield "|---|---|---|---|---|---|"
+    for snr, some in tests.items():
+        gain = mean(map(_gain, some, cleaned[snr]))
+        cells = [f"{snr:g} dB", f"{gain:.1f} dB"]
+        for measure, digits in ((_pesq, 2), (_stoi, 3)):
+            for estimates in ([test.mixture for test in some], cleaned[snr]):
+                cells.append(f"{_mean(measure, some, estimates):.{digits}f}")
+        yield f"| {' | '.join(cells)} |"
+
+
+def _mean(measure: Measure, tests: list[Noisy], estimates: list[Tensor]) -> float:
+    """Mean of a measure over some mixtures."""
+    pairs = zip(tests, estimates, strict=True)
+    return mean(measure(test.speech[0].numpy(), estimate[0].numpy()) for test, estimate in pairs)
+
+
+def by_kind(tests: list[Noisy], cleaned: list[Tensor]) -> Iterator[str]:
+    """Make the table of SI-SDR improvements by noise."""
+    found: dict[str, list[float]] = {}
+    for test, estimate in zip(tests, cleaned, strict=True):
+        found.setdefault(test.kind, []).append(_gain(test, estimate))
+    yield "| noise, at 0 dB | SI-SDR improvement |"
+    yield "|---|---|"
+    for kind, gains in sorted(found.items(), key=lambda item: -mean(item[1])):
+        yield f"| {kind} | {mean(gains):.1f} dB |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Train umxses: ./train.sh DATA OUTPUT [STEPS]. Started again, it goes on where it was.
+set -eu
+data=$1 output=$2 steps=${3:-6000}
+
+# Larger blocks from the allocator spare page faults.
+export MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=8589934592 \
+  MALLOC_TOP_PAD_=268435456
+
+exec python "$(dirname "$0")/train.py" "$data" "$output" --steps "$steps"
