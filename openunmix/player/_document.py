@@ -22,6 +22,7 @@ from openunmix.player._tracks import BIT_RATE, Track
 __all__ = ["Document", "base64_of"]
 
 _STATIC = Path(__file__).parent / "static"
+_SCRIPTS = ("sound.js", "pictures.js", "player.js")
 
 # What browsers play at, in Hz.
 _LOWEST_RATE, _HIGHEST_RATE = 8_000, 48_000
@@ -75,11 +76,11 @@ class Document:
         bytes
             UTF-8.
         """
-        style, script = (_static(name) for name in ("player.css", "player.js"))
+        script = "".join(_static(name) for name in _SCRIPTS)
         parts = {
             "policy": html.escape(_policy(script, bool(sidecars))),
             "title": html.escape(self.title),
-            "style": style,
+            "style": _static("player.css"),
             "data": _json(self._data(sidecars)),
             "script": script,
         }

@@ -1,0 +1,294 @@
+// The stems as sound: decoding, the audio graph that plays and renders them, WAV files.
+// What is seen of all that is in player.js, which is told by update() and say().
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const duration = data.samples / data.sampleRate;
+
+const QUIETEST = -40; // dB; the slider at its left end is silence
+const SHORTEST_LOOP = 0.05; // seconds
+const FADE = 0.008; // seconds in which gains follow, so that nothing clicks
+
+const tracks = data.tracks.map((track, index) => ({
+  ...track,
+  index,
+  isOriginal: index === data.original,
+  volume: 0,
+  pan: 0,
+  solo: false,
+  mute: false,
+  buffer: null,
+}));
+const stems = tracks.filter((track) => !track.isOriginal);
+const original = tracks[data.original] ?? null; // without one it is the sum of the stems
+
+const state = { playing: false, position: 0, source: "remix", view: "waveform", loop: null, looping: false };
+
+// ---- Decoding
+
+// The audio of each track in base64: from this page, or from a script beside it.
+const received = tracks.map(() => {
+  const result = {};
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  return result;
+});
+
+function receive(index, base64) {
+  received[index].resolve(base64);
+}
+
+function load(track) {
+  if (!track.sidecar) {
+    const element = document.getElementById(`audio-${track.index}`);
+    receive(track.index, element.textContent);
+    element.remove();
+    return;
+  }
+  const script = document.createElement("script");
+  script.src = track.sidecar;
+  const problem = new Error(`${track.sidecar} is missing beside this page`);
+  script.onerror = () => received[track.index].reject(problem);
+  document.head.append(script);
+}
+
+async function decode(track) {
+  const bytes = bytesOf(await received[track.index].promise);
+  const context = new OfflineAudioContext(1, 1, data.sampleRate);
+  track.buffer = await context.decodeAudioData(bytes.buffer);
+}
+
+async function decodeAll() {
+  tracks.forEach(load);
+  await Promise.all(tracks.map(decode));
+}
+
+function bytesOf(base64) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+// ---- The graph, the same to play and to render
+
+let live = null; // the graph that plays; browsers allow it after the first key or click
+let sources = [];
+let startedAt = 0; // on the clock of the context
+let startedFrom = 0; // in the song
+
+function isAudible(track) {
+  return stems.some((stem) => stem.solo) ? track.solo : !track.mute;
+}
+
+function gainOf(track) {
+  return track.volume <= QUIETEST || !isAudible(track) ? 0 : 10 ** (track.volume / 20);
+}
+
+function buildGraph(context) {
+  const remix = new GainNode(context);
+  const untouched = new GainNode(context);
+  const output = new GainNode(context);
+  remix.connect(output);
+  untouched.connect(output);
+  output.connect(context.destination);
+  const strips = stems.map(() => {
+    const gain = new GainNode(context);
+    // Two channels even for mono: the panner would turn one channel down by 3 dB.
+    const pan = new StereoPannerNode(context, { channelCount: 2, channelCountMode: "explicit" });
+    gain.connect(pan).connect(remix);
+    return { gain, pan };
+  });
+  return { context, remix, untouched, output, strips };
+}
+
+function startSources(graph, when, offset) {
+  return tracks.map((track) => {
+    const source = new AudioBufferSourceNode(graph.context, { buffer: track.buffer });
+    if (graph === live && state.looping) {
+      source.loop = true;
+      source.loopStart = state.loop.start;
+      source.loopEnd = state.loop.end;
+    }
+    if (!track.isOriginal) source.connect(graph.strips[track.index].gain);
+    if (track.isOriginal || !original) source.connect(graph.untouched);
+    source.start(when, offset);
+    return source;
+  });
+}
+
+function applySettings(graph) {
+  const now = graph.context.currentTime;
+  const set = (parameter, value) =>
+    graph === live && state.playing
+      ? parameter.setTargetAtTime(value, now, FADE)
+      : parameter.cancelScheduledValues(now).setValueAtTime(value, now);
+  const remixed = graph !== live || state.source === "remix";
+  set(graph.remix.gain, remixed ? 1 : 0); // as it is: no change of level, no jump in time
+  set(graph.untouched.gain, remixed ? 0 : 1);
+  stems.forEach((stem, number) => {
+    set(graph.strips[number].gain.gain, gainOf(stem));
+    set(graph.strips[number].pan.pan, stem.pan);
+  });
+}
+
+function openOutput() {
+  const context = new AudioContext({ sampleRate: data.sampleRate, latencyHint: "interactive" });
+  live = buildGraph(context);
+  const splitter = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+  live.output.connect(splitter);
+  live.analysers = [0, 1].map((channel) => {
+    const analyser = new AnalyserNode(context, { fftSize: 4096 });
+    splitter.connect(analyser, channel);
+    return analyser;
+  });
+}
+
+function levels() {
+  if (!live) return [0, 0];
+  const samples = new Float32Array(live.analysers[0].fftSize);
+  return live.analysers.map((analyser) => {
+    analyser.getFloatTimeDomainData(samples);
+    return samples.reduce((loudest, value) => Math.max(loudest, Math.abs(value)), 0);
+  });
+}
+
+function position() {
+  if (!state.playing) return state.position;
+  const time = startedFrom + Math.max(0, live.context.currentTime - startedAt);
+  if (!state.looping || time < state.loop.end) return Math.min(time, duration);
+  const { start, end } = state.loop;
+  return start + ((time - start) % (end - start));
+}
+
+async function play() {
+  await ready;
+  if (state.playing) return;
+  if (!live) openOutput();
+  await live.context.resume();
+  if (state.position >= duration) state.position = 0;
+  state.playing = true;
+  restart(state.position);
+}
+
+function pause() {
+  if (!state.playing) return;
+  state.position = position();
+  state.playing = false;
+  stopSources();
+  update();
+}
+
+function stopSources() {
+  for (const source of sources) source.stop();
+  sources = [];
+}
+
+function restart(from) {
+  stopSources();
+  applySettings(live);
+  startedFrom = from;
+  startedAt = live.context.currentTime + 0.02; // far enough for all to start at one sample
+  sources = startSources(live, startedAt, from);
+  update();
+}
+
+function seek(time) {
+  const target = Math.min(Math.max(time, 0), duration);
+  if (state.looping && (target < state.loop.start || target >= state.loop.end)) state.looping = false;
+  moveTo(target);
+}
+
+function moveTo(time) {
+  state.position = time;
+  if (state.playing) restart(time);
+  else update();
+}
+
+function setLoop(start, end) {
+  const [first, last] = [start, end].map((time) => Math.min(Math.max(time, 0), duration));
+  if (last - first >= SHORTEST_LOOP) changeLoop({ start: first, end: last }, true);
+}
+
+function loop(on) {
+  if (state.loop) changeLoop(state.loop, on);
+}
+
+function changeLoop(region, on) {
+  const time = position();
+  Object.assign(state, { loop: region, looping: on });
+  moveTo(on && (time < region.start || time >= region.end) ? region.start : time);
+  say(on ? `Loop from ${clock(region.start)} to ${clock(region.end)}` : "Loop off");
+}
+
+function listenTo(source) {
+  state.source = source;
+  settle();
+  say(source === "remix" ? "Remix" : "Original");
+}
+
+function set(index, settings) {
+  Object.assign(stems[index], settings);
+  settle();
+}
+
+function reset() {
+  const time = position();
+  for (const stem of stems) Object.assign(stem, { volume: 0, pan: 0, solo: false, mute: false });
+  Object.assign(state, { loop: null, looping: false, source: "remix" });
+  settle();
+  moveTo(time);
+  say("All settings as at first");
+}
+
+function settle() {
+  if (live) applySettings(live);
+  update();
+}
+
+async function render(index = null) {
+  await ready;
+  const context = new OfflineAudioContext(2, data.samples, data.sampleRate);
+  if (index === null) {
+    const graph = buildGraph(context);
+    applySettings(graph);
+    startSources(graph, 0, 0);
+    return context.startRendering();
+  }
+  const { buffer, channels } = tracks[index];
+  const result = context.createBuffer(channels, data.samples, data.sampleRate);
+  for (let channel = 0; channel < channels; channel++) {
+    result.copyToChannel(buffer.getChannelData(channel).subarray(0, data.samples), channel);
+  }
+  return result;
+}
+
+// ---- Files
+
+function wav(buffer) {
+  const { numberOfChannels: channels, length, sampleRate } = buffer;
+  const size = 4 * channels * length;
+  const header = new DataView(new ArrayBuffer(58));
+  const text = (at, word) => [...word].forEach((c, i) => header.setUint8(at + i, c.charCodeAt(0)));
+  text(0, "RIFF");
+  header.setUint32(4, 50 + size, true);
+  text(8, "WAVEfmt ");
+  header.setUint32(16, 18, true);
+  header.setUint16(20, 3, true); // 32-bit float: nothing is clipped
+  header.setUint16(22, channels, true);
+  header.setUint32(24, sampleRate, true);
+  header.setUint32(28, 4 * channels * sampleRate, true);
+  header.setUint16(32, 4 * channels, true);
+  header.setUint16(34, 32, true);
+  text(38, "fact");
+  header.setUint32(42, 4, true);
+  header.setUint32(46, length, true);
+  text(50, "data");
+  header.setUint32(54, size, true);
+  const samples = new Float32Array(channels * length);
+  for (let channel = 0; channel < channels; channel++) {
+    const values = buffer.getChannelData(channel);
+    for (let i = 0, at = channel; i < length; i++, at += channels) samples[at] = values[i];
+  }
+  return new Blob([header, samples], { type: "audio/wav" });
+}
