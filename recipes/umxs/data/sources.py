@@ -1,0 +1,76 @@
+"""The packages that data comes from, and their licences."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["SOURCES", "Source"]
+
+
+class Source(NamedTuple):
+    """What a package gives.
+
+    Attributes
+    ----------
+    use : str
+        What is taken from it.
+    licence : str
+        Its licence, as its copyright file states it.
+    authors : str
+        Whom to name.
+    packaged : bool
+        Whether it is a Debian package.
+    """
+
+    use: str
+    licence: str
+    authors: str
+    packaged: bool = True
+
+
+SOURCES = {
+    "openttd-openmsx": Source("31 tunes (MIDI)", "GPL-2.0", "the OpenMSX authors"),
+    "simutrans-data": Source("53 tunes (MIDI)", "Artistic-1.0", "the Simutrans team"),
+    "freedoom": Source("60 tunes (MIDI)", "BSD-3-Clause", "contributors to the Freedoom project"),
+    "planetblupi-music-midi": Source(
+        "10 tunes (MIDI)", "GPL-3.0-or-later", "Daniel Roux, EPSITEC SA, Mathieu Schroeter"
+    ),
+    "mma": Source(
+        "accompaniment styles (MIDI by the program)", "GPL-2.0-or-later", "Bob van der Poel"
+    ),
+    "musescore-general-soundfont": Source(
+        "sound font", "MIT", "S. Christian Collins, Frank Wen, Michael Cowgill and others"
+    ),
+    "fluid-soundfont-gm": Source("sound font", "MIT", "Frank Wen"),
+    "fluidr3mono-gm-soundfont": Source("sound font", "MIT", "Frank Wen, Michael Cowgill"),
+    "timgm6mb-soundfont": Source("sound font", "GPL-2.0", "Tim Brechbill, David Bolton"),
+    "avldrums.lv2-soundfont": Source("two sampled drum kits", "CC-BY-SA-3.0", "Glen MacArthur"),
+    "hydrogen-drumkits": Source(
+        "drum kits",
+        "GPL-2.0-or-later; CC-BY-SA-3.0 (BJA Pacific); CC-BY-3.0 (Rumpf); CC0-1.0 (Audiophob)",
+        "Artemiy Pavlov, Emiliano Grilli, Marcos Guglielmetti, Luc Tanguay, Glen MacArthur, "
+        "Emanuel Rumpf, Audiophob and others",
+    ),
+    "hydrogen-data": Source("drum kits", "GPL-2.0-or-later", "the Hydrogen authors"),
+    "fretsonfire-songs-muldjord": Source(
+        "guitars of 4 songs", "CC-BY-SA-3.0", "El Senator (Muldjord)"
+    ),
+    "fretsonfire-songs-sectoid": Source(
+        "guitars of 4 songs", "MIT", "Carlos Viola Iborra (Sectoid)"
+    ),
+    "growlybass": Source("single notes of a bass guitar", "CC0-1.0", "Karoryfer Samples", False),
+    "warzone2100-music": Source(
+        "soundtracks", "GPL-2.0-or-later and others, see its copyright file", "Warzone 2100 Project"
+    ),
+    "supertux-data": Source(
+        "music", "GPL-2.0-or-later, CC-BY-SA-4.0", "Marek Moeckel, SuperTux Devel Team"
+    ),
+    "hyperrogue-music": Source(
+        "music", "CC-BY-SA-3.0", "Shawn Parrotte, Lincoln Domina, Will Savino"
+    ),
+    "wesnoth-1.16-music": Source("music", "GPL-2.0-or-later", "the Battle for Wesnoth Project"),
+    "singularity-music": Source("music", "CC-BY-SA-3.0", "Max McCracken"),
+    "unknown-horizons": Source(
+        "music", "GPL-2.0-or-later, CC-BY-SA-3.0, see its copyright file", "Unknown Horizons Team"
+    ),
+}
