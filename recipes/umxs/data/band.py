@@ -11,7 +11,7 @@ import numpy as np
 from effects import amplified, compressed, doubled, narrowed, toned
 from packages import Cache
 from parts import DRUMS, Event, split, transposed
-from synth import SAMPLE_RATE, Room, Synth
+from synthesizer import SAMPLE_RATE, Room, Synth
 
 __all__ = ["Band", "Performance", "bass_mixed", "drums_mixed"]
 

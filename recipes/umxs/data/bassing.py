@@ -15,7 +15,7 @@ from basslines import LINES, Note, play_line
 from effects import compressed, dulled
 from output import Output
 from packages import Cache
-from synth import SAMPLE_RATE
+from synthesizer import SAMPLE_RATE
 
 __all__ = ["Bass", "make_bass"]
 

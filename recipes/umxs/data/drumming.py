@@ -14,7 +14,7 @@ from kits import Kit
 from output import Output
 from packages import Cache
 from patterns import GROOVES, perform
-from synth import SAMPLE_RATE
+from synthesizer import SAMPLE_RATE
 
 __all__ = ["make_drumming"]
 

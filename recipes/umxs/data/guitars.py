@@ -10,7 +10,7 @@ import soundfile
 import soxr
 from output import Output
 from packages import Cache
-from synth import SAMPLE_RATE
+from synthesizer import SAMPLE_RATE
 
 __all__ = ["make_guitars"]
 

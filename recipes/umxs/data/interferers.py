@@ -12,7 +12,7 @@ import soxr
 import torch
 from output import Output
 from packages import Cache
-from synth import SAMPLE_RATE
+from synthesizer import SAMPLE_RATE
 
 import openunmix
 
@@ -87,7 +87,7 @@ def _middle(path: Path) -> np.ndarray:
 
 
 def _voice_share(separator: torch.nn.Module, sound: np.ndarray) -> float:
-    """Return the share of the energy that goes into the estimate of vocals, in some parts of a piece."""
+    """Return the share of energy in the estimate of vocals, in some parts of a piece."""
     length = _LISTENED * SAMPLE_RATE
     starts = np.linspace(0, len(sound) - length, 4).astype(int)
     parts = torch.from_numpy(np.stack([sound[start : start + length].T for start in starts]))
