@@ -64,10 +64,11 @@ def send(client, name="song.wav", content=None, **fields):
 
 
 def main(folder):
-    """Serve in this process, and print the port."""
+    """Serve in this process, and write the port to stdout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(Settings(Path(folder)), act)
-        print(listener.getsockname()[1], flush=True)
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
         server.run([listener])
 
 

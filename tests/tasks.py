@@ -14,6 +14,8 @@ __all__ = ["act", "echo"]
 def act(request, report):
     """Make results of a song, unless its name asks for something else."""
     folder, kind = Path(request["folder"]), request["name"].split(".")[0]
+    report(stage="separating", seconds=0.0)
+    time.sleep(0.02)
     report(stage="separating", seconds=0.5)
     (folder / "page").mkdir(parents=True)
     (folder / "vocals.wav").write_bytes(b"half of the vocals")

@@ -186,9 +186,11 @@ def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
     with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         job = send(client, content=song()).json()["id"]
         state = wait_for(
-            lambda: (now := client.get(f"/api/jobs/{job}").json()["state"]) != "running"
-            and now != "waiting"
-            and now,
+            lambda: (
+                (now := client.get(f"/api/jobs/{job}").json()["state"]) != "running"
+                and now != "waiting"
+                and now
+            ),
             60,
         )
     process.send_signal(signal.SIGINT)

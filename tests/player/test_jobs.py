@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -65,7 +66,9 @@ def finished(queue, job_id):
 
 def running(queue, job_id):
     """Wait until a job has begun to write, and return its state as of then."""
-    return wait_for(lambda: (view := queue.view(job_id)).progress and view.progress.seconds and view)
+    return wait_for(
+        lambda: (view := queue.view(job_id)).progress and view.progress.seconds and view
+    )
 
 
 def files(folder):
@@ -245,7 +248,7 @@ def test_failure_is_told_and_the_queue_goes_on(queue, name, message):
     job = finished(queue, bad)
     assert job.state is State.FAILED
     assert message in job.error
-    assert files(queue.store._jobs / bad) == [f"{'job.json'}"]
+    assert files(queue.store._jobs / bad) == ["job.json"]
     assert not queue.store.upload(job).exists()
     assert finished(queue, good).state is State.DONE
 
@@ -255,7 +258,7 @@ def test_jobs_are_done_in_order(queue):
     positions = [queue.view(job_id).position for job_id in ids[1:]]
     assert positions in ([0, 1, 2], [1, 2, 3])
     jobs = [finished(queue, job_id) for job_id in ids]
-    assert all(a.finished <= b.started for a, b in zip(jobs, jobs[1:], strict=False))
+    assert all(a.finished <= b.started for a, b in pairwise(jobs))
 
 
 def test_time_left_of_waiting_jobs_adds_up(queue):

@@ -60,9 +60,7 @@ def quick(tmp_path):
 def finished(client, job):
     """Wait for the end of a job and return it."""
     path = f"/api/jobs/{job['id']}"
-    return wait_for(
-        lambda: (now := client.get(path).json())["state"] in ("done", "failed") and now
-    )
+    return wait_for(lambda: (now := client.get(path).json())["state"] in ("done", "failed") and now)
 
 
 def detail(answer):
@@ -245,9 +243,19 @@ def test_bad_request_is_explained_and_leaves_nothing(server, fields, content, co
         (b"", "audio/wav", 415, "send the song as multipart/form-data"),
         (b"", "multipart/form-data", 400, "without a boundary"),
         (b"x", "multipart/form-data; boundary=b", 400, "cannot be read"),
-        (b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nab', "", 400, "ends"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nab',
+            "",
+            400,
+            "ends",
+        ),
         (b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nab\r\n--b--', "", 422, "name"),
-        (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nab\r\n--b--', "", 422, "no file"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nab\r\n--b--',
+            "",
+            422,
+            "no file",
+        ),
         (b"--b\r\nContent-Type: audio/wav\r\n\r\nab\r\n--b--", "", 422, "no field ''"),
     ],
 )
@@ -636,5 +644,7 @@ def test_api_does_what_its_description_says(method, path, api_schema):
 
 
 def test_all_of_the_api_is_described(api_schema):
-    described = [(result.ok().method.upper(), result.ok().path) for result in api_schema.get_all_operations()]
+    described = [
+        (result.ok().method.upper(), result.ok().path) for result in api_schema.get_all_operations()
+    ]
     assert sorted(described) == sorted([*OPERATIONS, ("GET", "/api/events")])  # which never ends

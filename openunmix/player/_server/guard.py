@@ -37,16 +37,19 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Open-Unmix</title>
-{head}
-<link rel="icon" href="static/icon.svg">
-<link rel="stylesheet" href="static/app.css">
-<body class="gate">
-{body}
-</body>
+{content}
 </html>
 """
 
-_FORM = """<main class="card">
+# Browsers withhold a strict cookie from a redirect that another site has led to, but not from a
+# page that goes on by itself.
+_GO_ON = _PAGE.format(content='<meta http-equiv="refresh" content="0;url=?">')
+
+_FORM = _PAGE.format(
+    content="""<link rel="icon" href="static/icon.svg">
+<link rel="stylesheet" href="static/app.css">
+<body class="gate">
+<main class="card">
 <h1>Open-Unmix</h1>
 <form method="get">
 <label for="token">Token of this server</label>
@@ -54,7 +57,9 @@ _FORM = """<main class="card">
 <button class="primary">Enter</button>
 <p class="hint">It was shown where the server was started.</p>
 </form>
-</main>"""
+</main>
+</body>"""
+)
 
 
 class Guard:
@@ -121,16 +126,13 @@ class Guard:
         is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if is_page and _equal(query.get("token", ""), token):
-            # A page that goes on by itself: browsers withhold a strict cookie from a redirect
-            # that another site has led to.
-            page = _PAGE.format(head='<meta http-equiv="refresh" content="0;url=?">', body="")
-            answer = HTMLResponse(page)
+            answer = HTMLResponse(_GO_ON)
             secure = HTTPConnection(scope).url.scheme == "https"
             answer.set_cookie(cookie, key, httponly=True, samesite="strict", secure=secure)
             return answer
         if is_page and "text/html" in headers.get("accept", ""):
             return HTMLResponse(
-                _PAGE.format(head="", body=_FORM),
+                _FORM,
                 401,
                 {
                     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src "

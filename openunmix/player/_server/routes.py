@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -142,6 +143,10 @@ async def submit(request: Request, response: Response, use: Use) -> JobStatus:
         raise HTTPException(429, str(error), {"Retry-After": "60"}) from error
     except DiskFullError as error:
         raise HTTPException(507, str(error)) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise HTTPException(507, "the disk of the server is full; try again later") from error
     response.headers["Location"] = f"/api/jobs/{view.job.id}"
     return use.status(view)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,8 +179,9 @@ async def receive(request: Request, path: Path, largest: int) -> Form:
     Raises
     ------
     HTTPException
-        413 if it is too large, 400, 408, 415 or 422 if it is not what was expected, 507 if the
-        disk is full.
+        413 if it is too large, 400, 408, 415 or 422 if it is not what was expected.
+    OSError
+        If it cannot be written.
     """
     parts = _Parts()
     parser = MultipartParser(_boundary(request), parts.callbacks())  # type: ignore[arg-type]
@@ -204,10 +204,6 @@ async def receive(request: Request, path: Path, largest: int) -> Form:
             await run_sync(file.close)
     except MultipartParseError as error:
         raise HTTPException(400, f"the form cannot be read: {error}") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise HTTPException(507, "the disk of the server is full; try again later") from error
-        raise
     _check(parts)
     return parts.form
 

@@ -11,8 +11,10 @@ let models = [];
 
 // Text
 
+const NARROW = "\u202f"; // a space at which no line is broken
+
 function clock(seconds) {
-  const whole = Math.round(seconds);
+  const whole = Math.floor(seconds);
   const parts = [Math.floor(whole / 60) % 60, whole % 60];
   const hours = Math.floor(whole / 3600);
   const text = parts.map((part) => String(part).padStart(2, "0")).join(":");
@@ -20,13 +22,18 @@ function clock(seconds) {
 }
 
 function rough(seconds) {
-  if (seconds < 60) return `${Math.max(Math.round(seconds), 1)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 60) return `${Math.max(Math.round(seconds), 1)}${NARROW}s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)}${NARROW}min`;
+  return `${+(seconds / 3600).toFixed(1)}${NARROW}h`;
 }
 
 function megabytes(bytes) {
-  return bytes < 1e9 ? `${Math.max(Math.round(bytes / 1e6), 1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes < 1e9) return `${Math.max(Math.round(bytes / 1e6), 1)}${NARROW}MB`;
+  return `${+(bytes / 1e9).toFixed(1)}${NARROW}GB`;
+}
+
+function day(date) {
+  return new Date(date).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 }
 
 function capital(text) {
@@ -227,7 +234,6 @@ function draw(id) {
   if (!row) {
     row = byId("job").content.firstElementChild.cloneNode(true);
     row.querySelector(".name").tabIndex = -1;
-    list.prepend(row);
     rows.set(id, row);
     byId("empty").hidden = true;
   }
@@ -237,21 +243,37 @@ function draw(id) {
   };
   fill(".name", job.name);
   fill(".facts", facts(job));
-  fill(".note", job.error ?? (job.notes ?? []).join(" "));
+  fill(".note", capital(job.error ?? (job.notes ?? []).join(" ")));
   if (row.dataset.state !== job.state) {
     row.dataset.state = job.state;
     row.className = `card job ${job.state}`;
     row.querySelector(".actions").replaceChildren(...actions(job));
+    arrange();
   }
   drawProgress(row, job);
+}
+
+// First what is being done and what is next, in order, then what is done, the latest first.
+function arrange() {
+  const focused = document.activeElement;
+  const rank = { running: 0, waiting: 1, uploading: 2, failed: 3, done: 3 };
+  const latest = (job) => (job.finished ? Date.parse(job.finished) : Infinity);
+  const order = [...rows.keys()].map((id) => jobs.get(id));
+  order.sort((a, b) => rank[a.state] - rank[b.state] || (rank[a.state] === 3 && latest(b) - latest(a) || 0));
+  order.forEach((job, index) => {
+    const row = rows.get(job.id);
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+  });
+  if (focused !== document.activeElement && focused.isConnected) focused.focus();
 }
 
 function facts(job) {
   const names = job.files?.length ? job.files : [...job.targets, ...(job.residual ? ["the rest"] : [])];
   return [
-    job.duration ? clock(job.duration) : null,
+    job.duration ? clock(job.duration + 0.5) : null,
     job.state === "failed" ? null : job.model,
     names.length ? names.join(", ") : null,
+    job.state === "done" && job.expires ? `kept until ${day(job.expires)}` : null,
   ].filter(Boolean).join(" · ");
 }
 
@@ -291,7 +313,7 @@ function progress(job) {
   const speed = job.seconds_left ? (total - job.seconds) / job.seconds_left : 0;
   const done = Math.min(job.seconds + speed * waited, 0.98 * total);
   const shown = Math.max(done, job.seconds);
-  return { part: shown / total, text: `${clock(shown)} of ${clock(total)}${time}` };
+  return { part: shown / total, text: `${clock(shown)} of ${clock(total + 0.5)}${time}` };
 }
 
 function actions(job) {
