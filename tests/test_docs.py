@@ -22,7 +22,7 @@ from synth import mixture
 from openunmix import pretrained
 from openunmix._version import __version__
 from openunmix.audio import AudioWriter
-from openunmix.cli import _evaluate, _models, _separate, _train
+from openunmix.cli import _evaluate, _models, _separate, _serve, _train
 from openunmix.model import OpenUnmix, Separator
 from openunmix.registry import MODELS
 
@@ -34,6 +34,7 @@ PARSERS = {
     "umx": _separate.parser,
     "umx-evaluate": _evaluate.parser,
     "umx-models": _models.parser,
+    "umx-serve": _serve.parser,
     "umx-train": _train.parser,
 }
 
@@ -172,30 +173,37 @@ def test_languages_of_all_blocks_are_known():
         assert set(fences[1::2]) <= {""}
 
 
-def documented_options():
-    """Return value and default of every option in the table, by option."""
-    text = (ROOT / "docs/inference.md").read_text("utf-8")
+OPTION_TABLES = {"docs/inference.md": _separate.parser, "docs/serve.md": _serve.parser}
+
+
+def documented_options(page):
+    """Return value and default of every option in the table of a page, by option."""
+    text = (ROOT / page).read_text("utf-8")
     rows = re.findall(r"^\| `(--[a-z-]+) ?(.*?)` \| ?(.*?) \| ", text, re.MULTILINE)
     return {option: (value, default) for option, value, default in rows}
 
 
-def actions():
-    """Return what the parser of ``umx`` knows, by option, without what it hides."""
+def actions(page):
+    """Return what the parser of a page knows, by option, without what it hides."""
     return {
         action.option_strings[-1]: action
-        for action in _separate.parser()._actions
+        for action in OPTION_TABLES[page]()._actions
         if action.option_strings and action.help != argparse.SUPPRESS
     }
 
 
-def test_every_option_of_the_command_is_documented():
-    assert documented_options().keys() == actions().keys()
+@pytest.mark.parametrize("page", OPTION_TABLES)
+def test_every_option_of_the_command_is_documented(page):
+    assert documented_options(page).keys() == actions(page).keys()
 
 
-@pytest.mark.parametrize("option", [option for option in actions() if option != "--help"])
-def test_value_and_default_of_an_option_are_documented(option):
-    value, default = documented_options()[option]
-    action = actions()[option]
+@pytest.mark.parametrize(
+    ("page", "option"),
+    [(page, option) for page in OPTION_TABLES for option in actions(page) if option != "--help"],
+)
+def test_value_and_default_of_an_option_are_documented(page, option):
+    value, default = documented_options(page)[option]
+    action = actions(page)[option]
     assert value == shown_value(action)
     if action.default not in (None, False, argparse.SUPPRESS):
         assert default.strip("`") in (str(action.default), str(action.default).removesuffix(".0"))

@@ -175,8 +175,10 @@ def test_entry_point_ends_with_the_exit_code(monkeypatch):
 def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
     model = save_model(tmp_path / "tiny", tiny_separator())
     process = subprocess.Popen(
-        [sys.executable, "-c", "from openunmix.cli import serve; serve()"]
-        + ["--port", "0", "--model", str(model), "--data", str(tmp_path / "data")],
+        [
+            *(sys.executable, "-c", "from openunmix.cli import serve; serve()"),
+            *("--port", "0", "--model", str(model), "--data", str(tmp_path / "data")),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -207,6 +207,17 @@ def test_page_of_the_app_works_without_any_other_server(server):
     assert re.findall(r"\w+://[\w.]+", text) == ["http://www.w3.org"]  # a name, not an address
 
 
+def test_program_of_the_documentation_separates(server):
+    page = Path(__file__).parents[2] / "docs" / "serve.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    namespace = {}
+    exec(code, namespace)
+    (server.folder / "song.wav").write_bytes(song())
+    content = namespace["separate"](server, server.folder / "song.wav", targets="drums")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["drums.wav"]
+
+
 # What is refused
 
 
