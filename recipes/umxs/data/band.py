@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import mido
 import numpy as np
-from effects import amplified, compressed, doubled, narrowed, toned
+from effects import amplified, compressed, doubled, in_room, narrowed, toned
+from kits import Kit, find_kits, voice_of_note
 from packages import Cache
 from parts import DRUMS, Event, split, transposed
+from patterns import Hit
 from synthesizer import SAMPLE_RATE, Room, Synth
 
 __all__ = ["Band", "Performance", "bass_mixed", "drums_mixed"]
@@ -64,6 +65,7 @@ class Band:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         self.synth = Synth(cache)
+        self.kits = list(find_kits(cache))
 
     def play(self, tune: Sequence[Event], seconds: float, rng: np.random.Generator) -> Performance:
         """Play a tune with instruments, a room, and a key drawn for it.
@@ -82,29 +84,37 @@ class Band:
         Performance
             The stems and the packages used.
         """
-        package = rng.choice(list(_FONTS), p=_SHARES)
+        package = str(rng.choice(list(_FONTS), p=_SHARES))
         font = self.cache.fetch(package) / _FONTS[package]
         room = Room.drawn(rng)
         programs = _programs(rng)
         parts = split(transposed(tune, int(rng.integers(-3, 4))), programs)
         sounds = {}
-        packages = {str(package)}
+        packages = {package}
         for name, part in parts.items():
-            used, part_font = package, font
             if name == "drums":
-                kit = int(rng.choice(_GM_KITS, p=_GM_KIT_SHARES))
-                if rng.random() < 0.5:
-                    used, part_font = _KITS, self._kit_font(rng)
-                    part = _on_sampled_kit(part)
-                else:
-                    part = _with_kit(part, kit)
-            packages.add(str(used))
-            sounds[name] = self.synth.render(part, part_font, seconds, room)
+                sounds[name], used = self._drummed(part, package, seconds, room, rng)
+                packages.add(used)
+            else:
+                sounds[name] = self.synth.render(part, font, seconds, room)
         return Performance(_mixed(sounds, programs, rng), sorted(packages))
 
-    def _kit_font(self, rng: np.random.Generator) -> Path:
-        """Draw one of the sampled kits."""
-        return self.cache.fetch(_KITS) / "usr/share/sounds/sf2" / str(rng.choice(_KIT_FONTS))
+    def _drummed(
+        self, part: list[Event], package: str, seconds: float, room: Room, rng: np.random.Generator
+    ) -> tuple[np.ndarray, str]:
+        """Play drums on a kit of General MIDI or a sampled one; say from which package."""
+        drawn = rng.random()
+        if drawn < 0.3:
+            kit = int(rng.choice(_GM_KITS, p=_GM_KIT_SHARES))
+            font = self.cache.fetch(package) / _FONTS[package]
+            return self.synth.render(_with_kit(part, kit), font, seconds, room), package
+        if drawn < 0.55:
+            font = self.cache.fetch(_KITS) / "usr/share/sounds/sf2" / str(rng.choice(_KIT_FONTS))
+            return self.synth.render(_on_sampled_kit(part), font, seconds, room), _KITS
+        used, folder = self.kits[rng.integers(len(self.kits))]
+        sound = Kit(folder, SAMPLE_RATE).play(list(_hits(part)), seconds, rng)
+        wet = rng.uniform(0.0, 0.4)
+        return in_room(sound, SAMPLE_RATE, rng, rng.uniform(0.2, 1.0), wet), used
 
 
 def _programs(rng: np.random.Generator) -> dict[int, int]:
@@ -136,6 +146,15 @@ def _on_sampled_kit(part: list[Event]) -> list[Event]:
             note = 36 if message.note == 35 else message.note
             moved.append(Event(time, message.copy(channel=0, note=note)))
     return moved
+
+
+def _hits(part: Iterable[Event]) -> Iterator[Hit]:
+    """Read the strokes of drums."""
+    for time, message in part:
+        if message.channel == DRUMS and message.type == "note_on" and message.velocity:
+            voice = voice_of_note(message.note)
+            if voice:
+                yield Hit(time, voice, message.velocity / 127)
 
 
 def _sets_kit(event: Event) -> bool:

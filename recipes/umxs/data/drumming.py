@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from band import drums_mixed
 from effects import in_room
-from kits import Kit
+from kits import Kit, find_kits
 from output import Output
 from packages import Cache
 from patterns import GROOVES, perform
@@ -20,9 +19,6 @@ __all__ = ["make_drumming"]
 
 _SECONDS = 25.0
 _TAKES = 4
-_PACKAGES = ("hydrogen-drumkits", "hydrogen-data")
-# Hands, voices and loops are not played as kits.
-_NOT_KITS = re.compile("afrique|gimme|strums|beats", re.IGNORECASE)
 
 
 def make_drumming(cache: Cache, output: Output) -> Iterator[tuple[str, float]]:
@@ -40,15 +36,13 @@ def make_drumming(cache: Cache, output: Output) -> Iterator[tuple[str, float]]:
     tuple of str and float
         Each recording's name and seconds.
     """
-    for package, folder in _kits(cache):
+    for package, folder in find_kits(cache):
         kit = None
         for take in range(_TAKES):
             name = "hydrogen-" + re.sub(r"[^a-z0-9]+", "-", folder.name.lower()) + f"-{take + 1}"
             if output.has("drums", f"{name}.flac"):
                 continue
             kit = kit or Kit(folder, SAMPLE_RATE)
-            if not {"kick", "snare"} <= kit.voices.keys():
-                continue
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             sound = _take(kit, rng)
             yield name, output.write_alone("drums", name, sound, SAMPLE_RATE, [package])
@@ -64,11 +58,3 @@ def _take(kit: Kit, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.7:
         sound = in_room(sound, SAMPLE_RATE, rng, rng.uniform(0.2, 1.2), rng.uniform(0.05, 0.5))
     return drums_mixed(sound, rng)
-
-
-def _kits(cache: Cache) -> Iterator[tuple[str, Path]]:
-    """Yield the folders of all kits with the packages they are from."""
-    for package in _PACKAGES:
-        for file in sorted(cache.fetch(package).rglob("drumkit.xml")):
-            if not _NOT_KITS.search(file.parent.name):
-                yield package, file.parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import numpy as np
 import soundfile
 import soxr
+from packages import Cache
 from patterns import Hit
 
-__all__ = ["Kit", "voice_of"]
+__all__ = ["Kit", "find_kits", "voice_of", "voice_of_note"]
 
 # The first that matches is what an instrument is; the order keeps "Snare Rimshot" a snare.
 _VOICES = {
@@ -42,6 +43,25 @@ _SUBSTITUTES = {
     "crash": "hat_open",
 }
 _CHOKE = 0.03
+_PACKAGES = ("hydrogen-drumkits", "hydrogen-data")
+# Hands and loops are not played as kits.
+_NOT_KITS = re.compile("afrique|gimme|strums|beats", re.IGNORECASE)
+# The percussion of General MIDI that a kit has.
+_NOTES = {
+    "kick": (35, 36),
+    "stick": (37,),
+    "snare": (38, 40),
+    "clap": (39,),
+    "hat_closed": (42,),
+    "hat_pedal": (44,),
+    "hat_open": (46,),
+    "tom_low": (41, 43),
+    "tom_mid": (45, 47),
+    "tom_high": (48, 50),
+    "crash": (49, 52, 55, 57),
+    "ride": (51, 53, 59),
+}
+_VOICE_OF_NOTE = {note: voice for voice, notes in _NOTES.items() for note in notes}
 
 
 def voice_of(name: str) -> str | None:
@@ -51,6 +71,19 @@ def voice_of(name: str) -> str | None:
         if re.search(pattern, plain):
             return voice
     return None
+
+
+def voice_of_note(note: int) -> str | None:
+    """Return which voice of a kit a drum of General MIDI is; `None` if kits lack it."""
+    return _VOICE_OF_NOTE.get(note)
+
+
+def find_kits(cache: Cache) -> Iterator[tuple[str, Path]]:
+    """Yield the folders of all kits, each with the package it is from."""
+    for package in _PACKAGES:
+        for file in sorted(cache.fetch(package).rglob("drumkit.xml")):
+            if not _NOT_KITS.search(file.parent.name):
+                yield package, file.parent
 
 
 class _Layer(NamedTuple):

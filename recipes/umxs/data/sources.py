@@ -1,7 +1,9 @@
-"""The packages that data comes from, and their licences."""
+"""The packages that data comes from, and their licences: `sources.py CACHE > ../SOURCES.md`."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["SOURCES", "Source"]
@@ -47,11 +49,11 @@ SOURCES = {
     "avldrums.lv2-soundfont": Source("two sampled drum kits", "CC-BY-SA-3.0", "Glen MacArthur"),
     "hydrogen-drumkits": Source(
         "drum kits",
-        "GPL-2.0-or-later; CC-BY-SA-3.0 (BJA Pacific); CC-BY-3.0 (Rumpf); CC0-1.0 (Audiophob)",
+        "GPL-2.0; CC-BY-SA-3.0 (BJA Pacific); CC-BY-3.0 (Rumpf); CC0-1.0 (Audiophob)",
         "Artemiy Pavlov, Emiliano Grilli, Marcos Guglielmetti, Luc Tanguay, Glen MacArthur, "
-        "Emanuel Rumpf, Audiophob and others",
+        "Vladimir Sadovnikov, Alexander Belokurov, Emanuel Rumpf, Audiophob",
     ),
-    "hydrogen-data": Source("drum kits", "GPL-2.0-or-later", "the Hydrogen authors"),
+    "hydrogen-data": Source("drum kits", "GPL-2.0-or-later", "the Hydrogen development team"),
     "fretsonfire-songs-muldjord": Source(
         "guitars of 4 songs", "CC-BY-SA-3.0", "El Senator (Muldjord)"
     ),
@@ -60,17 +62,46 @@ SOURCES = {
     ),
     "growlybass": Source("single notes of a bass guitar", "CC0-1.0", "Karoryfer Samples", False),
     "warzone2100-music": Source(
-        "soundtracks", "GPL-2.0-or-later and others, see its copyright file", "Warzone 2100 Project"
+        "soundtracks", "GPL-2.0-or-later", "Eidos Interactive, Warzone 2100 Project"
     ),
     "supertux-data": Source(
-        "music", "GPL-2.0-or-later, CC-BY-SA-4.0", "Marek Moeckel, SuperTux Devel Team"
+        "music", "GPL-2.0-or-later", "Marek Moeckel and the SuperTux Devel Team"
     ),
     "hyperrogue-music": Source(
         "music", "CC-BY-SA-3.0", "Shawn Parrotte, Lincoln Domina, Will Savino"
     ),
     "wesnoth-1.16-music": Source("music", "GPL-2.0-or-later", "the Battle for Wesnoth Project"),
     "singularity-music": Source("music", "CC-BY-SA-3.0", "Max McCracken"),
-    "unknown-horizons": Source(
-        "music", "GPL-2.0-or-later, CC-BY-SA-3.0, see its copyright file", "Unknown Horizons Team"
-    ),
+    "unknown-horizons": Source("music", "CC-BY-SA-3.0", "Unknown Horizons Team"),
 }
+
+
+def table(versions: dict[str, str]) -> str:
+    """Write the sources as a table in Markdown.
+
+    Parameters
+    ----------
+    versions : dict of str to str
+        Versions of the packages.
+
+    Returns
+    -------
+    str
+        The table.
+    """
+    rows = [
+        f"| {name} | {versions.get(name, '')} | {source.use} | {source.licence} | {source.authors} |"
+        for name, source in sorted(SOURCES.items())
+    ]
+    head = [
+        "| package | version | what is used | licence | by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    files = Path(sys.argv[1]).glob("*/version")
+    print("# What the training data is made of\n")
+    print("Debian 12's packages, but for those without a version. Written by `data/sources.py`.\n")
+    print(table({file.parent.name: file.read_text().strip() for file in files}), end="")
