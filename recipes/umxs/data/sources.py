@@ -1,4 +1,4 @@
-"""The packages that data comes from, and their licences: `sources.py CACHE > ../SOURCES.md`."""
+"""The packages that data comes from: `sources.py CACHE > SOURCES.md` lists their licences."""
 
 from __future__ import annotations
 
