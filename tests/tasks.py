@@ -20,6 +20,7 @@ def act(request, report):
     (folder / "page").mkdir(parents=True)
     (folder / "vocals.wav").write_bytes(b"half of the vocals")
     if kind == "slow":
+        (folder / "process").write_text(str(os.getpid()), "utf-8")
         time.sleep(60)
     if kind == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -33,11 +34,12 @@ def act(request, report):
         time.sleep(0.2)
     (folder / "vocals.wav").write_bytes(b"all of the vocals")
     (folder / "page" / "index.html").write_text("<p>player</p>", "utf-8")
+    (folder / "page" / "index-audio-0.js").write_text("0", "utf-8")
     return {
         "model": "tiny",
         "licence": "free",
         "files": {"vocals": "vocals.wav"},
-        "page": ["index.html"],
+        "page": ["index-audio-0.js", "index.html"],
         "duration": 1.0,
         "notes": [],
     }

@@ -155,6 +155,13 @@ def test_page_to_listen_is_served_with_a_policy(server, done):
     assert f"../../api/jobs/{done['id']}/files/vocals" in answer.text
 
 
+def test_audio_beside_the_page_is_served_too(quick):
+    job = finished(quick, send(quick).json())
+    answer = quick.get(f"/jobs/{job['id']}/index-audio-0.js")
+    assert (answer.text, answer.headers["x-content-type-options"]) == ("0", "nosniff")
+    assert answer.headers["content-type"].startswith("text/javascript")
+
+
 def test_name_of_a_song_is_harmless_everywhere(server):
     name = '<script>alert(1)</script>"; x=".wav'
     job = finished(server, send(server, name).json())
@@ -597,11 +604,12 @@ def test_killed_server_offers_nothing_half_finished(tmp_path):
     done = finished(client, send(client).json())
     slow, waiting = send(client, "slow.wav").json(), send(client).json()
     work = folder / "jobs" / slow["id"] / "work"
-    wait_for(lambda: (work / "vocals.wav").exists())
+    worker = int(wait_for(lambda: (path := work / "process").exists() and path.read_text("utf-8")))
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     client.close()
+    wait_for(lambda: not alive(worker))
     with serving(Settings(folder)) as client:
         jobs = {job["id"]: job for job in client.get("/api/jobs").json()}
         assert jobs[done["id"]] == done
@@ -611,6 +619,15 @@ def test_killed_server_offers_nothing_half_finished(tmp_path):
         assert not work.exists()
         assert client.get(f"/api/jobs/{slow['id']}/files/vocals").status_code == 409
         assert finished(client, waiting)["state"] == "done"
+
+
+def alive(process):
+    """Whether there is a process of a number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def reachable(client):
@@ -645,7 +662,7 @@ def api_schema(tmp_path_factory):
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_api_does_what_its_description_says(method, path, api_schema):
-    @settings(max_examples=15, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(case=api_schema[path][method].as_strategy())
     def check(case):
         # A schema cannot say that a file has to be audio.
