@@ -90,14 +90,12 @@ def table(versions: dict[str, str]) -> str:
         The table.
     """
     rows = [
-        f"| {name} | {versions.get(name, '')} | {source.use} | {source.licence} | {source.authors} |"
+        [name, versions.get(name, ""), source.use, source.licence, source.authors]
         for name, source in sorted(SOURCES.items())
     ]
-    head = [
-        "| package | version | what is used | licence | by |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    return "\n".join([*head, *rows]) + "\n"
+    head = ["package", "version", "what is used", "licence", "by"]
+    lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows]]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
