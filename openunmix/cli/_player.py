@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from openunmix._mixture import Part
 from openunmix._version import __version__
+from openunmix.cli._paths import song_name
 from openunmix.files import FileResult
 from openunmix.player import write_page
 from openunmix.pretrained import ResolvedModel
@@ -23,7 +24,7 @@ def write_player(
     return write_page(
         first.parent,
         result.outputs,
-        title=source.stem,
+        title=song_name(source),
         mixture=Part(source, args.start, args.duration),
         mixture_gain=result.gain,
         details={

@@ -228,15 +228,19 @@ def test_keys(player):
     assert [stem["solo"] for stem in state(tab)["stems"]] == [False, True, False]
     keyboard.press("Shift+1")
     assert [stem["mute"] for stem in state(tab)["stems"]] == [True, False, False]
-    keyboard.press("o")
+    keyboard.press("a")
     assert state(tab)["source"] == "original"
     keyboard.press("s")
     assert state(tab)["view"] == "spectrogram"
     keyboard.press("End")
     keyboard.press("Shift+ArrowLeft")
     assert state(tab)["position"] == pytest.approx(1.0)
-    keyboard.press("[")
+    keyboard.press("i")
     assert state(tab)["loop"] == pytest.approx({"start": 1.0, "end": 2.0})
+    keyboard.press("Home")
+    keyboard.press("Shift+ArrowRight")
+    keyboard.press("o")
+    assert state(tab)["loop"] == pytest.approx({"start": 0.0, "end": 1.0})
     keyboard.press("l")
     assert state(tab)["looping"] is False
     keyboard.press("0")

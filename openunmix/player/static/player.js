@@ -198,10 +198,12 @@ function show(view) {
   update();
 }
 
+// An edge beyond the other one moves that to the start or end of the song.
 function setLoopEdge(edge) {
+  const here = position();
   const { start, end } = state.loop ?? { start: 0, end: duration };
-  if (edge === "start") setLoop(position(), Math.max(end, position()) === position() ? duration : end);
-  else setLoop(Math.min(start, position()) === position() ? 0 : start, position());
+  if (edge === "start") setLoop(here, here < end ? end : duration);
+  else setLoop(here > start ? start : 0, here);
 }
 
 const KEYS = {
@@ -211,11 +213,11 @@ const KEYS = {
   Home: () => seek(0),
   End: () => seek(duration),
   0: reset,
-  o: () => listenTo(state.source === "remix" ? "original" : "remix"),
+  a: () => listenTo(state.source === "remix" ? "original" : "remix"),
   l: () => loop(!state.looping),
   s: () => show(state.view === "waveform" ? "spectrogram" : "waveform"),
-  "[": () => setLoopEdge("start"),
-  "]": () => setLoopEdge("end"),
+  i: () => setLoopEdge("start"),
+  o: () => setLoopEdge("end"),
 };
 
 function onKey(event) {
@@ -223,11 +225,11 @@ function onKey(event) {
   // Whoever moves by keyboard means the control that has the focus.
   const control = event.target.closest?.("button, a, input");
   if (control?.matches(":focus-visible") && /^( |Enter|Arrow.*|Home|End)$/.test(event.key)) return;
+  const key = event.code === "Digit0" ? "0" : event.key.replace(/^.$/, (c) => c.toLowerCase());
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
   if (digit) toggle(Number(digit[1]) - 1, event.shiftKey ? "mute" : "solo");
-  else if (KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key]) {
-    KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key](event);
-  } else return;
+  else if (key in KEYS) KEYS[key](event);
+  else return;
   event.preventDefault();
 }
 
@@ -252,9 +254,10 @@ function drawAll() {
 
 function drawTicks() {
   const width = $("ticks").clientWidth;
-  const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600].find((s) => (s / duration) * width > 64) ?? 1800;
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
+  const step = steps.find((seconds) => (seconds / duration) * width > 64) ?? 1800;
   const ticks = [];
-  for (let i = 0; i * step < duration; i++) {
+  for (let i = 0; ((duration - i * step) / duration) * width > 36; i++) {
     const tick = document.createElement("span");
     tick.textContent = clock(i * step, step < 1 ? 1 : 0);
     tick.style.left = `${((i * step) / duration) * 100}%`;

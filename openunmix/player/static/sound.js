@@ -51,15 +51,18 @@ function load(track) {
   document.head.append(script);
 }
 
-async function decode(track) {
-  const bytes = bytesOf(await received[track.index].promise);
+async function decode(track, base64) {
+  const bytes = bytesOf(base64);
   const context = new OfflineAudioContext(1, 1, data.sampleRate);
   track.buffer = await context.decodeAudioData(bytes.buffer);
+  const done = tracks.filter((other) => other.buffer).length;
+  say(`Decoding: ${done} of ${tracks.length}`);
 }
 
 async function decodeAll() {
   tracks.forEach(load);
-  await Promise.all(tracks.map(decode));
+  const audio = await Promise.all(received.map((result) => result.promise));
+  await Promise.all(tracks.map((track) => decode(track, audio[track.index])));
 }
 
 function bytesOf(base64) {
@@ -165,7 +168,9 @@ async function play() {
   await ready;
   if (state.playing) return;
   if (!live) openOutput();
+  const waiting = setTimeout(() => say("No sound: the browser finds no output for it"), 2000);
   await live.context.resume();
+  clearTimeout(waiting);
   if (state.position >= duration) state.position = 0;
   state.playing = true;
   restart(state.position);
