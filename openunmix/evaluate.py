@@ -211,7 +211,8 @@ def _score(estimator: Estimator, job: _Job) -> TrackScores:
     missing = [target for target in system.targets if target not in audio.stems]
     if missing:
         raise AudioFileError(
-            f"stem {' and '.join(missing)} missing: there are {', '.join(audio.stems) or 'none'}"
+            f"the stem of {' and '.join(missing)} is missing; there are "
+            f"{', '.join(audio.stems) or 'none'}"
         )
     estimates = estimator.estimates(track, audio)
     if job.output_dir is not None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openunmix._evaluation.plots import box_plot
 from openunmix._evaluation.published import PUBLISHED
 from openunmix.evaluate import TrackScores, write_tables
-from openunmix.report import box_plot, write_report
+from openunmix.report import worst_tracks, write_report
 
 
 def scores(name, sdr=5.0, **more):
@@ -51,6 +52,15 @@ class Checker(HTMLParser):
         assert self.open.pop() == tag
 
 
+def rows(text):
+    """Return the texts of the cells of every row."""
+    return [
+        [re.sub("<.*?>", "", cell) for cell in re.findall("<td.*?</td>", row)]
+        for row in re.findall("<tr.*?</tr>", text, re.DOTALL)
+        if "<td" in row
+    ]
+
+
 def report(tmp_path, *args, **kwargs):
     """Write a report and return its text."""
     write_report(tmp_path / "scores" / "report.html", *args, **kwargs)
@@ -71,16 +81,16 @@ def test_report_is_one_well_formed_page_with_a_plot_for_each_measure(tmp_path):
 def test_medians_are_over_frames_then_tracks(tmp_path):
     text = report(tmp_path, {"umxs": [scores("a", 1.0), scores("b", 3.0), scores("c", 8.0)]})
     # Frames 3 and 4 of the middle track; the frame without a number does not count.
-    assert "<td>umxs</td><td>vocals</td><td>3.50</td>" in text
-    assert "<td>umxs</td><td>drums</td><td>4.50</td>" in text
+    assert ["vocals", "umxs", *["3.50"] * 4] in rows(text)
+    assert ["drums", "umxs", *["4.50"] * 4] in rows(text)
 
 
 def test_published_systems_are_marked_as_such(tmp_path):
     text = report(tmp_path, {"umxs": [scores("a")]})
-    table = text[text.index("Published systems") :]
-    assert len(re.findall("<td>published: ", table)) == len(PUBLISHED)
-    assert table.count("measured here</b>") == 1
-    assert "<td>umxhq</td><td>6.25</td><td>6.04</td><td>5.07</td><td>4.28</td>" in table
+    table = rows(text[text.index("Published systems") :])
+    assert sum(row[-1].startswith("published: ") for row in table) == len(PUBLISHED)
+    assert [row[0] for row in table if row[-1] == "measured here"] == ["umxs"]
+    assert ["umxhq", "6.25", "6.04", "5.07", "4.28"] in [row[:5] for row in table]
 
 
 def test_published_scores_are_plausible_and_say_where_they_are_from():
@@ -99,22 +109,41 @@ def test_measures_of_whole_tracks_are_in_tables_of_their_own(tmp_path):
 
 def test_worst_ten_tracks_come_with_links_to_listen(tmp_path):
     tracks = [scores(f"song #{number}", float(number)) for number in range(15)]
-    for track in tracks[:12]:
-        folder = tmp_path / "audio" / "test" / track.name
+    assert worst_tracks(tracks[::-1]) == tracks[:10]
+    folders = {track.name: tmp_path / "audio" / "test" / track.name for track in tracks}
+    for folder in list(folders.values())[:12]:
         folder.mkdir(parents=True)
-        (folder / "vocals.wav").touch()
-    text = report(tmp_path, {"umxs": tracks}, audio=tmp_path / "audio")
-    links = Checker(text).links
-    assert len(links) == 10
-    for number, link in enumerate(links):
-        target = tmp_path / "scores" / unquote(link)
-        assert target.resolve() == tmp_path / "audio" / "test" / f"song #{number}" / "vocals.wav"
+        (folder / "vocals.flac").touch()
+    page = tmp_path / "scores" / "players" / "song #3" / "index.html"
+    text = report(tmp_path, {"umxs": tracks}, audio=folders, players={"song #3": page})
+    links = [(tmp_path / "scores" / unquote(link)).resolve() for link in Checker(text).links]
+    files = [folder / "vocals.flac" for folder in list(folders.values())[:10]]
+    assert links == [*files[:3], page, *files[3:]]
+
+
+def test_tables_beside_the_report_are_linked(tmp_path):
+    write_tables(tmp_path / "scores", [scores("a")])
+    assert Checker(report(tmp_path, {"x": [scores("a")]})).links == [
+        "bss_eval.csv",
+        "whole_track.csv",
+    ]
+
+
+def test_numbers_that_are_rounding_errors_are_not_given(tmp_path):
+    # The mixture has no artifacts, and so a SAR of about 200 dB.
+    text = report(tmp_path, {"mixture": [scores("a", 198.0)]})
+    assert "&gt; 100" in text
+    assert "198" not in text.replace("1987", "")
 
 
 def test_names_are_escaped(tmp_path):
     evil = '<script>alert("1")</script>'
     text = report(
-        tmp_path, {evil: [scores(evil, notes=[evil])]}, {evil: evil}, audio=tmp_path / evil
+        tmp_path,
+        {evil: [scores(evil, notes=[evil])]},
+        {evil: evil},
+        {evil: tmp_path / evil},
+        {evil: tmp_path / evil},
     )
     assert "<script" not in text
     assert Checker(text).open == []
@@ -135,13 +164,17 @@ def test_report_without_tracks_and_without_systems(tmp_path):
 
 @given(
     st.dictionaries(
-        st.text(max_size=5),
-        st.lists(st.floats(-120, 120) | st.sampled_from([math.nan, math.inf])),
+        st.text(max_size=20),
+        st.dictionaries(
+            st.text(max_size=20),
+            st.lists(st.floats(-300, 300) | st.sampled_from([math.nan, math.inf])),
+            max_size=3,
+        ),
         max_size=4,
     )
 )
-def test_plots_stay_within_their_frame(rows):
-    plot = box_plot("x", rows)
+def test_plots_stay_within_their_frame(groups):
+    plot = box_plot("x", groups)
     assert Checker(plot).open == []
     width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', plot).groups())
     for x in re.findall(r'(?:cx|x)="([-\d.]+)"', plot) + re.findall(r"[MH]([-\d.]+)", plot):
@@ -151,9 +184,17 @@ def test_plots_stay_within_their_frame(rows):
 
 
 def test_plot_shows_quartiles_and_outliers():
-    plot = box_plot("x", {"a": [1, 2, 3, 4, 5, 30]})
+    plot = box_plot("x", {"a": {"b": [1, 2, 3, 4, 5, 30]}})
     assert plot.count("<circle") == 1
     assert plot.count("<rect") == 1
+
+
+def test_labels_of_a_plot_are_targets_or_targets_and_systems():
+    def labels(groups):
+        return re.findall(r"<text[^>]*>([^<\d-]+)</text>", box_plot("SDR", groups))
+
+    assert labels({"bass": {"umxs": [1]}, "drums": {"umxs": [1]}}) == ["SDR", "bass", "drums"]
+    assert labels({"bass": {"umxs": [1], "mwf": [2]}}) == ["SDR", "bass", "umxs", "mwf"]
 
 
 def test_tables_hold_a_row_for_each_track_and_target(tmp_path):

@@ -69,7 +69,10 @@ def score_estimates(
             if name in kept:
                 scores.frames[name] = {key: rows[number] for key, rows in by_metric.items()}
     if not scores.frames:
-        raise ValueError(f"two or more sources must sound; {'; '.join(scores.notes) or sounding}")
+        raise ValueError(
+            f"two or more of {', '.join(references)} must sound, since BSS Eval tells sources "
+            f"apart; {' and '.join(sounding) or 'none'} does"
+        )
     for name in scores.frames:
         pair = references[name], estimates[name]
         scores.whole_track[name] = {

@@ -19,6 +19,7 @@ from openunmix._evaluation.tracks import (
     audio_files,
     find_estimates,
     read_alike,
+    shape_text,
 )
 from openunmix.audio import resample
 from openunmix.engine import separate_waveform
@@ -218,10 +219,8 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
         estimates[name] = torch.stack(list(waveforms.values())).sum(dim=0)
         expected = audio.mixture.shape
         if rate != audio.sample_rate or estimates[name].shape != expected:
-            channels, samples = estimates[name].shape
             raise AudioFileError(
-                f"the estimate of {name} has {channels} channels of {samples} samples at {rate} "
-                f"Hz, the track {expected[0]} of {expected[1]} at {audio.sample_rate} Hz; they "
-                "must be the same"
+                f"the estimate of {name} has {shape_text(estimates[name])} at {rate} Hz, the track "
+                f"{shape_text(audio.mixture)} at {audio.sample_rate} Hz; they must be the same"
             )
     return estimates

@@ -25,6 +25,7 @@ __all__ = [
     "find_pairs",
     "find_tracks",
     "read_alike",
+    "shape_text",
 ]
 
 #: The streams of a file of MUSDB18, after the mixture.
@@ -137,7 +138,7 @@ def read_alike(sources: Mapping[str, Source]) -> tuple[int, dict[str, Tensor]]:
             )
         if clip.waveform.shape != expected.waveform.shape:
             raise AudioFileError(
-                f"{name} has {_shape(clip.waveform)}, {first} {_shape(expected.waveform)}; "
+                f"{name} has {shape_text(clip.waveform)}, {first} {shape_text(expected.waveform)}; "
                 "make them alike"
             )
     return expected.sample_rate, {name: clip.waveform for name, clip in clips.items()}
@@ -148,9 +149,10 @@ def _arguments(source: Source) -> tuple[Path, float, None, int | None]:
     return source.path, 0.0, None, source.stream
 
 
-def _shape(waveform: Tensor) -> str:
-    """Describe a waveform."""
-    return f"{waveform.shape[0]} channels of {waveform.shape[1]} samples"
+def shape_text(waveform: Tensor) -> str:
+    """Describe the shape of a waveform."""
+    channels = {1: "one channel", 2: "two channels"}.get(len(waveform), f"{len(waveform)} channels")
+    return f"{channels} of {waveform.shape[1]} samples"
 
 
 def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[Track]:
@@ -186,8 +188,9 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
         tracks = [_folder(path, subset) for path in entries if path.is_dir()]
         tracks = [track for track in tracks if track.stems]
     if not tracks:
+        there = f"{folder}" if folder != root else f"{root} has no folder {subset} and"
         raise AudioFileError(
-            f"{folder}: no tracks found; it must hold .stem.mp4 files or a folder per track"
+            f"{there} holds no tracks: expected .stem.mp4 files, or a folder of stems per track"
         )
     return tracks
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from openunmix._evaluation.oracles import ORACLES
 from openunmix._evaluation.scores import METRICS
 from openunmix._evaluation.system import TARGETS
+from openunmix._evaluation.tracks import audio_files, find_estimates
 from openunmix.cli._options import (
     EXIT_CODES,
     add_aggregate,
@@ -22,6 +24,7 @@ from openunmix.cli._options import (
     run_command,
     say,
 )
+from openunmix.errors import AudioFileError
 from openunmix.evaluate import (
     Evaluation,
     System,
@@ -32,9 +35,10 @@ from openunmix.evaluate import (
     find_tracks,
     median_over_tracks,
 )
+from openunmix.player import write_page
 from openunmix.pretrained import resolve_model
 from openunmix.registry import DEFAULT_MODEL
-from openunmix.report import write_report
+from openunmix.report import worst_tracks, write_report
 
 __all__ = ["main", "parser", "run"]
 
@@ -90,6 +94,11 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--outdir", type=Path, help="write the estimates here")
     group.add_argument(
+        "--player",
+        action="store_true",
+        help="write a page to listen to each of the worst ten tracks; a model needs --outdir",
+    )
+    group.add_argument(
         "--evaldir",
         type=Path,
         help="write scores and the report here (default: evaluation_<model>); tracks that have "
@@ -116,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
     """Score all tracks; return the exit code."""
     if args.cores < 1 or args.niter < 0 or args.wiener_win_len < 0:
         raise ValueError("--cores must be positive, --niter and --wiener-win-len not negative")
+    if args.player and args.outdir is None and args.estimates is None and args.pairs is None:
+        raise ValueError("--player needs --outdir, for the files to listen to")
     tracks = _tracks(args)
     system = _system(args)
     folder = args.evaldir or Path(f"evaluation_{system.name}")
@@ -126,9 +137,14 @@ def run(args: argparse.Namespace) -> int:
         place = folder / "oracles" / oracle
         systems[oracle] = _evaluate(args, other, tracks, place, None).scores
     report = folder / "report.html"
-    write_report(report, systems, evaluation.failures, args.outdir)
+    places = _places(tracks, system, args.outdir)
+    players = _write_players(evaluation.scores, tracks, places, folder) if args.player else {}
+    write_report(report, systems, evaluation.failures, places, players)
     for name, scores in systems.items():
         _print_medians(name, scores)
+    if evaluation.failures:
+        failed = f"{len(evaluation.failures)} of {len(tracks)} tracks could not be scored"
+        say("umx-evaluate", f"{failed}; the same command tries them again")
     if not args.quiet:
         say("umx-evaluate", f"report and scores are in {folder}")
     return 1 if evaluation.failures else 0
@@ -178,7 +194,9 @@ def _evaluate(
     outdir: Path | None,
 ) -> Evaluation:
     """Score one system, with a line on stderr for each track."""
-    finished = 0
+    finished = sum((folder / t.subset / f"{t.name}.json").exists() for t in tracks)
+    if finished and not args.quiet:
+        say("umx-evaluate", f"{system.name}: {finished} of {len(tracks)} have scores in {folder}")
 
     def progress(name: str, result: TrackScores | str) -> None:
         nonlocal finished
@@ -197,8 +215,45 @@ def _evaluate(
     return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
 
 
+def _places(tracks: Sequence[Track], system: System, outdir: Path | None) -> dict[str, Path]:
+    """Return the folder of each track's estimates, where there is one."""
+    places = {}
+    for track in tracks:
+        if system.estimates is not None:
+            with suppress(AudioFileError):
+                places[track.name] = find_estimates(system.estimates, track)
+        elif outdir is not None:
+            places[track.name] = outdir / track.subset / track.name
+    return places
+
+
+def _write_players(
+    scores: Sequence[TrackScores],
+    tracks: Sequence[Track],
+    places: Mapping[str, Path],
+    folder: Path,
+) -> dict[str, Path]:
+    """Write a page for each of the worst tracks; one that fails does not stop the others."""
+    mixtures = {track.name: track.mixture.path for track in tracks if track.mixture}
+    pages = {}
+    for track in worst_tracks(scores):
+        files = audio_files(places[track.name])
+        stems = {name: files[name] for name in track.frames if name in files}
+        sdr = {f"SDR of {name}": f"{track.median(name, 'SDR'):.2f} dB" for name in track.frames}
+        try:
+            page = folder / "players" / track.subset / track.name
+            pages[track.name] = write_page(
+                page, stems, title=track.name, mixture=mixtures.get(track.name), details=sdr
+            )
+        except (AudioFileError, ValueError) as error:
+            say("umx-evaluate", f"{track.name}: no page to listen to: {error}")
+    return pages
+
+
 def _print_medians(name: str, scores: Sequence[TrackScores]) -> None:
     """Print the scores of a system on stdout."""
+    if not scores:
+        return
     print(f"{name}: medians over frames, then over {len(scores)} tracks, in dB")
     for target, values in median_over_tracks(scores).items():
         numbers = (values[metric] for metric in METRICS)

@@ -67,8 +67,23 @@ def test_second_run_goes_on_with_what_is_left(data, capsys):
     (data / "e" / "test" / "song 1.json").unlink()
     assert main(arguments) == 0
     err = capsys.readouterr().err
-    assert "song 1" in err
+    assert "1 of 2 have scores in e" in err
+    assert "2 of 2, song 1" in err
     assert "song 0" not in err
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_worst_tracks_get_pages_to_listen_to(data, own):
+    system = ["--model", "./tiny", "--outdir", "out"] if own else ["--estimates", "other tool"]
+    arguments = ["--root", "tracks", *system, "--targets", "vocals", "drums", "--evaldir", "e"]
+    assert main([*arguments, "--player", "--quiet"]) == 0
+    report = (data / "e" / "report.html").read_text()
+    for number in range(2):
+        page = data / "e" / "players" / "test" / f"song {number}" / "index.html"
+        assert "SDR of vocals" in page.read_text()
+        assert f'href="players/test/song%20{number}/index.html"' in report
+        folder = "out/test" if own else "other%20tool"
+        assert f'src="../{folder}/song%20{number}/drums.wav"' in report
 
 
 def test_bad_track_gives_a_line_and_exit_code_1(data, capsys):
@@ -76,6 +91,7 @@ def test_bad_track_gives_a_line_and_exit_code_1(data, capsys):
     assert main(["--root", "tracks", "--model", "./tiny", "--evaldir", "e"]) == 1
     out, err = capsys.readouterr()
     assert "song 0: " in err
+    assert "1 of 2 tracks could not be scored" in err
     assert "over 1 tracks" in out
     assert "drums.wav" in (data / "e" / "report.html").read_text()
 
@@ -99,6 +115,7 @@ def test_pairs_take_the_place_of_root_and_estimates(data, capsys):
         ([], "--root DIR or --pairs CSV"),
         (["--root", "tracks", "--pairs", "x"], "one of both"),
         (["--pairs", "x", "--estimates", "y"], "leave out --estimates"),
+        (["--root", "tracks", "--player"], "--player needs --outdir"),
         (["--root", "tracks", "--cores", "0"], "--cores must be positive"),
         (["--root", "tracks", "--subset", "../x"], "name of a folder"),
         (["--root", "tracks", "--model", "./tiny", "--targets", "vocals"], "needs two or more"),
