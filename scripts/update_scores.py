@@ -37,7 +37,6 @@ from openunmix.registry import BUNDLED_MODEL
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "models.md"
 MARKED = re.compile(r"(<!-- scores: .*? -->\n).*?(<!-- /scores -->)", re.DOTALL)
-METRICS = ("SDR", "ISR", "SIR", "SAR")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{args.songs}: no such folder of songs, so {args.page.name} stays as it is; give")
         print("one with true stems: make scores DATA=FOLDER")
         return 0
-    page = args.page.read_text("utf-8")
-    if len(MARKED.findall(page)) != 1:
+    if len(MARKED.findall(args.page.read_text("utf-8"))) != 1:
         sys.exit(f"{args.page} needs one place <!-- scores: ... --> ... <!-- /scores -->")
     model = resolve_model(args.model)
     tables = card(find_tracks(args.songs), System(model, targets=tuple(model.targets)))
+    page = args.page.read_text("utf-8")  # it took minutes: someone may have edited it
     args.page.write_text(MARKED.sub(lambda found: found[1] + tables + found[2], page), "utf-8")
     print(tables)
     return 0
@@ -69,9 +68,9 @@ def card(tracks: Sequence[Track], system: System) -> str:
     return (
         f"{system.name}, niter {system.niter}, {len(scores)} songs, {datetime.date.today()}, "
         f"{versions}.\n\n"
-        "BSS Eval v4, median over frames of a second, then over songs, in dB:\n\n"
+        "SDR of BSS Eval v4, median over frames of a second, then over songs, in dB:\n\n"
         f"{framewise(scores, mixture)}\n"
-        "Another measure, SDR of the whole track, in dB:\n\n"
+        "Another measure, SDR of whole tracks, in dB:\n\n"
         f"{whole_track(scores, mixture)}"
     )
 
@@ -97,13 +96,13 @@ def commit() -> str:
 
 
 def framewise(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -> str:
-    """Return the table of BSS Eval."""
+    """Return the SDR of BSS Eval; the other measures mean little for stems without treble."""
     medians, floor = median_over_tracks(scores), median_over_tracks(mixture)
     rows = [
-        [target, *(shown(values[metric]) for metric in METRICS), shown(floor[target]["SDR"])]
-        for target, values in medians.items()
+        [name, *(shown(values[target]["SDR"]) for target in medians)]
+        for name, values in (("median", medians), ("median of the mixture itself", floor))
     ]
-    return table(["", *METRICS, "SDR of the mixture itself"], rows)
+    return table(["", *medians], rows)
 
 
 def whole_track(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -> str:
