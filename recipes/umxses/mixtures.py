@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soxr
 import torch
 from scipy.fft import irfft, next_fast_len, rfft
-from torch import Tensor
 from torch.utils.data import Dataset
 from voices import SAMPLE_RATE
 
+from openunmix.training import Example
+
 __all__ = ["Material", "NoisySpeech", "scaled_noise"]
 
+_SOURCES = ("speech", "noise")
 _SPEECH_LEVEL = (-27.0, 6.0)  # mean and standard deviation in dB of full scale
 _SNR = (-5.0, 15.0)
 _DRY = 0.25
@@ -129,7 +132,7 @@ def scaled_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarra
     return noise * np.sqrt(power * 10 ** (-snr / 10))
 
 
-class NoisySpeech(Dataset[Tensor]):
+class NoisySpeech(Dataset[Example]):
     """Speech and noise, drawn from material: an item follows from the seed and its index.
 
     Parameters
@@ -140,14 +143,24 @@ class NoisySpeech(Dataset[Tensor]):
         How many items there are.
     duration : float
         Seconds of an item.
+    targets : sequence of str
+        What to estimate, of ``"speech"`` and ``"noise"``.
     seed : int
         Seed of all random numbers.
     """
 
-    def __init__(self, material: Material, count: int, duration: float, seed: int = 0) -> None:
+    def __init__(
+        self,
+        material: Material,
+        count: int,
+        duration: float,
+        targets: Sequence[str] = _SOURCES,
+        seed: int = 0,
+    ) -> None:
         self.material = material
         self.count = count
         self.length = round(duration * SAMPLE_RATE)
+        self.chosen = [_SOURCES.index(target) for target in targets]
         self.seed = seed
         self.voices = list(material.voices)
         # A voice with four times as much speech is heard twice as often.
@@ -157,8 +170,8 @@ class NoisySpeech(Dataset[Tensor]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Return speech and noise: (2, 1, samples)."""
+    def __getitem__(self, index: int) -> Example:
+        """Return a mixture and what to estimate."""
         rng = np.random.default_rng([self.seed, index])
         voice = self.voices[rng.choice(len(self.voices), p=self.shares)]
         speech = self._speech(voice, rng)
@@ -172,7 +185,8 @@ class NoisySpeech(Dataset[Tensor]):
             both[0] = 0
         elif what > 1 - _NO_NOISE:
             both[1] = 0
-        return torch.from_numpy(both.astype(np.float32))[:, None]
+        sources = torch.from_numpy(both.astype(np.float32))[:, None]
+        return Example(sources.sum(dim=0), sources[self.chosen])
 
     def _speech(self, voice: str, rng: np.random.Generator) -> np.ndarray:
         """Draw speech (samples,), at another speed and so another pitch, and put it in a room."""

@@ -27,8 +27,6 @@ from openunmix.metrics import si_sdr
 from openunmix.model import Separator
 from openunmix.utils import load_separator
 
-__all__ = ["Noisy", "improvement", "noisy_speech"]
-
 _SPEAKERS = ("asterisk-fr", "asterisk-it")
 _MADE = ("babble", "hum", "white", "pink")
 _SNRS = (-5.0, 0.0, 5.0, 10.0, 15.0)
@@ -70,7 +68,7 @@ def main() -> None:
 
     separator = load_separator(args.model, niter=args.niter)
     material = Material(args.data / "valid.npz")
-    tests = {snr: list(noisy_speech(material, snr)) for snr in _SNRS}
+    tests = {snr: noisy_speech(material, snr) for snr in _SNRS}
     cleaned = {snr: [clean(separator, test) for test in some] for snr, some in tests.items()}
     print(f"{args.model}, niter {args.niter}, {datetime.date.today()}, ", end="")
     print(f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}, ", end="")
@@ -79,7 +77,7 @@ def main() -> None:
         print(line)
 
 
-def noisy_speech(material: Material, snr: float, count: int | None = None) -> list[Noisy]:
+def noisy_speech(material: Material, snr: float) -> list[Noisy]:
     """Make the mixtures of one signal-to-noise ratio; speech and noise are the same at all.
 
     Parameters
@@ -88,8 +86,6 @@ def noisy_speech(material: Material, snr: float, count: int | None = None) -> li
         Voices and noises for validation.
     snr : float
         In dB, of the powers of the whole excerpts.
-    count : int, optional
-        How many mixtures to make, spread over all; all if not given.
 
     Returns
     -------
@@ -97,11 +93,9 @@ def noisy_speech(material: Material, snr: float, count: int | None = None) -> li
         The mixtures.
     """
     kinds = [(kind, voice) for kind in (*material.noises, *_MADE) for voice in _SPEAKERS]
-    chosen = np.linspace(0, len(kinds) - 1, count or len(kinds)).round().astype(int)
     length = round(_SECONDS * SAMPLE_RATE)
     made = []
-    for place in chosen:
-        kind, voice = kinds[place]
+    for place, (kind, voice) in enumerate(kinds):
         rng = np.random.default_rng([1, place])
         speech = material.speech(voice, length, rng)
         if rng.uniform() < _IN_ROOM:
@@ -116,11 +110,6 @@ def noisy_speech(material: Material, snr: float, count: int | None = None) -> li
 def clean(separator: Separator, test: Noisy) -> Tensor:
     """Return the speech (1, samples) that a separator finds, as the ``umx`` command does."""
     return separate_waveform(separator, test.mixture)[0]
-
-
-def improvement(separator: Separator, test: Noisy) -> float:
-    """Return by how many dB a separator improves the SI-SDR."""
-    return _gain(test, clean(separator, test))
 
 
 def _gain(test: Noisy, estimate: Tensor) -> float:
