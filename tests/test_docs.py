@@ -173,7 +173,11 @@ def test_languages_of_all_blocks_are_known():
         assert set(fences[1::2]) <= {""}
 
 
-OPTION_TABLES = {"docs/inference.md": _separate.parser, "docs/serve.md": _serve.parser}
+OPTION_TABLES = {
+    "docs/inference.md": _separate.parser,
+    "docs/serve.md": _serve.parser,
+    "docs/training.md": _train.parser,
+}
 
 
 def documented_options(page):

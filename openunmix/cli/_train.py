@@ -103,12 +103,12 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device, args.no_cuda)
     data = load_data(args, config)
     config = replace(config, targets=data.targets)
+    songs = _songs(args, config, data)
     quiet = args.quiet or int(os.environ.get("RANK", "0")) > 0
     if not quiet:
         logging.getLogger("openunmix.training").setLevel(logging.INFO)
         for line in describe(args, data, config):
             say("umx-train", line)
-    songs = _songs(args, config, data)
     with ExitStack() as stack:
         display = stack.enter_context(Display(quiet))
         observers = [display.record]
@@ -173,7 +173,7 @@ def _prepare_output(output: Path, checkpoint: Path | None) -> None:
     """Raise if the output has files of something else; bring the state of another run there."""
     if find_state(output) is not None:
         return
-    weights = [*output.glob("*.safetensors"), *output.glob("*.pth")]
+    weights = sorted([*output.glob("*.safetensors"), *output.glob("*.pth")])
     if weights:
         raise CheckpointError(
             f"{output} has a model ({weights[0].name}), but no checkpoint to go on from; choose "

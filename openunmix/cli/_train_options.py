@@ -169,7 +169,7 @@ def settings(args: argparse.Namespace) -> TrainingConfig:
     given = {
         field: getattr(args, field)
         for field in config.to_json()
-        if getattr(args, field, None) not in (None, False)
+        if getattr(args, field, None) is not None and getattr(args, field) is not False
     }
     if args.steps is not None:
         given["epochs"] = None
@@ -256,7 +256,8 @@ def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
     if options.dataset == STEMS:
         return Data(_mixtures(args, config), None, config.targets)
     made = make_datasets(options)
-    targets = config.targets if len(config.targets) > 1 else (made.args.target,)
+    named = set(made.args.target).isdisjoint("*?[")  # and not by a glob
+    targets = (made.args.target,) if named and len(config.targets) == 1 else config.targets
     return Data(made.train, made.valid, targets)
 
 
