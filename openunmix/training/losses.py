@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -238,6 +239,27 @@ class Scene:
     sample_rate: float
     bandwidth: Tensor | None = None
 
+    @cached_property
+    def magnitude(self) -> Tensor:
+        """Magnitude of the mixtures, computed once."""
+        return self.mixture.abs()
+
+    def sum_of(self, chosen: Sequence[int]) -> Tensor:
+        """Add up sources.
+
+        Parameters
+        ----------
+        chosen : sequence of int
+            Their indices.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, channels, bins)], complex
+            STFT of the sum; of a single source, no copy.
+        """
+        first, *others = chosen
+        return sum((self.sources[:, :, other] for other in others), self.sources[:, :, first])
+
     def limited(self, spectra: Tensor, chosen: Sequence[int]) -> Tensor:
         """Keep the band in which all of the chosen sources say something.
 
@@ -275,15 +297,15 @@ class Scene:
 
 def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
-    mixture = scene.limited(scene.mixture.abs(), chosen)
-    reference = scene.limited(scene.sources[:, :, chosen].sum(dim=2).abs(), chosen)
+    mixture = scene.limited(scene.magnitude, chosen)
+    reference = scene.limited(scene.sum_of(chosen).abs(), chosen)
     return reference, mask * mixture, mixture
 
 
 def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Waveforms of the sum of chosen sources, its estimate and the mixture."""
     mixture = scene.limited(scene.mixture, chosen)
-    reference = scene.limited(scene.sources[:, :, chosen].sum(dim=2), chosen)
+    reference = scene.limited(scene.sum_of(chosen), chosen)
     spectra = torch.stack([reference, mask * mixture, mixture])
     return scene.waveform(spectra[0]), scene.waveform(spectra[1]), scene.waveform(spectra[2])
 

@@ -117,7 +117,6 @@ class Trainer:
         """
         config, models = self.config, list(_each(networks).values())
         together = config.bridged or config.loss in JOINT
-        magnitude = scene.mixture.abs()
         found: list[Tensor] = []
         for first in [0] if together else range(len(models)):
             group = models if together else [models[first]]
@@ -126,7 +125,7 @@ class Trainer:
                 _DTYPES[config.precision],
                 enabled=training and config.precision != "float32",
             ):
-                estimated = masks(group, magnitude, config.bridged)
+                estimated = masks(group, scene.magnitude, config.bridged)
             estimated = [mask.float() for mask in estimated]
             if config.loss in JOINT:
                 terms = JOINT[config.loss](scene, estimated)
