@@ -427,6 +427,9 @@ def test_mixtures_of_whole_stems_are_drawn_in_order(tmp_path):
         def __init__(self):
             self.length = 14
 
+        def bandwidths(self, index):
+            return {}
+
         def __getitem__(self, index):
             drawn.append(index)
             return torch.stack([synth.tone(1000, 200.0), synth.noise(1000, seed=index)])
