@@ -428,7 +428,7 @@ def test_default_settings_of_the_documentation_are_those_of_the_code():
             values[2] = None  # epochs instead
         shown = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
         wanted = shown if len(set(shown)) > 1 else shown[:1]
-        found = documented[option].replace("`", "").replace("–", "None").split(", ")
+        found = documented[option].replace("`", "").replace("none", "None").split(", ")
         assert found == wanted, option
 
 
