@@ -197,8 +197,11 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
+        # Python adds to the reason what is said here anyway; names that are not found have others.
+        known = error.errno is not None and error.errno > 0
+        reason = os.strerror(error.errno or 0) if known else error.strerror
         raise OSError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or "
+            f"cannot listen on {host}, port {port}: {reason}; choose another --host or "
             "--port (0 takes any that is free)"
         ) from error
 

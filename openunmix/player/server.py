@@ -93,6 +93,7 @@ def create_app(settings: Settings, task: Task = separate) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Parting)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
@@ -101,6 +102,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     return JSONResponse({"detail": "; ".join(faults)}, 422)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    """Say that it is not the fault of the request; the ASGI server logs the error."""
+    return JSONResponse({"detail": "the server has failed; its log says why"}, 500)
 
 
 class Server(uvicorn.Server):

@@ -108,7 +108,7 @@ def test_port_that_is_taken_is_said(capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert exit_code("--port", port) == 1
-    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in (
+    assert f"cannot listen on 127.0.0.1, port {port}: Address already in use; choose another" in (
         capsys.readouterr().err
     )
 

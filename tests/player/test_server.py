@@ -455,6 +455,16 @@ def test_upload_that_stalls_is_given_up(quick, monkeypatch):
     assert (answer.status_code, "stalled" in detail(answer)) == (408, True)
 
 
+def test_failure_of_the_server_itself_is_an_answer_too(quick, monkeypatch, caplog):
+    def fail(self):
+        raise PermissionError("a disk is gone")
+
+    monkeypatch.setattr(store.Store, "free", fail)
+    answer = send(quick)
+    assert (answer.status_code, detail(answer)) == (500, "the server has failed; its log says why")
+    assert "a disk is gone" in caplog.text
+
+
 # Strangers
 
 

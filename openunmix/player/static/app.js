@@ -268,12 +268,13 @@ function arrange() {
 }
 
 function facts(job) {
-  const names = job.files?.length ? job.files : [...job.targets, ...(job.residual ? ["the rest"] : [])];
+  const stems = job.files?.length ? job.files : [...job.targets, ...(job.residual ? ["residual"] : [])];
+  const names = stems.map((name) => (name === "residual" ? "the rest" : name));
   return [
     job.duration ? clock(job.duration + 0.5) : null,
     job.state === "failed" ? null : job.model,
     names.length ? names.join(", ") : null,
-    job.state === "done" && job.expires ? `kept until ${day(job.expires)}` : null,
+    job.state === "done" && job.expires ? `kept until ${day(job.expires)}`.replaceAll(" ", "\u00a0") : null,
   ].filter(Boolean).join(" · ");
 }
 
