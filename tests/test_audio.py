@@ -30,6 +30,22 @@ def test_round_trip_keeps_length_position_and_sound(tmp_path, extension):
     assert snr(block, clip.waveform.numpy()) > FORMATS[extension]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_bit_rate_of_opus_can_be_chosen(tmp_path, channels):
+    samples = np.random.default_rng(0).normal(0, 0.1, (channels, 10 * 48000))
+    for bit_rate in (32_000 * channels, 96_000 * channels):
+        path = tmp_path / f"{bit_rate}.opus"
+        with audio.AudioWriter(path, 48000, channels, bit_rate=bit_rate) as writer:
+            writer.write(samples)
+        assert path.stat().st_size * 8 / 10 == pytest.approx(bit_rate, rel=0.15)
+
+
+def test_bit_rate_of_other_formats_cannot_be_chosen(tmp_path):
+    with pytest.raises(ValueError, match=r"\.mp3 has no choice of bit_rate"):
+        audio.AudioWriter(tmp_path / "a.mp3", 44100, 2, bit_rate=128_000)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("extension", FORMATS)
 def test_probe_agrees_with_what_is_read(tmp_path, extension):
     rate = audio.supported_sample_rate(extension, RATE)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -205,11 +208,26 @@ def test_saved_stem_matches_the_file_but_for_what_opus_loses(player, stems):
     assert snr(read_audio(stems["high"]).waveform.numpy(), waveform) > 30
 
 
-def test_lossless_files_are_offered_where_there_are_some(player, stems):
+def test_lossless_file_is_opened_from_a_disk(player, stems):
     tab = player(downloads={name: f"../{path.name}" for name, path in stems.items()})
-    link = tab.get_by_role("link", name="Download low")
-    assert link.evaluate("(link) => link.href") == stems["low"].as_uri()
-    assert link.get_attribute("download") is not None
+    with tab.expect_popup() as opened:
+        tab.get_by_role("link", name="Download low").click()
+    opened.value.wait_for_url(stems["low"].as_uri())
+    assert state(tab)["playing"] is False  # the page is still there
+
+
+def test_lossless_file_is_saved_from_a_server(page, stems, tmp_path):
+    folder = stems["low"].parent
+    write_page(folder, stems, title="x", downloads={"low": "low.wav"})
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name="Download low").click()
+        assert waiting.value.path().read_bytes() == stems["low"].read_bytes()
+        server.shutdown()
 
 
 def test_saved_remix_is_what_is_heard(player, stems):
