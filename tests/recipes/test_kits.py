@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
-from kits import Kit, voice_of
+from kits import Kit, voice_of, voice_of_note
 from patterns import Hit
 
 RATE = 8000
@@ -23,6 +23,16 @@ RATE = 8000
 )
 def test_an_instrument_is_known_by_its_name(name, voice):
     assert voice_of(name) == voice
+
+
+def test_drums_of_general_midi_are_voices_and_its_other_percussion_is_not():
+    assert [voice_of_note(note) for note in (36, 40, 46, 57, 70)] == [
+        "kick",
+        "snare",
+        "hat_open",
+        "crash",
+        None,
+    ]
 
 
 def write_kit(folder, instruments):

@@ -34,6 +34,9 @@ def main() -> None:
         "--bass", type=Path, metavar="DIR", help="recorded notes of a bass guitar, to be played"
     )
     args = parser.parse_args()
+    unknown = sorted(set(args.parts) - set(_PARTS))
+    if unknown:
+        parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(_PARTS)}")
     cache = Cache(args.cache)
     output = Output(args.output, cache)
     makers = {part: _PARTS[part] for part in args.parts or _PARTS}
