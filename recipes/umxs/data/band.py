@@ -87,8 +87,7 @@ class Band:
         package = str(rng.choice(list(_FONTS), p=_SHARES))
         font = self.cache.fetch(package) / _FONTS[package]
         room = Room.drawn(rng)
-        programs = _programs(rng)
-        parts = split(transposed(tune, int(rng.integers(-3, 4))), programs)
+        parts = split(transposed(tune, int(rng.integers(-3, 4))), _programs(rng))
         sounds = {}
         packages = {package}
         for name, part in parts.items():
@@ -97,7 +96,8 @@ class Band:
                 packages.add(used)
             else:
                 sounds[name] = self.synth.render(part, font, seconds, room)
-        return Performance(_mixed(sounds, programs, rng), sorted(packages))
+        hard = any(_is_distorted(event) for event in parts.get("guitar", []))
+        return Performance(_mixed(sounds, hard, rng), sorted(packages))
 
     def _drummed(
         self, part: list[Event], package: str, seconds: float, room: Room, rng: np.random.Generator
@@ -162,8 +162,13 @@ def _sets_kit(event: Event) -> bool:
     return event.message.type == "program_change" and event.message.channel == DRUMS
 
 
+def _is_distorted(event: Event) -> bool:
+    """Whether a message chooses an overdriven guitar."""
+    return event.message.type == "program_change" and event.message.program in _DISTORTED
+
+
 def _mixed(
-    sounds: dict[str, np.ndarray], programs: dict[int, int], rng: np.random.Generator
+    sounds: dict[str, np.ndarray], hard: bool, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Send each part through its devices and sum guitars and the rest."""
     stems = {}
@@ -173,7 +178,7 @@ def _mixed(
         stems["bass"] = bass_mixed(sounds["bass"], rng)
     other = []
     if "guitar" in sounds:
-        other.append(_guitar(sounds["guitar"], programs, rng))
+        other.append(_guitar(sounds["guitar"], hard, rng))
     if "rest" in sounds:
         gain = 10 ** (rng.uniform(-6, 3) / 20)
         other.append(gain * compressed(sounds["rest"], SAMPLE_RATE, rng.uniform(1, 3)))
@@ -200,9 +205,8 @@ def bass_mixed(sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return toned(sound, SAMPLE_RATE, rng.uniform(-5, 5), rng.uniform(-6, 6))
 
 
-def _guitar(sound: np.ndarray, programs: dict[int, int], rng: np.random.Generator) -> np.ndarray:
+def _guitar(sound: np.ndarray, hard: bool, rng: np.random.Generator) -> np.ndarray:
     """Amplify guitars: hard where they are distorted, a little or not at all otherwise."""
-    hard = any(program in _DISTORTED for program in programs.values())
     if hard or rng.random() < 0.5:
         drive = rng.uniform(0, 18) if hard else rng.uniform(-12, 0)
         sound = amplified(sound, SAMPLE_RATE, drive, rng.uniform(3500, 7500))
