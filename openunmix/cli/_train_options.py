@@ -100,7 +100,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("--exclude", "TRACK=TARGET,...", "stems of a training track not to use"),
     ):
         data.add_argument(
-            name, action="append", type=_pair, default=[], metavar=form, help=f"{text}; repeatable"
+            name, action="append", type=_pair, metavar=form, help=f"{text}; repeatable"
         )
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
@@ -267,12 +267,13 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
         raise ValueError("--root is missing: the folder with train/ and valid/")
     if config.epochs is not None:
         raise ValueError(f"--dataset {STEMS} has no epochs; give --steps")
-    unknown = {target for target, _ in args.extra} - set(config.targets)
+    extra, exclude = args.extra or [], dict(args.exclude or [])
+    unknown = {target for target, _ in extra} - set(config.targets)
     if unknown:
         raise ValueError(f"--extra: {sorted(unknown)} are not among {list(config.targets)}")
-    exclude = {track: targets.split(",") for track, targets in args.exclude}
-    stems = load_tracks(args.root / "train", config.targets, config.sample_rate, exclude)
-    for target, folder in args.extra:
+    unused = {track: targets.split(",") for track, targets in exclude.items()}
+    stems = load_tracks(args.root / "train", config.targets, config.sample_rate, unused)
+    for target, folder in extra:
         files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         if not files:
             raise AudioFileError(f"{folder}: no files found; give a folder of audio files")

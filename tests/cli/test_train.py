@@ -300,14 +300,12 @@ def test_bad_data_gets_one_line(data, capsys, spoil, message):
     assert message in line
 
 
-def test_file_that_ends_too_soon_is_named_before_or_while_training(data, capsys):
+def test_file_that_ends_too_soon_is_named(data, capsys):
     path = Path("data/train/a/drums.wav")
     path.write_bytes(path.read_bytes()[:9000])
     options = [*TRACKS, "--interferer-files", "drums.wav", *TINY, "--epochs", 1, "--output", "run"]
-    assert exit_code("--dataset", "trackfolder_fix", *options) == 0  # with the other track
-    Path("data/train/b/drums.wav").write_bytes(path.read_bytes())
     assert exit_code("--dataset", "trackfolder_fix", *options) == 1
-    assert "drums.wav" in capsys.readouterr().err
+    assert "a/drums.wav" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -426,9 +424,11 @@ def test_default_settings_of_the_documentation_are_those_of_the_code():
         values = [preset[field] for preset in presets]
         if field == "steps":
             values[2] = None  # epochs instead
-        shown = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        shown = [
+            "none" if v is None else f"{v:g}" if isinstance(v, float) else str(v) for v in values
+        ]
         wanted = shown if len(set(shown)) > 1 else shown[:1]
-        found = documented[option].replace("`", "").replace("none", "None").split(", ")
+        found = documented[option].replace("`", "").split(", ")
         assert found == wanted, option
 
 
