@@ -48,7 +48,9 @@ def main() -> None:
         torch.set_num_threads(args.threads)
         print(json.dumps(WORKERS[args.worker](signals(args.seconds))))
         return
-    print(f"{machine()}, {args.threads} threads, {datetime.date.today()}\n")
+    load = f"load average {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else "load unknown"
+    threads = f"{args.threads} thread{'s' * (args.threads > 1)}"
+    print(f"{machine()}, {threads}, {load}, {datetime.date.today()}\n")
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in WORKERS}
     for _ in range(args.repeats):
         for name, results in runs.items():

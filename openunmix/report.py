@@ -291,12 +291,14 @@ def _tables(path: Path) -> str:
 
 
 def _problems(tracks: Sequence[TrackScores], failures: Mapping[str, str]) -> str:
-    """Return what failed or was left out."""
-    lines = [f"<b>{_text(name)}</b>: {_text(reason)}" for name, reason in failures.items()]
+    """Return what failed, was left out, or is doubtful."""
+    lines = [
+        f"<b>{_text(name)}</b>, not scored: {_text(reason)}" for name, reason in failures.items()
+    ]
     lines += [f"{_text(track.name)}: {_text(note)}" for track in tracks for note in track.notes]
     if not lines:
         return ""
-    return "<h2>Not scored</h2><ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+    return "<h2>Remarks</h2><ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
 def _plots(systems: Mapping[str, Sequence[TrackScores]]) -> list[str]:

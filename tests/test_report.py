@@ -151,9 +151,9 @@ def test_names_are_escaped(tmp_path):
 
 def test_failures_and_notes_are_listed(tmp_path):
     text = report(tmp_path, {"x": [scores("a", notes=["bass is silent"])]}, {"b": "stem missing"})
-    assert "stem missing" in text
+    assert "<b>b</b>, not scored: stem missing" in text
     assert "bass is silent" in text
-    assert "Not scored" not in report(tmp_path, {"x": [scores("a")]})
+    assert "Remarks" not in report(tmp_path, {"x": [scores("a")]})
 
 
 def test_report_without_tracks_and_without_systems(tmp_path):

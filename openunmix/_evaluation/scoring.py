@@ -79,7 +79,18 @@ def score_estimates(
             "sdr_mdx21": float(sdr_mdx21(*pair)),
             "si_sdr": float(si_sdr(*pair)),
         }
+    doubtful = [name for name in scores.frames if _is_doubtful(scores, name)]
+    if doubtful:
+        scores.notes.append(
+            f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as happens where "
+            "stems have no treble, such as decoded AAC"
+        )
     return scores
+
+
+def _is_doubtful(scores: TrackScores, target: str) -> bool:
+    """Whether artifacts exceed all errors together, of which they are a part."""
+    return scores.median(target, "SAR") < scores.median(target, "SDR") - 3
 
 
 def _check_estimate(name: str, reference: Tensor, estimates: Mapping[str, Tensor]) -> None:
