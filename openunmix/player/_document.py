@@ -116,7 +116,6 @@ class Document:
             "tracks": [
                 {
                     "name": track.name,
-                    "channels": track.channels,
                     "download": self.downloads.get(track.name),
                     "sidecar": sidecars[number] if sidecars else None,
                     "waveform": _drawn_waveform(track, loudest),

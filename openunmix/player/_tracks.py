@@ -45,8 +45,6 @@ class Track:
         Opus in Ogg.
     sample_rate : int
         Of the file it was made from, in Hz.
-    channels : int
-        One or two.
     picture : Picture
         What is drawn of it.
     """
@@ -54,7 +52,6 @@ class Track:
     name: str
     audio: Path
     sample_rate: int
-    channels: int
     picture: Picture
 
 
@@ -111,4 +108,4 @@ def _encode(source: Source, path: Path, duration: float) -> Track:
                 picture.add(stereo)
                 writer.write(stereo)
         picture.finish()
-        return Track(source.name, path, rate, channels, picture)
+        return Track(source.name, path, rate, picture)

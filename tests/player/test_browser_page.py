@@ -166,6 +166,17 @@ def test_drag_loops_a_region(player):
     assert state(tab)["position"] == 0
 
 
+def test_stems_of_unequal_length_stay_in_sync_when_looped(page, tmp_path):
+    """A source loops within its own buffer, so the shorter one would have come around earlier."""
+    files = {}
+    for name, length in {"long": LENGTH, "short": LENGTH // 2}.items():
+        files[name] = tmp_path / f"{name}.wav"
+        soundfile.write(files[name], tone(length, 300.0, RATE).T.numpy(), RATE)
+    page.goto(write_page(tmp_path / "page", files, title="x").as_uri())
+    page.evaluate("player.ready")
+    assert [rendered(page, stem).shape for stem in (0, 1)] == [(2, LENGTH)] * 2
+
+
 def test_original_is_heard_at_the_same_time_and_level(player, tmp_path):
     original = tmp_path / "original.wav"
     soundfile.write(original, tone(LENGTH, 500.0, RATE, amplitude=0.1).T.numpy(), RATE)

@@ -22,7 +22,14 @@ const tracks = data.tracks.map((track, index) => ({
 const stems = tracks.filter((track) => !track.isOriginal);
 const original = tracks[data.original] ?? null; // without one it is the sum of the stems
 
-const state = { playing: false, position: 0, source: "remix", view: "waveform", loop: null, looping: false };
+const state = {
+  playing: false,
+  position: 0,
+  source: "remix",
+  view: "waveform",
+  loop: null,
+  looping: false,
+};
 
 // ---- Decoding
 
@@ -54,15 +61,27 @@ function load(track) {
 async function decode(track, base64) {
   const bytes = bytesOf(base64);
   const context = new OfflineAudioContext(1, 1, data.sampleRate);
-  track.buffer = await context.decodeAudioData(bytes.buffer);
+  track.buffer = ofFullLength(await context.decodeAudioData(bytes.buffer));
   const done = tracks.filter((other) => other.buffer).length;
   say(`Decoding: ${done} of ${tracks.length}`);
+}
+
+// All buffers are as long as the song: shorter ones would loop earlier than the others.
+function ofFullLength(decoded) {
+  const { numberOfChannels, sampleRate, length } = decoded;
+  if (length === data.samples) return decoded;
+  const buffer = new AudioBuffer({ numberOfChannels, sampleRate, length: data.samples });
+  for (let channel = 0; channel < numberOfChannels; channel++) {
+    buffer.copyToChannel(decoded.getChannelData(channel).subarray(0, data.samples), channel);
+  }
+  return buffer;
 }
 
 async function decodeAll() {
   tracks.forEach(load);
   const audio = await Promise.all(received.map((result) => result.promise));
   await Promise.all(tracks.map((track) => decode(track, audio[track.index])));
+  received.length = 0; // that frees the text
 }
 
 function bytesOf(base64) {
@@ -120,10 +139,10 @@ function startSources(graph, when, offset) {
   });
 }
 
-function applySettings(graph) {
+function applySettings(graph, smoothly = false) {
   const now = graph.context.currentTime;
   const set = (parameter, value) =>
-    graph === live && state.playing
+    smoothly
       ? parameter.setTargetAtTime(value, now, FADE)
       : parameter.cancelScheduledValues(now).setValueAtTime(value, now);
   const remixed = graph !== live || state.source === "remix";
@@ -247,25 +266,17 @@ function reset() {
 }
 
 function settle() {
-  if (live) applySettings(live);
+  if (live) applySettings(live, state.playing);
   update();
 }
 
 async function render(index = null) {
   await ready;
-  const context = new OfflineAudioContext(2, data.samples, data.sampleRate);
-  if (index === null) {
-    const graph = buildGraph(context);
-    applySettings(graph);
-    startSources(graph, 0, 0);
-    return context.startRendering();
-  }
-  const { buffer, channels } = tracks[index];
-  const result = context.createBuffer(channels, data.samples, data.sampleRate);
-  for (let channel = 0; channel < channels; channel++) {
-    result.copyToChannel(buffer.getChannelData(channel).subarray(0, data.samples), channel);
-  }
-  return result;
+  if (index !== null) return tracks[index].buffer;
+  const graph = buildGraph(new OfflineAudioContext(2, data.samples, data.sampleRate));
+  applySettings(graph);
+  startSources(graph, 0, 0);
+  return graph.context.startRendering();
 }
 
 // ---- Files
