@@ -198,7 +198,8 @@ def _prepare_output(output: Path, checkpoint: Path | None) -> None:
 def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[Song]:
     """Return songs to score networks on; none where whole songs would take too long."""
     if data.valid is None:
-        return load_songs(args.root / "valid", config.targets, config.sample_rate)
+        shape = (config.targets, config.sample_rate, config.nb_channels)
+        return load_songs(args.root / "valid", *shape)
     if dataset_name(args) == "synthetic" or args.tensorboard:
         return songs_of(data.valid, config.targets, config.nb_channels, _SONGS)
     return []

@@ -71,7 +71,9 @@ def save_model(
     save_config(folder, separator_config(trainer.config))
 
 
-def save_as_before(folder: Path, trainer: Trainer, epoch: int, is_best: bool) -> None:
+def save_as_before(
+    folder: Path, trainer: Trainer, epoch: int, best_loss: float | None, is_best: bool
+) -> None:
     """Write ``<target>.chkpnt``, and if best ``<target>.pth``, as openunmix 1.3.0 does.
 
     Parameters
@@ -82,9 +84,17 @@ def save_as_before(folder: Path, trainer: Trainer, epoch: int, is_best: bool) ->
         The run.
     epoch : int
         Epochs done.
+    best_loss : float, optional
+        The lowest validation loss so far.
     is_best : bool
-        Whether these weights are the best so far.
+        Whether it is that of these weights.
     """
     for target, network in trainer.averages().items():
-        state = {"epoch": epoch, "state_dict": network.state_dict(), "best_loss": None}
+        state = {
+            "epoch": epoch,
+            "state_dict": network.state_dict(),
+            "best_loss": best_loss,
+            "optimizer": trainer.optimizer.state_dict(),
+            "scheduler": trainer.schedule.state_dict(),
+        }
         save_checkpoint(state, is_best, folder, target)

@@ -283,7 +283,8 @@ class _Run:
             summary = self.history.summary(self.batches.epoch_steps)
             save_model(self.output, self.trainer, {**self.metadata, **summary})
         if self.as_before:
-            save_as_before(self.output, self.trainer, self._epoch(self.trainer.step), keep)
+            epoch = self._epoch(self.trainer.step)
+            save_as_before(self.output, self.trainer, epoch, self.history.best_loss, keep)
         self._write_state()
         self.history.write(self.output / "history.json")
 

@@ -90,6 +90,6 @@ def pretrained_networks(
         sample_rate=sample_rate,
         n_fft=common.n_fft,
         n_hop=common.n_hop,
-        bandwidth=(first.nb_bins - 1) * sample_rate / common.n_fft,
+        bandwidth=min((first.nb_bins - 0.5) / common.n_fft, 0.5) * sample_rate,
     )
     return networks, config

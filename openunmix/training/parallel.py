@@ -88,6 +88,8 @@ class Processes:
         bool
             The same in all processes.
         """
+        if self.world == 1:
+            return condition
         flag = torch.tensor(float(condition), device=self.device)
         self.average([flag])
         return bool(flag)

@@ -64,7 +64,7 @@ class Trainer:
             self.networks.parameters(),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
-            fused=True,
+            fused=self.device.type in ("cpu", "cuda"),
         )
         self._augmentation = (
             BatchAugmentation(sample_rate=config.sample_rate) if config.augment else None

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from openunmix.data import Stem, load_tracks
+from openunmix.data.recordings import to_channels
 from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
@@ -42,7 +43,9 @@ class Song(NamedTuple):
         return self.sources.sum(dim=0) if self.mixture is None else self.mixture
 
 
-def load_songs(root: Path, targets: Sequence[str], sample_rate: int) -> list[Song]:
+def load_songs(
+    root: Path, targets: Sequence[str], sample_rate: int, channels: int = 2
+) -> list[Song]:
     """Decode a folder of songs.
 
     Parameters
@@ -53,6 +56,8 @@ def load_songs(root: Path, targets: Sequence[str], sample_rate: int) -> list[Son
         The sources, in the order wanted; one that a song lacks is silent.
     sample_rate : int
         Hz; other files are resampled.
+    channels : int
+        Audio channels wanted.
 
     Returns
     -------
@@ -67,7 +72,11 @@ def load_songs(root: Path, targets: Sequence[str], sample_rate: int) -> list[Son
     songs: dict[str, dict[str, Stem]] = {}
     for stem in load_tracks(root, targets, sample_rate):
         songs.setdefault(stem.track, {})[stem.target] = stem
-    return [Song(name, _stack(stems, targets)) for name, stems in songs.items()]
+    stacks = {name: _stack(stems, targets) for name, stems in songs.items()}
+    return [
+        Song(name, torch.stack([to_channels(stem, channels) for stem in stack]))
+        for name, stack in stacks.items()
+    ]
 
 
 def _stack(stems: Mapping[str, Stem], targets: Sequence[str]) -> Tensor:

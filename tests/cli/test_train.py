@@ -174,6 +174,11 @@ def test_loss_is_chosen_by_name(data, loss):
     assert json.loads(Path("run/vocals.json").read_text())["config"]["loss"] == loss
 
 
+def test_mono_networks_are_trained_on_stereo_stems(data):
+    assert train("--steps", 1, "--nb-channels", 1) == 0
+    assert load_folder("run").networks["drums"].nb_channels == 1
+
+
 def test_stems_can_be_left_out_and_added(data):
     Path("more").mkdir()
     soundfile.write("more/x.wav", noise(RATE, seed=9).T.numpy(), RATE)

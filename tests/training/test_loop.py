@@ -306,6 +306,8 @@ def test_files_are_also_those_of_version_1_if_asked(tmp_path):
     assert names == {"history.json", "separator.json"} | {
         f"{t}{end}" for t in ("low", "high") for end in (".json", ".pth", ".chkpnt", ".safetensors")
     }
+    state = torch.load(tmp_path / "low.chkpnt", weights_only=True)
+    assert state.keys() == {"epoch", "state_dict", "best_loss", "optimizer", "scheduler"}
     weights = torch.load(tmp_path / "low.pth", weights_only=True)
     assert "fc1.weight" in weights
     described = json.loads((tmp_path / "low.json").read_text())
