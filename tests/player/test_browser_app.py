@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import soundfile
 from models import save_model
-from playwright.sync_api import expect
 from song_server import send, serving, song, wait_for
 from synth import mixture
 
@@ -20,6 +19,11 @@ from openunmix.player._server import separation
 from openunmix.player.settings import Settings
 
 pytestmark = pytest.mark.browser
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is missing: pip install 'openunmix[tests]'"
+)
+expect = playwright.expect
 
 RATE = 44100
 
@@ -198,6 +202,17 @@ def test_running_song_shows_its_progress_and_can_be_cancelled(pretending):
     expect(slow).to_have_count(0)
     expect(following.get_by_role("link", name="Listen")).to_be_visible()
     assert [job["name"] for job in client.get("/api/jobs").json()] == ["next.wav"]
+
+
+def test_upload_can_be_cancelled_and_the_next_one_goes_on(pretending):
+    tab, client = pretending
+    tab.route("**/api/jobs", lambda route: None, times=1)  # an upload that takes for ever
+    tab.get_by_label("Drop songs here").set_input_files([wave("a.wav"), wave("b.wav")])
+    expect(row(tab, "b.wav")).to_contain_text("Waits to be sent")
+    row(tab, "a.wav").get_by_role("button", name="Cancel").click()
+    expect(row(tab, "a.wav")).to_have_count(0)
+    expect(row(tab, "b.wav").get_by_role("link", name="Listen")).to_be_visible()
+    assert [job["name"] for job in client.get("/api/jobs").json()] == ["b.wav"]
 
 
 def test_failures_are_shown_and_other_songs_go_on(pretending):

@@ -23,7 +23,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -113,7 +113,8 @@ class Store:
         for folder in (self.work(job), self.result(job)):
             shutil.rmtree(folder, ignore_errors=True)
         if upload:
-            self.upload(job).unlink(missing_ok=True)
+            with suppress(OSError):
+                self.upload(job).unlink(missing_ok=True)
 
     def remove(self, job: Job) -> None:
         """Remove a job. What cannot be removed now, as it is being read, is removed later."""

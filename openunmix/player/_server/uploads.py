@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 __all__ = ["FORM", "Form", "receive"]
 
@@ -235,6 +235,8 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
             return
         except TimeoutError as error:
             raise HTTPException(408, "the upload has stalled; send the file again") from error
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the client has hung up") from error  # for nobody to read
         yield chunk
 
 

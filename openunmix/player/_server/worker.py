@@ -96,10 +96,10 @@ class Worker:
         TaskError
             If it fails, its process ends, or nothing was heard of it for too long.
         """
-        connection = self.start()
-        if cancelled is not None and cancelled.is_set():
-            raise TaskError("cancelled")
         try:
+            connection = self.start()
+            if cancelled is not None and cancelled.is_set():
+                raise TaskError("cancelled")
             connection.send_bytes(json.dumps(request).encode())
             while connection.poll(patience):
                 kind, content = json.loads(connection.recv_bytes())

@@ -73,6 +73,7 @@ function send(upload) {
       else reject(new Error(content.detail));
     };
     request.onerror = () => reject(new Error("The server cannot be reached, or did not take it."));
+    request.onabort = () => reject(new Error("Cancelled."));
     const form = new FormData();
     if (upload.model) form.append("model", upload.model);
     for (const target of upload.targets) form.append("targets", target);
@@ -83,26 +84,30 @@ function send(upload) {
   });
 }
 
-let sending = false;
+let sending = null; // the file that is on its way
+let early = []; // jobs that may be of that file: their news can be faster than the answer
 
 async function sendAll() {
   if (sending) return;
-  sending = true;
   while (uploads.length) {
-    const upload = uploads.shift();
-    if (upload.state !== "uploading") continue;
-    try {
-      const job = await send(upload);
-      forget(upload.id);
-      learn(job);
-    } catch (error) {
-      if (!rows.has(upload.id)) continue; // cancelled
-      Object.assign(upload, { state: "failed", error: error.message });
-      draw(upload.id);
-      announce(`${upload.name} was not taken: ${upload.error}`);
-    }
+    sending = uploads.shift();
+    if (jobs.has(sending.id)) await sendOne(sending);
+    early.splice(0).forEach(learn);
   }
-  sending = false;
+  sending = null;
+}
+
+async function sendOne(upload) {
+  try {
+    const job = await send(upload);
+    forget(upload.id);
+    learn(job);
+  } catch (error) {
+    if (!jobs.has(upload.id)) return; // cancelled
+    Object.assign(upload, { state: "failed", error: error.message });
+    draw(upload.id);
+    announce(`${upload.name} was not taken: ${upload.error}`);
+  }
 }
 
 function add(files) {
@@ -167,8 +172,16 @@ function watch() {
     for (const id of [...jobs.keys()]) if (!id.startsWith("upload-") && !known.has(id)) forget(id);
     all.forEach(learn);
   });
-  source.addEventListener("job", (event) => learn(JSON.parse(event.data)));
-  source.addEventListener("removed", (event) => forget(JSON.parse(event.data).id));
+  source.addEventListener("job", (event) => {
+    const job = JSON.parse(event.data);
+    if (sending?.sent >= 1 && !jobs.has(job.id)) early.push(job);
+    else learn(job);
+  });
+  source.addEventListener("removed", (event) => {
+    const { id } = JSON.parse(event.data);
+    early = early.filter((job) => job.id !== id);
+    forget(id);
+  });
   source.onerror = () => {
     byId("connection").hidden = false;
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, 3000);
