@@ -101,7 +101,7 @@ class Document:
 
     def _data(self, sidecars: list[str] | None) -> dict[str, Any]:
         """Return all that the script has to know."""
-        samples = max(track.picture.samples / track.sample_rate for track in self.tracks)
+        duration = max(track.picture.samples / track.sample_rate for track in self.tracks)
         rate = min(max(self.tracks[0].sample_rate, _LOWEST_RATE), _HIGHEST_RATE)
         loudest = max(float(track.picture.waveform()[0].max()) for track in self.tracks)
         top = max(float(track.picture.spectrogram().max()) for track in self.tracks)
@@ -109,7 +109,7 @@ class Document:
         return {
             "title": self.title,
             "sampleRate": rate,
-            "samples": round(samples * rate),
+            "samples": max(1, round(duration * rate)),
             "frequencies": [LOWEST, grid.highest],
             "original": len(self.tracks) - 1 if self.has_original else None,
             "details": [*self.details.items(), ("Sound", self._sound())],

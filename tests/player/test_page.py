@@ -151,9 +151,11 @@ def test_folder_that_cannot_be_made_is_named(write, tmp_path):
         write_page(tmp_path / "file" / "page", {"a": write("a", tone(10))}, title="x")
 
 
-def test_one_sample_makes_a_page(write, tmp_path):
-    data = data_of(write_page(tmp_path, {"a": write("a", tone(1))}, title="x"))
-    assert data["samples"] == 1
+@pytest.mark.parametrize("rate", [4000, RATE, 192000])
+def test_one_sample_makes_a_page(write, tmp_path, rate):
+    data = data_of(write_page(tmp_path, {"a": write("a", tone(1), rate)}, title="x"))
+    assert 8000 <= data["sampleRate"] <= 48000
+    assert data["samples"] in (1, 2)  # of 4 kHz, played at 8 kHz
     assert picture_of(data["tracks"][0], "waveform").shape == (2, 1)
 
 
