@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from openunmix._fast_wiener import WienerFilter
 from openunmix.transforms import make_filterbanks
@@ -149,8 +150,13 @@ class OpenUnmix(nn.Module):
             A code of every frame.
         """
         frames, batch = magnitude.shape[:2]
-        standardised = (magnitude[..., : self.nb_bins] + self.input_mean) * self.input_scale
-        code = self.bn1(self.fc1(standardised.reshape(frames * batch, -1)))
+        # W ((x + m) s) = (W s) x + (W s) m, so that neither the standardisation nor its gradient
+        # takes time for every frame.
+        weight = self.fc1.weight.reshape(self.hidden_size, self.nb_channels, self.nb_bins)
+        weight = weight * self.input_scale
+        bias = (weight * self.input_mean).sum(dim=(1, 2))
+        visible = magnitude[..., : self.nb_bins].reshape(frames * batch, -1)
+        code = self.bn1(functional.linear(visible, weight.flatten(1), bias))
         return torch.tanh(code).reshape(frames, batch, self.hidden_size)
 
     def recur(self, code: Tensor) -> Tensor:
