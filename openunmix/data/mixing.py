@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from openunmix.audio import resample
 from openunmix.data.stems import Stem, StemLibrary
 
 __all__ = ["MixingConfig", "MixtureDataset"]
@@ -32,7 +34,8 @@ class MixingConfig:
     sample_rate : int
         Hz.
     coherent : float
-        Probability that all stems come from one time of one track.
+        Probability that the stems come from one time of one track; one that the track lacks
+        comes from anywhere.
     silent : float
         Probability that a source is silent, for each source on its own.
     level : float
@@ -43,6 +46,9 @@ class MixingConfig:
         Standard deviation in dB of the level of a source.
     loudness_spread : float
         Standard deviation in dB of the level of the mixture.
+    transpose : float
+        Largest change of speed and pitch in semitones. Half of the excerpts are changed, those
+        of one time of one track together.
     """
 
     duration: float = 3.0
@@ -53,6 +59,16 @@ class MixingConfig:
     balance: dict[str, float] = field(default_factory=dict)
     spread: float = 4.0
     loudness_spread: float = 4.0
+    transpose: float = 2.0
+
+
+class _Choice(NamedTuple):
+    """An excerpt to be: its stem, first sample, length, and the stem's rate over the mixture's."""
+
+    stem: Stem
+    start: int
+    samples: int
+    speed: float
 
 
 class MixtureDataset(Dataset[Tensor]):
@@ -88,8 +104,8 @@ class MixtureDataset(Dataset[Tensor]):
         chosen = self._choose(rng)
         loudness = rng.normal(0, self.config.loudness_spread)
         sources = [
-            self._vary(_levelled(stem, start, self.samples), target, loudness, rng)
-            for target, (stem, start) in zip(self.library.targets, chosen, strict=True)
+            self._vary(self._excerpt(choice), target, loudness, rng)
+            for target, choice in zip(self.library.targets, chosen, strict=True)
         ]
         return torch.stack(sources)
 
@@ -108,24 +124,41 @@ class MixtureDataset(Dataset[Tensor]):
         """
         chosen = self._choose(np.random.default_rng((self.seed, index)))
         bands = {
-            target: stem.bandwidth
-            for target, (stem, _) in zip(self.library.targets, chosen, strict=True)
+            target: choice.stem.bandwidth * choice.speed
+            for target, choice in zip(self.library.targets, chosen, strict=True)
         }
         return {target: band for target, band in bands.items() if band < math.inf}
 
-    def _choose(self, rng: np.random.Generator) -> list[tuple[Stem, int]]:
-        """Draw a stem of each target, and the sample at which its excerpt starts."""
+    def _choose(self, rng: np.random.Generator) -> list[_Choice]:
+        """Draw an excerpt of each target."""
         library = self.library
-        if bool(library.complete) and rng.random() < self.config.coherent:
-            track = library.complete[rng.integers(len(library.complete))]
-            stems = [track[target] for target in library.targets]
-            start = _start(rng, min(stem.samples for stem in stems), self.samples)
-            return [(stem, start) for stem in stems]
-        chosen = []
-        for target in library.targets:
-            stem = _choose(rng, library.by_target[target])
-            chosen.append((stem, _start(rng, stem.samples, self.samples)))
-        return chosen
+        together: dict[str, _Choice] = {}
+        if library.tracks and rng.random() < self.config.coherent:
+            longest = [
+                max(track.values(), key=lambda stem: stem.samples) for track in library.tracks
+            ]
+            stems = list(library.tracks[_draw(rng, longest)].values())
+            together = {choice.stem.target: choice for choice in self._place(rng, stems)}
+        return [
+            together.get(target) or self._anywhere(rng, library.by_target[target])
+            for target in library.targets
+        ]
+
+    def _anywhere(self, rng: np.random.Generator, stems: Sequence[Stem]) -> _Choice:
+        """Draw an excerpt of one of some stems."""
+        return self._place(rng, [stems[_draw(rng, stems)]])[0]
+
+    def _place(self, rng: np.random.Generator, stems: Sequence[Stem]) -> list[_Choice]:
+        """Draw time and speed, the same for all of some stems."""
+        semitones = rng.uniform(-1, 1) * self.config.transpose * (rng.random() < 0.5)
+        samples = round(self.samples * 2 ** (semitones / 12))
+        start = _start(rng, min(stem.samples for stem in stems), samples)
+        return [_Choice(stem, start, samples, samples / self.samples) for stem in stems]
+
+    def _excerpt(self, choice: _Choice) -> Tensor:
+        """Return an excerpt, scaled so that its stem as a whole has a level of 1."""
+        excerpt = choice.stem.excerpt(choice.start, choice.samples) / choice.stem.level
+        return resample(excerpt, choice.samples, self.samples)
 
     def _vary(
         self, excerpt: Tensor, target: str, loudness: float, rng: np.random.Generator
@@ -140,20 +173,15 @@ class MixtureDataset(Dataset[Tensor]):
         return excerpt * pan * (0.0 if silent else gain)
 
 
-def _choose(rng: np.random.Generator, stems: Sequence[Stem]) -> Stem:
-    """Draw a stem with a probability that grows with the root of its length."""
-    weights = np.sqrt([stem.samples for stem in stems])
-    return stems[rng.choice(len(stems), p=weights / weights.sum())]
+def _draw(rng: np.random.Generator, stems: Sequence[Stem]) -> int:
+    """Draw the index of a stem: its chance grows with its weight and the root of its length."""
+    weights = np.array([stem.weight * stem.samples**0.5 for stem in stems])
+    return int(rng.choice(len(stems), p=weights / weights.sum()))
 
 
 def _start(rng: np.random.Generator, available: int, wanted: int) -> int:
     """Draw where an excerpt starts."""
     return int(rng.integers(max(available - wanted, 0) + 1))
-
-
-def _levelled(stem: Stem, start: int, samples: int) -> Tensor:
-    """Return an excerpt, scaled so that its stem as a whole has a level of 1."""
-    return stem.excerpt(start, samples) / stem.level
 
 
 def _pan(rng: np.random.Generator) -> Tensor:

@@ -42,6 +42,8 @@ class Stem:
         Root mean square of its loud half second blocks, full scale being 1; 0 if silent.
     bandwidth : float
         Frequency in Hz above which it says nothing, because it was recorded at a lower rate.
+    weight : float
+        How often it is drawn, relative to others of its length.
     """
 
     track: str
@@ -49,6 +51,7 @@ class Stem:
     waveform: Tensor
     level: float
     bandwidth: float = math.inf
+    weight: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -76,6 +79,9 @@ class Stem:
 class StemLibrary:
     """All stems of a data set, by target and by track.
 
+    ``tracks`` are those that lack one of the targets at most and have two at least: stems that
+    were played together.
+
     Parameters
     ----------
     stems : iterable of Stem
@@ -92,7 +98,8 @@ class StemLibrary:
             if stem.target in self.by_target and stem.level > SILENCE:
                 self.by_target[stem.target].append(stem)
                 tracks.setdefault(stem.track, {})[stem.target] = stem
-        self.complete = [track for track in tracks.values() if len(track) == len(self.targets)]
+        enough = max(len(self.targets) - 1, 2)
+        self.tracks = [track for track in tracks.values() if len(track) >= enough]
         missing = [target for target, found in self.by_target.items() if not found]
         if missing:
             raise AudioFileError(f"no stem with sound found for {missing}; check the folders")
@@ -141,6 +148,7 @@ def load_tracks(
     targets: Sequence[str],
     sample_rate: int,
     exclude: Mapping[str, Sequence[str]] | None = None,
+    weight: float = 1.0,
 ) -> list[Stem]:
     """Decode a folder of track folders.
 
@@ -154,6 +162,8 @@ def load_tracks(
         Rate in Hz; files of another rate are resampled.
     exclude : mapping of str to sequence of str, optional
         Targets to leave out, by track, where a stem does not hold what its name says.
+    weight : float
+        How often its stems are drawn, relative to others of their length.
 
     Returns
     -------
@@ -162,14 +172,14 @@ def load_tracks(
     """
     exclude = exclude or {}
     return [
-        load_stem(path, name, target, sample_rate)
+        load_stem(path, name, target, sample_rate, weight)
         for name, files in find_tracks(root, targets).items()
         for target, path in files.items()
         if target not in exclude.get(name, ())
     ]
 
 
-def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
+def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: float = 1.0) -> Stem:
     """Decode one file, at most two channels of it.
 
     Parameters
@@ -180,6 +190,8 @@ def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
         Names of the track and of the source.
     sample_rate : int
         Rate in Hz; a file of another rate is resampled.
+    weight : float
+        How often it is drawn, relative to others of its length.
 
     Returns
     -------
@@ -190,7 +202,8 @@ def load_stem(path: Path, track: str, target: str, sample_rate: int) -> Stem:
     waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
     quantised = (waveform.clamp(-1, 1) * _FULL_SCALE).round().to(torch.int16)
     bandwidth = clip.sample_rate / 2 if clip.sample_rate < sample_rate else math.inf
-    return Stem(track, target, quantised, _level(waveform, sample_rate // 2), bandwidth)
+    level = _level(waveform, sample_rate // 2)
+    return Stem(track, target, quantised, level, bandwidth, weight)
 
 
 def _level(waveform: Tensor, block: int) -> float:

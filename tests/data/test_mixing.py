@@ -26,6 +26,7 @@ PLAIN = MixingConfig(
     level=-20.0,
     spread=0.0,
     loudness_spread=0.0,
+    transpose=0.0,
 )
 
 
@@ -126,6 +127,49 @@ def test_tracks_that_lack_a_stem_are_mixed_too():
     stems = [ramp("a", "vocals"), ramp("b", "drums"), ramp("c", "bass")]
     dataset = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 5, 1)
     assert all((sources.abs().amax(dim=(1, 2)) > 0).all() for sources in dataset)
+
+
+def test_a_stem_that_a_track_lacks_comes_from_anywhere():
+    stems = [ramp("a", target) for target in TARGETS[1:]] + [ramp("b", TARGETS[0])]
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 30, 1)
+    starts = torch.stack([times(sources) for sources in dataset])
+    torch.testing.assert_close(starts[:, 1], starts[:, 2], atol=20, rtol=0)
+    assert ((starts[:, 0] - starts[:, 1]).abs() > 100).float().mean() > 0.8
+
+
+def test_stems_are_drawn_by_weight_and_the_root_of_their_length():
+    def shares(**changes):
+        stems = [replace(ramp("a", "vocals"), **changes), ramp("b", "vocals", channels=1)]
+        dataset = MixtureDataset(StemLibrary(stems, ["vocals"]), PLAIN, 400, 1)
+        return sum(bool((mixture[0, 0] == -mixture[0, 1]).all()) for mixture in dataset) / 400
+
+    assert shares() == pytest.approx(0.5, abs=0.08)
+    assert shares(weight=0.25) == pytest.approx(0.2, abs=0.08)
+    assert shares(weight=0.0) == 0.0
+
+
+def tone(track, target, frequency):
+    """Make a stem of one frequency."""
+    wave = 16000 * torch.sin(2 * torch.pi * frequency * torch.arange(SECONDS * RATE) / RATE)
+    return Stem(track, target, torch.stack([wave, -wave]).round().to(torch.int16), 1.0, 150.0)
+
+
+def test_half_of_the_excerpts_are_transposed_and_those_of_one_track_together():
+    mixing = replace(PLAIN, transpose=2.0)
+    stems = [tone("a", target, 100.0) for target in TARGETS]
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 100, 1)
+    mixtures = torch.stack(list(dataset))
+    assert mixtures.shape == (100, 3, 2, RATE // 2)
+    spectra = torch.fft.rfft(mixtures[:, :, 0] * torch.hann_window(RATE // 2), n=16 * RATE)
+    frequencies = spectra.abs().argmax(dim=-1) / 16
+    torch.testing.assert_close(frequencies, frequencies[:, :1].expand(-1, 3), atol=0.1, rtol=0)
+    semitones = 12 * torch.log2(frequencies[:, 0] / 100)
+    assert (semitones.abs() < 0.02).float().mean() == pytest.approx(0.5, abs=0.12)
+    assert 1.5 < semitones.max() < 2.05
+    assert -2.05 < semitones.min() < -1.5
+    for index, frequency in enumerate(frequencies[:, 0]):
+        bandwidth = dataset.bandwidths(index)["vocals"]
+        assert bandwidth / 150 == pytest.approx(float(frequency) / 100, rel=0.01)
 
 
 def test_sources_are_silent_as_often_as_asked():

@@ -148,7 +148,7 @@ def test_file_that_is_not_audio_is_named(track_folder):
         load_tracks(folder.parent, TARGETS, 8000)
 
 
-def test_library_sorts_stems_by_target_and_finds_complete_tracks():
+def test_library_sorts_stems_by_target_and_finds_what_was_played_together():
     library = StemLibrary(
         [stem("a"), stem("a", "drums"), stem("b"), stem("c", "drums")], ["drums", "vocals"]
     )
@@ -156,15 +156,22 @@ def test_library_sorts_stems_by_target_and_finds_complete_tracks():
         "drums": 2,
         "vocals": 2,
     }
-    [complete] = library.complete
-    assert {one.track for one in complete.values()} == {"a"}
+    [together] = library.tracks
+    assert {one.track for one in together.values()} == {"a"}
+
+
+def test_tracks_that_lack_one_target_of_three_were_played_together():
+    targets = ["drums", "vocals", "bass"]
+    stems = [stem(name, target) for name in "ab" for target in targets] + [stem("c")]
+    library = StemLibrary(stems[:-2] + stems[-1:], targets)  # b lacks its bass
+    assert [sorted(track) for track in library.tracks] == [sorted(targets), ["drums", "vocals"]]
 
 
 def test_silent_stems_are_left_out():
     quiet = stem("b", level=SILENCE)
     library = StemLibrary([stem("a"), stem("a", "drums"), quiet, stem("b", "drums")], TARGETS)
     assert [one.track for one in library.by_target["vocals"]] == ["a"]
-    assert len(library.complete) == 1
+    assert len(library.tracks) == 1
 
 
 def test_library_without_a_target_is_refused():
@@ -175,7 +182,7 @@ def test_library_without_a_target_is_refused():
 def test_stems_of_other_targets_are_ignored():
     library = StemLibrary([stem("a"), stem("a", "piano")], ["vocals"])
     assert list(library.by_target) == ["vocals"]
-    assert [list(track) for track in library.complete] == [["vocals"]]
+    assert [one.track for one in library.by_target["vocals"]] == ["a"]
 
 
 def test_track_name_is_that_of_its_folder_alone(track_folder):
