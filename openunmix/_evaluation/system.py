@@ -20,6 +20,7 @@ from openunmix._evaluation.tracks import (
     find_estimates,
     read_alike,
     shape_text,
+    total,
 )
 from openunmix.audio import resample
 from openunmix.engine import separate_waveform
@@ -162,11 +163,10 @@ class Estimator:
         else:
             available = _separated(audio, self.separator)
         if system.residual:  # of what is written, as in the umx command
-            chosen = torch.stack([available[target] for target in system.targets])
-            available["residual"] = audio.mixture - chosen.sum(dim=0)
+            chosen = total(available[target] for target in system.targets)
+            available["residual"] = audio.mixture - chosen
         return {
-            name: torch.stack([available[part] for part in parts]).sum(dim=0)
-            for name, parts in system.sums.items()
+            name: total(available[part] for part in parts) for name, parts in system.sums.items()
         }
 
 
@@ -182,7 +182,7 @@ def references_of(stems: Mapping[str, Tensor], system: System) -> dict[str, Tens
             stem for part in parts for stem in ([part] if part in system.targets else rest)
         ]
         if stands_for:
-            references[name] = torch.stack([stems[stem] for stem in stands_for]).sum(dim=0)
+            references[name] = total(stems[stem] for stem in stands_for)
     return references
 
 
@@ -195,8 +195,10 @@ def _separated(audio: TrackAudio, separator: Separator) -> dict[str, Tensor]:
     made = resample(made.flatten(0, 1), model_rate, audio.sample_rate)
     # A rate there and back may gain or lose the last sample.
     samples = audio.mixture.shape[-1]
-    made = torch.nn.functional.pad(made, (0, max(samples - made.shape[-1], 0)))[:, :samples]
-    return dict(zip(targets, made.reshape(len(targets), -1, samples), strict=True))
+    if made.shape[-1] < samples:
+        made = torch.nn.functional.pad(made, (0, samples - made.shape[-1]))
+    parts = torch.unflatten(made[:, :samples], 0, (len(targets), -1))
+    return dict(zip(targets, parts, strict=True))
 
 
 def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str, Tensor]:
@@ -216,7 +218,7 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
     for name, parts in wanted.items():
         sources = {f"estimate of {part}": Source(file) for part, file in parts.items() if file}
         rate, waveforms = read_alike(sources)
-        estimates[name] = torch.stack(list(waveforms.values())).sum(dim=0)
+        estimates[name] = total(waveforms.values())
         expected = audio.mixture.shape
         if rate != audio.sample_rate or estimates[name].shape != expected:
             raise AudioFileError(

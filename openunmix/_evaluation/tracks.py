@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ __all__ = [
     "find_tracks",
     "read_alike",
     "shape_text",
+    "total",
 ]
 
 #: The streams of a file of MUSDB18, after the mixture.
@@ -105,7 +107,7 @@ class Track:
         sample_rate, waveforms = read_alike(sources)
         mixture = waveforms.pop(_MIXTURE, None)
         if mixture is None:
-            mixture = torch.stack(list(waveforms.values())).sum(dim=0)
+            mixture = total(waveforms.values())
         return TrackAudio(sample_rate, mixture, waveforms)
 
 
@@ -124,6 +126,11 @@ class TrackInMemory:
 
 
 AnyTrack = Track | TrackInMemory
+
+
+def total(waveforms: Iterable[Tensor]) -> Tensor:
+    """Sum waveforms without more memory than the sum; a single one is itself and no copy."""
+    return reduce(torch.add, waveforms)
 
 
 def read_alike(sources: Mapping[str, Source]) -> tuple[int, dict[str, Tensor]]:
