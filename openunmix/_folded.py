@@ -60,7 +60,7 @@ class FoldedNetworks:
         """Code of each frame: (frames, channels, bins) to (frames, hidden), for each network."""
         seen = magnitude[..., : self.bins].to(self.dtype).flatten(1)
         codes = functional.linear(seen, *self.encoder).tanh_()
-        return list(codes.split([network.hidden_size for network in self.networks], dim=1))
+        return list(torch.split(codes, [network.hidden_size for network in self.networks], dim=1))
 
     def recur(self, index: int, codes: Tensor) -> Tensor:
         """Recurrent layers of one network: (frames, batch, hidden) to (frames, batch, hidden)."""
