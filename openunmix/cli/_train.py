@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -222,7 +223,7 @@ def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:
     options = {name: value for name, value in vars(args).items() if value not in (None, [])}
     made_with = environment()
     return {
-        "args": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
+        "args": json.loads(json.dumps(options, default=str)),
         "data": {"train": summary(data.train), "valid": summary(data.valid)},
         "environment": made_with,
         "commit": made_with["commit"],

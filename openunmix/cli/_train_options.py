@@ -95,12 +95,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     targets = data.add_mutually_exclusive_group()
     targets.add_argument("--target", help="train one network, for this source")
     targets.add_argument("--targets", nargs="+", metavar="TARGET", help="a network for each")
-    for name, form, text in (
-        ("--extra", "TARGET=FOLDER", "folder of audio files that hold this target alone"),
-        ("--exclude", "TRACK=TARGET,...", "stems of a training track not to use"),
+    for name, form, kind, text in (
+        ("--also", "FOLDER[=WEIGHT]", _weighted, "another folder of tracks of stems"),
+        ("--extra", "TARGET=FOLDER[=WEIGHT]", _pair, "audio files that hold this target alone"),
+        ("--exclude", "TRACK=TARGET,...", _pair, "stems of a training track not to use"),
     ):
         data.add_argument(
-            name, action="append", type=_pair, metavar=form, help=f"{text}; repeatable"
+            name, action="append", type=kind, metavar=form, help=f"{text}; repeatable"
         )
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
@@ -156,9 +157,18 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _weighted(text: str) -> tuple[Path, float]:
+    """Parse FOLDER or FOLDER=WEIGHT."""
+    folder, _, weight = text.rpartition("=")
+    try:
+        return (Path(folder), float(weight)) if folder else (Path(text), 1.0)
+    except ValueError:  # a folder with this sign in its name
+        return Path(text), 1.0
+
+
 def dataset_name(args: argparse.Namespace) -> str:
     """Return the data set that is meant."""
-    return args.dataset or (STEMS if args.root or args.extra else "synthetic")
+    return args.dataset or (STEMS if args.root or args.also or args.extra else "synthetic")
 
 
 def settings(args: argparse.Namespace) -> TrainingConfig:
@@ -233,8 +243,8 @@ def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argpars
     for dest, action in options.items():
         if action.required and not hasattr(args, dest):
             raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
-    if name != STEMS and (args.extra or args.exclude):
-        raise ValueError(f"--extra and --exclude are for --dataset {STEMS}, not {name}")
+    if name != STEMS and (args.also or args.extra or args.exclude):
+        raise ValueError(f"--also, --extra and --exclude are for --dataset {STEMS}, not {name}")
     given = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
     if name == "synthetic" and not hasattr(args, "nb_valid_samples"):
         given["nb_valid_samples"] = _SYNTHETIC_VALID
@@ -273,11 +283,15 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
         raise ValueError(f"--extra: {sorted(unknown)} are not among {list(config.targets)}")
     unused = {track: targets.split(",") for track, targets in exclude.items()}
     stems = load_tracks(args.root / "train", config.targets, config.sample_rate, unused)
-    for target, folder in extra:
-        files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    for folder, weight in args.also or []:
+        stems += load_tracks(folder, config.targets, config.sample_rate, unused, weight)
+    for target, text in extra:
+        folder, weight = _weighted(text)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
         if not files:
             raise AudioFileError(f"{folder}: no files found; give a folder of audio files")
-        stems += [load_stem(path, path.stem, target, config.sample_rate) for path in files]
+        rate = config.sample_rate
+        stems += [load_stem(path, path.stem, target, rate, weight) for path in files]
     library = StemLibrary(stems, config.targets)
     mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
     return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)

@@ -298,22 +298,6 @@ class Batches:
         """Batches of an epoch. Those left over are in other epochs, as the order changes."""
         return len(self.examples) // self.batch_size
 
-    def items(self, step: int) -> list[int]:
-        """Return the indices of the batch of a step, over all processes.
-
-        Parameters
-        ----------
-        step : int
-            The step, from 0 on.
-
-        Returns
-        -------
-        list of int
-            Indices of examples.
-        """
-        epoch, place = divmod(step, self.epoch_steps)
-        return self._epoch(epoch)[place]
-
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Return the indices of all batches of an epoch."""
         count, size = len(self.examples), self.batch_size

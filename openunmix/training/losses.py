@@ -306,8 +306,7 @@ def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tenso
     """Waveforms of the sum of chosen sources, its estimate and the mixture."""
     mixture = scene.limited(scene.mixture, chosen)
     reference = scene.limited(scene.sum_of(chosen), chosen)
-    spectra = torch.stack([reference, mask * mixture, mixture])
-    return scene.waveform(spectra[0]), scene.waveform(spectra[1]), scene.waveform(spectra[2])
+    return scene.waveform(reference), scene.waveform(mask * mixture), scene.waveform(mixture)
 
 
 def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:

@@ -185,6 +185,17 @@ def test_stems_can_be_left_out_and_added(data):
     assert train("--steps", "1", "--extra", "drums=more", "--exclude", "a=drums,vocals") == 0
     told = json.loads(Path("run/vocals.json").read_text())["data"]["train"]
     assert told == "stems: 1 of vocals, 2 of drums"
+    assert train("--steps", "2", "--extra", "drums=more=0.5", "--also", "data/valid=0.1") == 0
+    told = json.loads(Path("run/vocals.json").read_text())["data"]["train"]
+    assert told == "stems: 3 of vocals, 4 of drums"
+
+
+def test_weights_of_folders_are_numbers_at_the_end():
+    def parsed(*arguments):
+        return _train.parser().parse_args(arguments)
+
+    assert parsed("--also", "a=0.5", "--also", "b").also == [(Path("a"), 0.5), (Path("b"), 1.0)]
+    assert parsed("--also", "a=b").also == [(Path("a=b"), 1.0)]
 
 
 def test_data_are_only_checked_if_asked(data, capsys):
