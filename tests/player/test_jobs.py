@@ -17,7 +17,7 @@ from song_server import song, wait_for
 from tasks import act, echo
 
 from openunmix.player._server import separation, store
-from openunmix.player._server.job import Job, Progress, State, display_name
+from openunmix.player._server.job import Job, Progress, Speeds, State, display_name
 from openunmix.player._server.queue import DiskFullError, Queue, QueueFullError
 from openunmix.player._server.store import FolderInUseError, Store
 from openunmix.player._server.worker import TaskError, Worker
@@ -127,12 +127,26 @@ def test_title_is_the_name_without_extension(name, title):
 def test_time_left_follows_from_the_speed_so_far():
     now = time.monotonic()
     progress = Progress("separating", 30.0, since=now - 10, at=now)
-    assert progress.left(90.0, None) == pytest.approx(20, abs=0.5)
+    assert progress.left(90.0) == pytest.approx(20, abs=0.5)
+    assert progress.left(90.0, Speeds(1.0, 9.0)) == pytest.approx(20 + 10, abs=0.5)
 
 
 def test_time_left_is_unknown_before_there_was_any_progress():
-    assert Progress().left(90.0, None) is None
-    assert Progress().left(90.0, speed=9.0) == pytest.approx(10, abs=0.5)
+    assert Progress().left(90.0) is None
+    assert Progress().left(90.0, Speeds(9.0, 18.0)) == pytest.approx(10 + 5, abs=0.5)
+
+
+def test_first_seconds_of_audio_tell_no_speed():
+    now = time.monotonic()
+    progress = Progress("separating", 1.5, since=now - 4, at=now)
+    assert progress.left(300.0) is None
+    assert progress.left(300.0, Speeds(10.0, 100.0)) == pytest.approx(29.85 + 3, abs=0.5)
+
+
+def test_time_left_of_the_last_stage_is_that_of_an_earlier_job():
+    progress = Progress("finishing", 90.0)
+    assert progress.left(90.0) is None
+    assert progress.left(90.0, Speeds(9.0, 18.0)) == pytest.approx(5, abs=0.5)
 
 
 # The store
@@ -263,7 +277,7 @@ def test_jobs_are_done_in_order(queue):
 
 def test_time_left_of_waiting_jobs_adds_up(queue):
     finished(queue, submit(queue, "short.wav"))
-    queue._speeds[None] = 0.1  # ten seconds for each
+    queue._speeds[None] = Speeds(1 / 8, 1 / 2)  # ten seconds for each
     submit(queue, "slow.wav")
     ids = [submit(queue) for _ in range(2)]
     first, second = (queue.view(job_id).left for job_id in ids)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Job", "Progress", "State", "display_name"]
+__all__ = ["Job", "Progress", "Speeds", "State", "display_name"]
 
 _LONGEST_NAME = 120
+
+# Seconds of audio after which the speed so far tells that of the rest.
+_ENOUGH = 20.0
 
 
 class State(str, Enum):
@@ -22,6 +26,17 @@ class State(str, Enum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+
+
+class Speeds(NamedTuple):
+    """Seconds of audio that an earlier job took in a second, in each of its stages."""
+
+    separating: float
+    finishing: float
+
+    def whole(self, duration: float) -> float:
+        """Return how many seconds a job of a duration takes."""
+        return duration / self.separating + duration / self.finishing
 
 
 @dataclass(frozen=True)
@@ -45,14 +60,19 @@ class Progress:
     since: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.monotonic)
 
-    def left(self, duration: float, speed: float | None) -> float | None:
-        """Estimate the seconds until the end; the speed is that of an earlier job, if known."""
-        if self.stage == "separating" and self.seconds and self.at > self.since:
-            speed = self.seconds / (self.at - self.since)
-        if not speed:
+    def left(self, duration: float, speeds: Speeds | None = None) -> float | None:
+        """Estimate the seconds until the end; the speeds are those of an earlier job, if known."""
+        separating = speeds.separating if speeds else 0.0
+        # What is learnt from the first seconds of audio, with all that happens only once, is wrong.
+        if self.seconds >= min(_ENOUGH, duration / 2) and self.at > self.since:
+            separating = self.seconds / (self.at - self.since)
+        if self.stage == "finishing":
+            separating = math.inf
+        if not separating or (separating == math.inf and not speeds):
             return None
-        elapsed = time.monotonic() - self.at
-        return max((duration - self.seconds) / speed - elapsed, 1.0)
+        finishing = duration / speeds.finishing if speeds else 0.0
+        left = (duration - self.seconds) / separating + finishing
+        return max(left - (time.monotonic() - self.at), 1.0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openunmix.player._server.events import Changes
-from openunmix.player._server.job import Job, Progress, State
+from openunmix.player._server.job import Job, Progress, Speeds, State
 from openunmix.player._server.separation import inspect, separate
 from openunmix.player._server.store import Store
 from openunmix.player._server.worker import Task, TaskError, Worker
@@ -90,7 +90,7 @@ class Queue:
         self._running: str | None = None
         self._progress = Progress()
         self._cancelled = threading.Event()  # by removal of the running job, or the end
-        self._speeds: dict[str | None, float] = {}
+        self._speeds: dict[str | None, Speeds] = {}  # of the last job of each model
         self._stopping = False
         self._threads: list[threading.Thread] = []
 
@@ -148,12 +148,12 @@ class Queue:
 
     def _left(self, job: Job) -> float | None:
         """Estimate the seconds that a job will take from now on."""
-        speed = self._speeds.get(job.model)
+        speeds = self._speeds.get(job.model)
         if job.duration is None or job.state in (State.DONE, State.FAILED):
             return None
         if job.id == self._running:
-            return self._progress.left(job.duration, speed)
-        return job.duration / speed if speed else None
+            return self._progress.left(job.duration, speeds)
+        return speeds.whole(job.duration) if speeds else None
 
     def inspect(self, upload: Path, name: str) -> dict[str, Any]:
         """Return what a file is; TaskError if it is not audio."""
@@ -322,8 +322,10 @@ class Queue:
             self._fail(job, f"the results could not be kept: {error.strerror}")
             return
         self._jobs[job.id] = done
-        if done.finished > done.started:
-            self._speeds[job.model] = duration / (done.finished - done.started)
+        finishing = max(time.monotonic() - self._progress.since, 1e-3)  # the stage it is in
+        separating = max(done.finished - done.started - finishing, 1e-3)
+        if duration:
+            self._speeds[job.model] = Speeds(duration / separating, duration / finishing)
         logger.info("%s: done in %.1f s", job.id, done.finished - done.started)
 
     def _fail(self, job: Job, error: str) -> None:

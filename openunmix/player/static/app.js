@@ -320,7 +320,7 @@ function progress(job) {
     return { part: 0, text: text + (left === null ? "" : `, ready in about ${rough(left)}`) };
   }
   if (job.stage === "preparing") return { part: null, text: "Loading the model…" };
-  if (job.stage === "finishing") return { part: null, text: "Making the player…" };
+  if (job.stage === "finishing") return { part: null, text: `Making the player${time || "…"}` };
   if (!job.duration) return { part: null, text: `${clock(job.seconds)} of audio done` };
   // The server tells of every minute of audio or so; in between, the bar follows the estimate.
   const total = job.duration;
