@@ -34,8 +34,8 @@ class Tones(MixingDataset):
     ----------
     length : int
         Items of an epoch.
-    fail_at : int, optional
-        Number of the item in the first epoch at which Ctrl-C is pressed.
+    fail : callable, optional
+        Called with epoch and index of every item before it is made, to raise what it wants.
     """
 
     target = "low"
@@ -44,14 +44,15 @@ class Tones(MixingDataset):
         super().__init__(None, float(RATE), samples / RATE)
         self.length = length
         self.samples = samples
-        self.fail = fail or (lambda epoch, index: None)
+        self.fail = fail
         self.split = split
 
     def __len__(self):
         return self.length
 
     def sources(self, index):
-        self.fail(self.epoch, index)
+        if self.fail is not None:
+            self.fail(self.epoch, index)
         generator = self.generator(index)
         torch.rand(index % 3)  # even a data set that draws numbers must not matter
         low = synth.tone(self.samples, float(generator.uniform(150, 300)))

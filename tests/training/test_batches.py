@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import chain, islice
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -172,3 +173,12 @@ def test_statistics_are_taken_without_augmentations():
     plain = Examples(loud, TARGETS, 2).without_augmentations()
     assert torch.equal(plain[1].mixture, Examples(Tones(), TARGETS, 2)[1].mixture)
     assert loud[0].mixture.abs().max() > 4 * plain[0].mixture.abs().max()  # as it was
+
+
+def test_everything_can_be_sent_to_a_new_process():
+    # On macOS and Windows, workers are not forked but started.
+    loader = batches(Tones(), workers=1)._loader
+    for part in (loader.dataset, loader.collate_fn, loader.worker_init_fn):
+        copy = ForkingPickler.loads(ForkingPickler.dumps(part))
+        assert type(copy) is type(part)
+    assert copy is loader.worker_init_fn

@@ -394,7 +394,7 @@ def test_changed_settings_of_a_resumed_run_are_told(tmp_path, caplog):
 
 @pytest.mark.parametrize("loss", ["mse", "relative-mse", "l1", "waveform-l1", "waveform-mse"])
 def test_loss_falls(tmp_path, loss):
-    config = replace(CONFIG, steps=60, learning_rate=0.01, save_every=10, average=0.9, loss=loss)
+    config = replace(CONFIG, steps=40, learning_rate=0.02, save_every=10, average=0.9, loss=loss)
     fit(config, Tones(100), tmp_path)
     history = json.loads((tmp_path / "history.json").read_text())
     for target in config.targets:
