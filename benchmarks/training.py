@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import re
 import statistics
@@ -38,12 +37,6 @@ import torch
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 AUGMENTATIONS = ["gain", "channelswap"]
-# Larger blocks from glibc's allocator, kept instead of given back: fewer page faults.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "8589934592",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-    "MALLOC_TOP_PAD_": "268435456",
-}
 
 
 @dataclass(frozen=True)
@@ -52,21 +45,26 @@ class Contender:
 
     title: str
     settings: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
 
 
-PLAIN = {"precision": "float32", "fused": False, "workers": 0, "targets": ["vocals"]}
-ALL = {**PLAIN, "precision": "bf16", "fused": True, "workers": 2}
+PLAIN = {
+    "precision": "float32",
+    "fused": False,
+    "memory": False,
+    "workers": 0,
+    "targets": ["vocals"],
+}
+ALL = {**PLAIN, "precision": "bf16", "fused": True, "memory": True, "workers": 2}
 CONTENDERS = {
     "reference": Contender("openunmix 1.3.0"),
     "plain": Contender("Open-Unmix 2, float32, none of the means below", PLAIN),
     "fused": Contender("fused optimiser alone", {**PLAIN, "fused": True}),
-    "allocator": Contender("allocator settings alone", PLAIN, ALLOCATOR),
+    "memory": Contender("freed memory kept, alone", {**PLAIN, "memory": True}),
     "workers": Contender("two workers alone", {**PLAIN, "workers": 2}),
     "bf16": Contender("bfloat16 alone", {**PLAIN, "precision": "bf16"}),
-    "float32": Contender("all but bfloat16", {**ALL, "precision": "float32"}, ALLOCATOR),
-    "all": Contender("all of them", ALL, ALLOCATOR),
-    "joint": Contender("all of them, four targets", {**ALL, "targets": list(STEMS)}, ALLOCATOR),
+    "float32": Contender("all but bfloat16", {**ALL, "precision": "float32"}),
+    "all": Contender("all of them", ALL),
+    "joint": Contender("all of them, four targets", {**ALL, "targets": list(STEMS)}),
 }
 
 
@@ -142,11 +140,8 @@ def run(name: str, args: argparse.Namespace) -> dict[str, float]:
     names = ["--steps", "--batch-size", "--seq-dur", "--hidden-size"]
     command = [python, __file__, "--worker", name, "--root", args.root, "--device", args.device]
     command += [part for pair in zip(names, options, strict=True) for part in pair]
-    environment = {**os.environ, **CONTENDERS[name].environment}
-    process = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    result: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict[str, float] = json.loads(output.splitlines()[-1])
     print(f"{name}: {result}", file=sys.stderr, flush=True)
     return result
 
@@ -212,9 +207,12 @@ def work_ours(args: argparse.Namespace) -> dict[str, float]:
     from openunmix.data import FixedSourcesTrackFolderDataset, aug_from_str
     from openunmix.training import PRESETS, Trainer
     from openunmix.training.batches import Batches, Examples
+    from openunmix.training.memory import keep_freed_memory
     from openunmix.training.parallel import Processes
 
     settings = CONTENDERS[args.worker].settings
+    if settings["memory"]:
+        keep_freed_memory()
     config = replace(
         PRESETS["classic"],
         targets=tuple(settings["targets"]),

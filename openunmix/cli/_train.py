@@ -38,6 +38,7 @@ from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import OpenUnmix
 from openunmix.training import Trainer, TrainingConfig, fit
 from openunmix.training.loop import Scores
+from openunmix.training.memory import keep_freed_memory
 from openunmix.training.networks import pretrained_networks
 from openunmix.training.report import environment, write_report
 from openunmix.training.state import find_state, state_file
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model:
         networks, config = pretrained_networks(args.model, config)
     device = choose_device(args.device, args.no_cuda)
+    keep_freed_memory(device)
     data = load_data(args, config)
     config = replace(config, targets=data.targets)
     songs = _songs(args, config, data)

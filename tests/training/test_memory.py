@@ -33,6 +33,7 @@ def test_blocks_are_used_again():
     assert faults["keep"] < faults["free"] / 4
 
 
-def test_other_allocators_are_left_alone(monkeypatch):
+def test_other_devices_and_allocators_are_left_alone(monkeypatch):
+    assert not memory.keep_freed_memory("cuda")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not memory.keep_freed_memory()
