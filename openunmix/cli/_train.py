@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from openunmix._files import replacing
+from openunmix.checkpoints import load_folder
 from openunmix.cli._options import (
     EXIT_CODES,
     add_no_cuda,
@@ -40,7 +42,7 @@ from openunmix.training import Trainer, TrainingConfig, fit
 from openunmix.training.loop import Scores
 from openunmix.training.memory import keep_freed_memory
 from openunmix.training.networks import pretrained_networks
-from openunmix.training.report import environment, write_report
+from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.state import find_state, state_file
 from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
@@ -58,6 +60,8 @@ logger = logging.getLogger(__name__)
 
 # Songs of a data set whose scores are shown.
 _SONGS = 4
+# Songs that are scored at the end, where that takes too long to be done on the way.
+_SONGS_AT_END = 14
 
 
 def parser() -> argparse.ArgumentParser:
@@ -139,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     if not quiet:
         say("umx-train", _ending(args, trainer))
     if trainer.processes.is_first:
+        _score(args, config, data, songs)
         _write_report(args)
     return 0
 
@@ -159,6 +164,22 @@ def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
         f"ended after {trainer.step} of {trainer.schedule.steps} steps, as {reason}; the model "
         f"is in {args.output}: umx song.wav --model {args.output.resolve()}"
     )
+
+
+def _score(args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[Song]) -> None:
+    """Score the model at the end, if it was not done on the way."""
+    if songs or data.valid is None:
+        return
+    songs = songs_of(data.valid, config.targets, config.nb_channels, _SONGS_AT_END)
+    scores = _scores(config, songs)
+    if scores is not None:
+        networks = load_folder(args.output, config.targets).networks
+        found = scores({target: network.cpu() for target, network in networks.items()})
+        with replacing(args.output / SCORES_NAME) as temporary:
+            temporary.write_text(json.dumps(found, indent=1), "utf-8")
+        if not args.quiet:
+            values = ", ".join(f"{target} {value:.2f}" for target, value in found.items())
+            say("umx-train", f"median SDR of {len(songs)} validation songs in dB: {values}")
 
 
 def _write_report(args: argparse.Namespace) -> None:

@@ -21,7 +21,10 @@ from openunmix._version import __version__
 from openunmix.errors import MissingExtraError
 from openunmix.training.records import read_history
 
-__all__ = ["environment", "write_report"]
+__all__ = ["SCORES_NAME", "environment", "write_report"]
+
+#: File of the scores at the end, by target, beside the records.
+SCORES_NAME = "scores.json"
 
 _STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
 padding: 0 1rem } img { max-width: 100% } table { border-collapse: collapse }
@@ -84,9 +87,13 @@ def write_report(folder: Path) -> Path:
         temporary.write_bytes(picture)
     described = folder / f"{next(iter(history[-1]['loss']))}.json"
     details = json.loads(described.read_text("utf-8")) if described.is_file() else {}
+    scored = folder / SCORES_NAME
+    scores = json.loads(scored.read_text("utf-8")) if scored.is_file() else None
     page = folder / "report.html"
     with replacing(page) as temporary:
-        temporary.write_text(_page(folder.resolve().name, history, details, picture), "utf-8")
+        temporary.write_text(
+            _page(folder.resolve().name, history, details, scores, picture), "utf-8"
+        )
     return page
 
 
@@ -144,13 +151,16 @@ def _matplotlib() -> Any:
 
 
 def _page(
-    name: str, history: Sequence[Mapping[str, Any]], details: Mapping[str, Any], picture: bytes
+    name: str,
+    history: Sequence[Mapping[str, Any]],
+    details: Mapping[str, Any],
+    scores: Mapping[str, float] | None,
+    picture: bytes,
 ) -> str:
     """Return the page."""
     last = history[-1]
-    scores: dict[str, float] = next(
-        (r["validation"] for r in reversed(history) if r.get("validation")), {}
-    )
+    if scores is None:
+        scores = next((r["validation"] for r in reversed(history) if r.get("validation")), {})
     valid: dict[str, float] = next(
         (r["valid_loss"] for r in reversed(history) if r.get("valid_loss")), {}
     )

@@ -156,6 +156,9 @@ def test_data_sets_of_version_1(data, folders, dataset, options):
     history = json.loads(Path("run/history.json").read_text())
     assert history[-1]["epoch"] == 2
     assert set(history[-1]["valid_loss"]) == {"vocals"}
+    if dataset != "synthetic":  # is scored on the way
+        assert json.loads(Path("run/scores.json").read_text()).keys() == {"vocals"}
+        assert re.search(r"SDR -?[0-9.]+ dB", Path("run/report.html").read_text())
 
 
 def test_all_targets_on_shared_mixtures(data):
