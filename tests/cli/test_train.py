@@ -31,6 +31,12 @@ TINY = ["--targets", "vocals", "drums", *SMALL]
 SCRIPT = Path(__file__).parents[2] / "scripts/train.py"
 
 
+@pytest.fixture(autouse=True)
+def _allocator(monkeypatch):
+    """Leave the allocator alone: other tests in this process measure memory."""
+    monkeypatch.setattr(_train, "keep_freed_memory", lambda device: False)
+
+
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """Make two tracks to train with and one to validate."""
