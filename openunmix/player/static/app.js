@@ -174,7 +174,7 @@ function watch() {
   });
   source.addEventListener("job", (event) => {
     const job = JSON.parse(event.data);
-    if (sending?.sent >= 1 && !jobs.has(job.id)) early.push(job);
+    if (sending && !jobs.has(job.id)) early.push(job);
     else learn(job);
   });
   source.addEventListener("removed", (event) => {
