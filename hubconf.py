@@ -11,6 +11,8 @@ from openunmix import (
     umxs_spec,
     umxse,
     umxse_spec,
+    umxses,
+    umxses_spec,
 )
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "umxs_spec",
     "umxse",
     "umxse_spec",
+    "umxses",
+    "umxses_spec",
 ]
 
 dependencies = ["torch", "numpy"]

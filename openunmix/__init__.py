@@ -34,6 +34,8 @@ __all__ = [
     "umxs_spec",
     "umxse",
     "umxse_spec",
+    "umxses",
+    "umxses_spec",
     "utils",
 ]
 
@@ -345,4 +347,66 @@ def umxse(
     """
     return utils.load_separator(
         "umxse", targets, niter, residual, wiener_win_len, device, pretrained, filterbank
+    )
+
+
+def umxses_spec(
+    targets: Sequence[str] | None = None,
+    device: str | torch.device = "cpu",
+    pretrained: bool = True,
+) -> dict[str, model.OpenUnmix]:
+    """Return the networks of ``umxses``: speech and noise, 16 kHz mono.
+
+    Parameters
+    ----------
+    targets : list of str, optional
+        The targets, all if not given.
+    device : str or torch.device
+        Where to compute.
+    pretrained : bool
+        Load the weights; random ones otherwise.
+
+    Returns
+    -------
+    dict of str to OpenUnmix
+        A network per target.
+    """
+    return utils.load_target_models(targets, "umxses", device, pretrained)
+
+
+def umxses(
+    targets: Sequence[str] | None = None,
+    residual: bool = False,
+    niter: int = 1,
+    device: str | torch.device = "cpu",
+    pretrained: bool = True,
+    filterbank: str = "torch",
+    wiener_win_len: int | None = 300,
+) -> model.Separator:
+    """Return the separator ``umxses`` for speech in noise, small, bundled with the package.
+
+    Parameters
+    ----------
+    targets : list of str, optional
+        The targets, all if not given.
+    residual : bool
+        Add what the targets leave of the mixture.
+    niter : int
+        Iterations of expectation maximization.
+    device : str or torch.device
+        Where to compute.
+    pretrained : bool
+        Load the weights; random ones otherwise.
+    filterbank : str
+        ``"torch"`` or ``"asteroid"``.
+    wiener_win_len : int or None
+        Frames that are filtered together; None for all.
+
+    Returns
+    -------
+    Separator
+        From waveforms to waveforms.
+    """
+    return utils.load_separator(
+        "umxses", targets, niter, residual, wiener_win_len, device, pretrained, filterbank
     )

@@ -238,8 +238,24 @@ _UMXS = _of_music(
     citation="Open-Unmix 2",
 )
 
+_UMXSES = ModelEntry(
+    name="umxses",
+    url="",
+    files={name: WeightFile(f"{name}.safetensors") for name in ("speech", "noise")},
+    n_fft=1024,
+    n_hop=512,
+    sample_rate=16000,
+    channels=1,
+    hidden_size=256,
+    bandwidth=8000,
+    licence="research and personal, non-commercial use",
+    trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
+    citation="Open-Unmix 2",
+    bundled=True,
+)
+
 MODELS: Mapping[str, ModelEntry] = {
-    entry.name: entry for entry in (_UMX, _UMXHQ, _UMXL, _UMXSE, _UMXS)
+    entry.name: entry for entry in (_UMX, _UMXHQ, _UMXL, _UMXSE, _UMXS, _UMXSES)
 }
 
 

@@ -47,10 +47,14 @@ def main() -> None:
         package = files("openunmix")
         check(Path(str(package)).resolve() != checkout, "this is the checkout, not the wheel")
         check(package.joinpath("py.typed").is_file(), "the wheel has no py.typed")
-        card = package.joinpath("weights", "umxs", "README.md")
-        check(card.is_file(), "the wheel has no card of the bundled model")
+        for name in ("umxs", "umxses"):
+            card = package.joinpath("weights", name, "README.md")
+            check(card.is_file(), f"the wheel has no card of the bundled model {name}")
+            print(command("umx-models", "verify", name), end="")
 
-        print(command("umx-models", "verify", "umxs"), end="")
+        command("umx", "song.wav", "--model", "umxses")
+        speech, rate = soundfile.read("song_umxses/speech.wav", always_2d=True)
+        check(speech.shape == noise.shape and rate == RATE, "speech.wav has another shape")
         command("umx", "song.wav")
         for target in TARGETS:
             estimate, rate = soundfile.read(f"song_umxs/{target}.wav", always_2d=True)

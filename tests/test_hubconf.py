@@ -13,7 +13,7 @@ import torch
 from openunmix.model import OpenUnmix, Separator
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["umx", "umxhq", "umxl", "umxs", "umxse"]
+NAMES = ["umx", "umxhq", "umxl", "umxs", "umxse", "umxses"]
 
 
 def test_every_model_is_exported():
@@ -23,7 +23,7 @@ def test_every_model_is_exported():
     assert exported == {*NAMES, *(f"{name}_spec" for name in NAMES)}
 
 
-@pytest.mark.parametrize("name", ["umxhq", "umxs", "umxse"])
+@pytest.mark.parametrize("name", ["umxhq", "umxs", "umxses"])
 def test_separator_is_loaded(name):
     separator = torch.hub.load(str(ROOT), name, source="local", pretrained=False)
     assert isinstance(separator, Separator)

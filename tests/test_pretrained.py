@@ -213,17 +213,28 @@ def test_missing_bundled_weights_are_a_clear_error(tmp_path, monkeypatch):
         load_separator("umxs")
 
 
-def test_bundled_weights_of_this_copy_load():
-    folder = registry.bundled_folder(MODELS["umxs"])
+@pytest.mark.parametrize("name", ["umxs", "umxses"])
+def test_bundled_weights_of_this_copy_load(name):
+    folder = registry.bundled_folder(MODELS[name])
     if not (folder / "separator.json").exists():
         pytest.skip("this copy was made without the bundled weights")
-    separator = load_separator("umxs")
-    entry = MODELS["umxs"]
+    separator = load_separator(name)
+    entry = MODELS[name]
     assert separator.sources == entry.targets
-    untrained = load_separator("umxs", pretrained=False).state_dict()
+    untrained = load_separator(name, pretrained=False).state_dict()
     assert {key: value.shape for key, value in separator.state_dict().items()} == {
         key: value.shape for key, value in untrained.items()
     }
+
+
+def test_bundled_speech_model_takes_noise_away():
+    if not (registry.bundled_folder(MODELS["umxses"]) / "separator.json").exists():
+        pytest.skip("this copy was made without the bundled weights")
+    noise = 0.05 * torch.randn(1, 1, 32000, generator=torch.Generator().manual_seed(0))
+    estimates = load_separator("umxses")(noise)[0, :, 0]
+    speech, rest = estimates.square().mean(dim=-1) / noise.square().mean()
+    assert speech < 0.05
+    assert rest > 0.8
 
 
 @pytest.mark.parametrize(
@@ -233,6 +244,7 @@ def test_bundled_weights_of_this_copy_load():
         ("umxhq", 2049, 2, 512, 1487, 8_893_000),
         ("umxl", 2049, 2, 1024, 1487, 28_257_000),
         ("umxse", 513, 1, 256, 513, 1_584_000),
+        ("umxses", 513, 1, 256, 513, 1_584_000),
     ],
 )
 def test_untrained_networks_have_the_published_shapes(

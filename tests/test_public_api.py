@@ -16,6 +16,7 @@ import pytest
 
 import openunmix
 from openunmix import filtering, model, transforms, utils
+from openunmix.registry import MODELS
 
 SPEC = "targets=None, device='cpu', pretrained=True"
 MUSIC = (
@@ -30,9 +31,9 @@ SPEECH = (
 
 SIGNATURES = {
     "openunmix": {
-        **dict.fromkeys(["umx_spec", "umxhq_spec", "umxl_spec", "umxs_spec", "umxse_spec"], SPEC),
         **dict.fromkeys(["umx", "umxhq", "umxl", "umxs"], MUSIC),
-        "umxse": SPEECH,
+        **dict.fromkeys(["umxse", "umxses"], SPEECH),
+        **dict.fromkeys([f"{name}_spec" for name in MODELS], SPEC),
     },
     "openunmix.predict": {
         # The default model was umxl.

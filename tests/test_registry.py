@@ -17,6 +17,7 @@ PUBLISHED = {
     "umxl": (5069601, "bass-2ca1ce51 drums-69e0ebd4 other-c8c5b3e6 vocals-bccbd9aa"),
     "umxse": (3786908, "noise_04a6fc2d speech_f5e0d9f9"),
 }
+BUNDLED = [name for name, entry in MODELS.items() if entry.bundled]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -81,8 +82,9 @@ def test_default_and_bundled_models_are_known():
     assert find_model(BUNDLED_MODEL).bundled
 
 
-def test_bundled_weights_are_complete_and_have_hashes():
-    entry = find_model(BUNDLED_MODEL)
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_weights_are_complete_and_have_hashes(name):
+    entry = find_model(name)
     folder = bundled_folder(entry)
     if not (folder / "separator.json").exists():
         pytest.skip("this copy was made without the bundled weights")

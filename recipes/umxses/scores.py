@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--niter", type=int, default=1)
     args = parser.parse_args()
 
-    separator = load_separator(args.model, niter=args.niter)
+    targets = ["speech", "noise"]
+    separator = load_separator(args.model, targets, niter=args.niter)
     material = Material(args.data / "valid.npz")
     tests = {snr: noisy_speech(material, snr) for snr in _SNRS}
     cleaned = {snr: [clean(separator, test) for test in some] for snr, some in tests.items()}
