@@ -17,6 +17,7 @@ from openunmix.data import (
     MixtureDataset,
     StemLibrary,
     add_dataset_options,
+    find_sources,
     load_stem,
     load_tracks,
     make_datasets,
@@ -278,13 +279,15 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
     if config.epochs is not None:
         raise ValueError(f"--dataset {STEMS} has no epochs; give --steps")
     extra, exclude = args.extra or [], dict(args.exclude or [])
-    unknown = {target for target, _ in extra} - set(config.targets)
+    others = set(find_sources(args.root / "train")) - set(config.targets)
+    sources = [*config.targets, *sorted(others)]
+    unknown = {source for source, _ in extra} - set(sources)
     if unknown:
-        raise ValueError(f"--extra: {sorted(unknown)} are not among {list(config.targets)}")
+        raise ValueError(f"--extra: {sorted(unknown)} are not among {sources}")
     unused = {track: targets.split(",") for track, targets in exclude.items()}
-    stems = load_tracks(args.root / "train", config.targets, config.sample_rate, unused)
+    stems = load_tracks(args.root / "train", sources, config.sample_rate, unused)
     for folder, weight in args.also or []:
-        stems += load_tracks(folder, config.targets, config.sample_rate, unused, weight)
+        stems += load_tracks(folder, sources, config.sample_rate, unused, weight)
     for target, text in extra:
         folder, weight = _weighted(text)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -292,7 +295,7 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
             raise AudioFileError(f"{folder}: no files found; give a folder of audio files")
         rate = config.sample_rate
         stems += [load_stem(path, path.stem, target, rate, weight) for path in files]
-    library = StemLibrary(stems, config.targets)
+    library = StemLibrary(stems, sources)
     mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
     return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
 

@@ -17,7 +17,14 @@ from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
 from openunmix.data.report import Finding, Report, SourceSummary
 from openunmix.data.source_folder import SourceFolderDataset
-from openunmix.data.stems import Stem, StemLibrary, find_tracks, load_stem, load_tracks
+from openunmix.data.stems import (
+    Stem,
+    StemLibrary,
+    find_sources,
+    find_tracks,
+    load_stem,
+    load_tracks,
+)
 from openunmix.data.synthetic import SyntheticDataset, synthetic_song
 from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,
@@ -50,6 +57,7 @@ __all__ = [
     "add_dataset_options",
     "aug_from_str",
     "examine",
+    "find_sources",
     "find_tracks",
     "load_audio",
     "load_datasets",

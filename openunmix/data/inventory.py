@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from openunmix.data.folders import files_of, track_folders
 from openunmix.data.musdb import open_database, stream_of
-from openunmix.data.stems import find_tracks
+from openunmix.data.stems import find_sources, find_tracks
 from openunmix.errors import AudioFileError
 
 __all__ = ["Stream", "Track", "inventory"]
@@ -144,8 +144,9 @@ def _variable_sources(args: argparse.Namespace, split: str) -> list[Track]:
 
 
 def _stems(args: argparse.Namespace, split: str) -> list[Track]:
-    """Folders with stems named after the targets, in any format."""
-    found = find_tracks(Path(args.root).expanduser() / split, args.targets)
+    """Folders with stems, in any format."""
+    root = Path(args.root).expanduser() / split
+    found = find_tracks(root, [*args.targets, *find_sources(root)])
     tracks = []
     for name, files in found.items():
         folder = Path(args.root, split, name).expanduser()

@@ -17,7 +17,15 @@ from torch import Tensor
 from openunmix.audio import read_audio, resample
 from openunmix.errors import AudioFileError
 
-__all__ = ["SILENCE", "Stem", "StemLibrary", "find_tracks", "load_stem", "load_tracks"]
+__all__ = [
+    "SILENCE",
+    "Stem",
+    "StemLibrary",
+    "find_sources",
+    "find_tracks",
+    "load_stem",
+    "load_tracks",
+]
 
 # The later ones win, where a stem is there twice.
 EXTENSIONS = (".ogg", ".flac", ".wav")
@@ -105,6 +113,30 @@ class StemLibrary:
             raise AudioFileError(f"no stem with sound found for {missing}; check the folders")
 
 
+def find_sources(root: Path) -> list[str]:
+    """Find out which stems the tracks below a root have.
+
+    Parameters
+    ----------
+    root : Path
+        As in :func:`find_tracks`.
+
+    Returns
+    -------
+    list of str
+        The names of all audio files in track folders, sorted, but for ``mixture``, which is their
+        sum.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder.
+    """
+    files = [file for folder in _folders(root) for file in folder.iterdir()]
+    names = {file.stem for file in files if file.suffix in EXTENSIONS and file.is_file()}
+    return sorted(names - {"mixture"})
+
+
 def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]]:
     """Find the folders of stems below a root.
 
@@ -125,8 +157,6 @@ def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]
     AudioFileError
         If there is no such folder or no track in it.
     """
-    if not root.is_dir():
-        raise AudioFileError(f"{root}: no such folder; give a folder of track folders")
     found = {
         folder.name: {
             target: path
@@ -134,13 +164,19 @@ def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]
             for path in [folder / f"{target}{extension}" for extension in EXTENSIONS]
             if path.is_file()
         }
-        for folder in sorted(root.iterdir())
-        if folder.is_dir()
+        for folder in _folders(root)
     }
     tracks = {name: files for name, files in found.items() if files}
     if not tracks:
         raise AudioFileError(f"{root}: no track folder holds any of {list(targets)}")
     return tracks
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the folders in a folder."""
+    if not root.is_dir():
+        raise AudioFileError(f"{root}: no such folder; give a folder of track folders")
+    return sorted(path for path in root.iterdir() if path.is_dir())
 
 
 def load_tracks(

@@ -135,7 +135,10 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         """Return example ``index``."""
-        if isinstance(self.dataset, MixingDataset) and len(self.targets) > 1:
+        if isinstance(self.dataset, MixtureDataset):
+            names = self.dataset.library.targets
+            example = self._mixed(dict(zip(names, self.dataset[index], strict=True)))
+        elif isinstance(self.dataset, MixingDataset) and len(self.targets) > 1:
             example = self._mixed(self.dataset.sources(index))
         else:
             item = self.dataset[index]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from openunmix.data import Stem, load_tracks
+from openunmix.data import Stem, find_sources, load_tracks
 from openunmix.data.recordings import to_channels
 from openunmix.engine import EngineConfig, separate_waveform
 from openunmix.metrics import sdr_mdx21
@@ -53,7 +53,8 @@ def load_songs(
     root : Path
         A folder of track folders, see :func:`openunmix.data.find_tracks`.
     targets : sequence of str
-        The sources, in the order wanted; one that a song lacks is silent.
+        The sources wanted, in order; one that a song lacks is silent. Its other stems are in
+        the mixture only.
     sample_rate : int
         Hz; other files are resampled.
     channels : int
@@ -70,21 +71,23 @@ def load_songs(
         If there are no songs or a file cannot be read.
     """
     songs: dict[str, dict[str, Stem]] = {}
-    for stem in load_tracks(root, targets, sample_rate):
+    others = [source for source in find_sources(root) if source not in targets]
+    sources = [*targets, *others]
+    for stem in load_tracks(root, sources, sample_rate):
         songs.setdefault(stem.track, {})[stem.target] = stem
-    stacks = {name: _stack(stems, targets) for name, stems in songs.items()}
-    return [
-        Song(name, torch.stack([to_channels(stem, channels) for stem in stack]))
-        for name, stack in stacks.items()
-    ]
+    stacks = {
+        name: torch.stack([to_channels(stem, channels) for stem in _stack(stems, sources)])
+        for name, stems in songs.items()
+    }
+    return [Song(name, stack[: len(targets)], stack.sum(dim=0)) for name, stack in stacks.items()]
 
 
-def _stack(stems: Mapping[str, Stem], targets: Sequence[str]) -> Tensor:
-    """Stack a song's stems: (targets, 2, samples)."""
+def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
+    """Stack a song's stems: (sources, 2, samples)."""
     samples = min(stem.samples for stem in stems.values())
     silence = torch.zeros(2, samples)
     return torch.stack(
-        [stems[target].excerpt(0, samples) if target in stems else silence for target in targets]
+        [stems[source].excerpt(0, samples) if source in stems else silence for source in sources]
     )
 
 

@@ -19,10 +19,12 @@ from openunmix.audio import read_audio
 from openunmix.checkpoints import SeparatorConfig, load_folder, save_config, save_network
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
-from openunmix.cli._train_options import _CHOICES, _SETTINGS, settings
+from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
 from openunmix.training import PRESETS
+from openunmix.training.batches import Examples
 from openunmix.training.state import load_state, state_file
 from openunmix.training.trainer import Trainer
+from openunmix.training.validation import load_songs
 
 RATE = 44100
 SMALL = ["--hidden-size", "8", "--nfft", "512", "--nhop", "128", "--batch-size", "2"]
@@ -71,6 +73,11 @@ def exit_code(*arguments):
         return main([str(argument) for argument in arguments])
     except SystemExit as end:
         return end.code
+
+
+def train_one(target):
+    """Train a tiny network for one target; return the exit code."""
+    return exit_code("--root", "data", "--output", "run", "--target", target, *SMALL, "--steps", 1)
 
 
 def train(*arguments):
@@ -186,6 +193,20 @@ def test_loss_is_chosen_by_name(data, loss):
 def test_mono_networks_are_trained_on_stereo_stems(data):
     assert train("--steps", 1, "--nb-channels", 1) == 0
     assert load_folder("run").networks["drums"].nb_channels == 1
+
+
+def test_stems_that_are_no_targets_are_in_the_mixtures(data):
+    args = _train.parser().parse_args(["--root", "data", "--target", "drums", *SMALL])
+    config = settings(args)
+    train = Examples(load_data(args, config).train, config.targets, channels=2)
+    mixture, (drums,), _ = train[0]
+    assert (mixture - drums).square().mean() > 1e-5  # the voice
+    (song,) = load_songs(Path("data/valid"), ["drums"], RATE)
+    whole, _ = soundfile.read("data/valid/c/mixture.wav", dtype="float32")
+    torch.testing.assert_close(song.mix.T, torch.from_numpy(whole), atol=1e-4, rtol=0)
+    assert song.sources.shape == (1, 2, RATE)
+    assert train_one("drums") == 0
+    assert set(json.loads(Path("run/history.json").read_text())[-1]["validation"]) == {"drums"}
 
 
 def test_stems_can_be_left_out_and_added(data):

@@ -14,6 +14,7 @@ from openunmix.data.stems import (
     SILENCE,
     Stem,
     StemLibrary,
+    find_sources,
     find_tracks,
     load_stem,
     load_tracks,
@@ -40,6 +41,15 @@ def test_tracks_are_found_by_folder_and_file_name(track_folder):
         "vocals": "vocals.wav",
         "drums": "drums.flac",
     }
+
+
+def test_sources_are_all_stems_but_not_their_sum(track_folder):
+    sound = synth.noise(100)
+    track_folder("a", {"vocals.wav": sound, "mixture.wav": sound})
+    folder = track_folder("b", {"guitar.flac": sound})
+    (folder / "notes.txt").touch()
+    (folder.parent / "drums.wav").touch()  # not in a folder of its own
+    assert find_sources(folder.parent) == ["guitar", "vocals"]
 
 
 def test_file_that_lost_nothing_is_preferred(track_folder):
