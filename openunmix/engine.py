@@ -26,6 +26,7 @@ from torch import Tensor
 from openunmix._fast_wiener import WienerFilter
 from openunmix._framing import Analysis, Synthesis
 from openunmix._networks import Networks, networks_of
+from openunmix._precision import usable_precision
 from openunmix._windows import WindowedFilter
 from openunmix.model import Separator
 
@@ -65,7 +66,8 @@ class EngineConfig:
         Frames that a window of the filter shares with the one before, with a crossfade; 0 as in
         openunmix 1.3.0.
     precision : str
-        Of the networks: ``"float32"``, or ``"bf16"`` (twice as fast on processors that have it).
+        Of the networks: ``"float32"``, or ``"bf16"``, which is faster on processors that have it;
+        on others it is float32, too, and a warning is logged.
     exact : bool
         Run the recurrent layers over the whole signal, which is read twice. Memory then grows
         with its length, by about 1 MB a second for four networks of hidden size 512.
@@ -197,8 +199,9 @@ class _Separation:
     def __init__(self, separator: Separator, config: EngineConfig) -> None:
         self.separator = separator
         self.config = config
-        self.networks = networks_of(separator, _PRECISIONS[config.precision])
         self.device = next(separator.parameters()).device
+        precision = usable_precision(config.precision, self.device)
+        self.networks = networks_of(separator, _PRECISIONS[precision])
         self.codes = _Codes(self.networks, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)

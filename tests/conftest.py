@@ -86,3 +86,9 @@ def _decoded_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENUNMIX_DECODED", str(tmp_path_factory.mktemp("decoded")))
         yield
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Let bfloat16 be used on every processor; on some it is slow, but right."""
+    monkeypatch.setattr("openunmix._precision._has_bfloat16", lambda: True)

@@ -287,12 +287,23 @@ def test_two_signals_can_be_separated_in_turns(tiny_separator):
         assert difference(torch.cat(run, dim=-1), whole) < 1e-4
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_half_precision_is_close(tiny_separator):
     separator, audio = tiny_separator(), synth.mixture(8000)
     full = separate_waveform(separator, audio)
     half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
     assert half.dtype == torch.float32
     assert -80 < decibels(half - full, full) < -30
+
+
+def test_single_precision_takes_the_place_of_half_where_that_is_slow(
+    tiny_separator, monkeypatch, caplog
+):
+    monkeypatch.setattr("openunmix._precision._has_bfloat16", lambda: False)
+    separator, audio = tiny_separator(), synth.mixture(4000)
+    half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
+    assert torch.equal(half, separate_waveform(separator, audio))
+    assert "no fast bfloat16: using float32" in caplog.text
 
 
 def test_silence_gives_silence(tiny_separator):

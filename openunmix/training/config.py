@@ -83,7 +83,7 @@ class TrainingConfig:
         Seed of the initial weights, the dropout and the mixtures.
     precision : str
         How matrices are multiplied, one of :data:`PRECISIONS`: ``bf16`` and ``fp16`` are
-        automatic mixed precision; weights stay float32.
+        automatic mixed precision; weights stay float32. A CPU without bfloat16 uses float32.
     augment : bool
         Whether batches are augmented on the device, see
         :class:`~openunmix.data.BatchAugmentation`.

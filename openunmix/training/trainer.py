@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from openunmix._precision import usable_precision
 from openunmix.data import BatchAugmentation
 from openunmix.model import OpenUnmix, masks
 from openunmix.stft import stft
@@ -70,7 +71,8 @@ class Trainer:
             BatchAugmentation(sample_rate=config.sample_rate) if config.augment else None
         )
         self.schedule = Schedule(config, self.optimizer, steps)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self.precision = usable_precision(config.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def standardise(self, examples: Examples) -> None:
         """Set every network's input statistics from the first mixtures.
@@ -122,8 +124,8 @@ class Trainer:
             group = models if together else [models[first]]
             with torch.autocast(
                 self.device.type,
-                _DTYPES[config.precision],
-                enabled=training and config.precision != "float32",
+                _DTYPES[self.precision],
+                enabled=training and self.precision != "float32",
             ):
                 estimated = masks(group, scene.magnitude, config.bridged)
             estimated = [mask.float() for mask in estimated]

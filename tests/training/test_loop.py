@@ -92,6 +92,7 @@ def uninterrupted(tmp_path_factory):
     return run
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_stopped_run_ends_like_one_that_was_not(tmp_path, uninterrupted, kind, steps):
@@ -410,6 +411,7 @@ def test_multi_domain_loss_falls(tmp_path, bridged):
         assert history[-1]["loss"][target] < history[0]["loss"][target] - 1
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize(("precision", "rel"), [("bf16", 0.05), ("fp16", 0.2)])
 def test_half_precision_learns_almost_the_same(tmp_path, precision, rel):
     full, half = [], []
