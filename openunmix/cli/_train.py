@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +41,7 @@ from openunmix.training import Trainer, TrainingConfig, fit
 from openunmix.training.loop import Scores
 from openunmix.training.memory import keep_freed_memory
 from openunmix.training.networks import pretrained_networks
+from openunmix.training.parallel import launched
 from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.state import find_state, state_file
 from openunmix.training.tensorboard import TensorBoard
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     data = load_data(args, config)
     config = replace(config, targets=data.targets)
     songs = _songs(args, config, data)
-    quiet = args.quiet or int(os.environ.get("RANK", "0")) > 0
+    quiet = args.quiet or launched().rank > 0
     if not quiet:
         logging.getLogger("openunmix.training").setLevel(logging.INFO)
         for line in describe(args, data, config):

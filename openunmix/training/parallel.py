@@ -1,8 +1,8 @@
 """Several processes, a GPU each, that train on their shares of every batch.
 
 `Hugging Face Accelerate <https://huggingface.co/docs/accelerate>`_ starts them and connects them
-(``accelerate launch``, ``torchrun``). They have the same weights at all times: each computes the
-gradient of its share, and all take the mean.
+(``accelerate launch``, ``torchrun``, ``mpirun``). They have the same weights at all times: each
+computes the gradient of its share, and all take the mean.
 """
 
 from __future__ import annotations
@@ -10,14 +10,49 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from openunmix.errors import MissingExtraError
 
-__all__ = ["Processes"]
+__all__ = ["Launch", "Processes", "launched"]
+
+# What launchers call rank and number of processes: torchrun and accelerate, then editions of MPI.
+_NAMES = (
+    ("RANK", "WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+)
+
+
+class Launch(NamedTuple):
+    """What a launcher has told this process.
+
+    Attributes
+    ----------
+    rank, world : int
+        Number of this process, and how many there are.
+    """
+
+    rank: int
+    world: int
+
+
+def launched() -> Launch:
+    """Read from the environment what the launcher has told.
+
+    Returns
+    -------
+    Launch
+        Rank 0 of 1 if this process was started alone.
+    """
+    for rank, world in _NAMES:
+        if world in os.environ:
+            return Launch(int(os.environ.get(rank, "0")), int(os.environ[world]))
+    return Launch(0, 1)
 
 
 class Processes:
@@ -46,7 +81,7 @@ class Processes:
         self.rank, self.world = 0, 1
         self.device = torch.device(device)
         self._accelerator: Any = None
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if launched().world > 1:
             self._accelerator = _accelerate().Accelerator(cpu=device == "cpu")
             self.rank = self._accelerator.process_index
             self.world = self._accelerator.num_processes
