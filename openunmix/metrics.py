@@ -6,10 +6,15 @@ They differ by several dB for the same estimate, and from the frame-wise SDR in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 __all__ = ["sdr_mdx21", "si_sdr"]
+
+# Samples that are summed at a time, since double precision takes twice the memory.
+_BLOCK = 1 << 18
 
 
 def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -49,8 +54,8 @@ def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
     tensor(20.)
     """
     _check(reference, estimate)
-    signal = reference.double().square().sum(dim=(-2, -1))
-    distortion = (reference.double() - estimate.double()).square().sum(dim=(-2, -1))
+    signal = _sum(lambda true: true.square(), reference)
+    distortion = _sum(lambda true, given: (true - given).square(), reference, estimate)
     return torch.where(signal > 0, 10 * torch.log10(signal / distortion), torch.nan).float()
 
 
@@ -93,12 +98,20 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     tensor(20.)
     """
     _check(reference, estimate)
-    true = reference.double().flatten(-2)
-    given = estimate.double().flatten(-2)
-    factor = (true * given).sum(dim=-1) / true.square().sum(dim=-1)
-    scaled = factor[..., None] * true
-    ratio = scaled.square().sum(dim=-1) / (given - scaled).square().sum(dim=-1)
-    return (10 * torch.log10(ratio)).float()
+    energy = _sum(lambda true: true.square(), reference)
+    factor = _sum(lambda true, given: true * given, reference, estimate) / energy
+    scale = factor[..., None, None]
+    error = _sum(lambda true, given: (given - scale * true).square(), reference, estimate)
+    return (10 * torch.log10(factor.square() * energy / error)).float()
+
+
+def _sum(terms: Callable[..., Tensor], *signals: Tensor) -> Tensor:
+    """Sum a function of signals over channels and samples, in double precision: (...)."""
+    sums = []
+    for start in range(0, max(signals[0].shape[-1], 1), _BLOCK):
+        parts = [signal[..., start : start + _BLOCK].double() for signal in signals]
+        sums.append(terms(*parts).sum(dim=(-2, -1)))
+    return torch.stack(sums).sum(dim=0)
 
 
 def _check(reference: Tensor, estimate: Tensor) -> None:

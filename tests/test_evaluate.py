@@ -20,7 +20,7 @@ import torch
 from museval_reference import museval_package, museval_scores
 
 from openunmix._evaluation.oracles import ideal_ratio_mask, multichannel_wiener_filter
-from openunmix.audio import read_audio
+from openunmix.audio import read_audio, write_stem_mp4
 from openunmix.bss_eval import bss_eval
 from openunmix.engine import separate_waveform
 from openunmix.errors import AudioFileError
@@ -116,6 +116,27 @@ def test_streams_of_musdb18_have_its_names(tmp_path):
         "other": 3,
         "vocals": 4,
     }
+
+
+def test_files_of_musdb18_are_decoded_to_16_bits_as_the_package_musdb_does(tmp_path):
+    stems = {name: 2 * synth.noise(44100, seed=seed) for seed, name in enumerate("abcd")}
+    for name, stem in {"mixture": 0.1 * sum(stems.values()), **stems}.items():
+        soundfile.write(tmp_path / f"{name}.wav", stem.T.numpy(), 44100, "FLOAT")
+    (tmp_path / "test").mkdir()
+    path = tmp_path / "test" / "A - B.stem.mp4"
+    write_stem_mp4(
+        path, tmp_path / "mixture.wav", {name: tmp_path / f"{name}.wav" for name in stems}
+    )
+    (track,) = find_tracks(tmp_path)
+    audio = track.read()
+    assert list(audio.stems) == ["drums", "bass", "other", "vocals"]
+    for stream, waveform in enumerate([audio.mixture, *audio.stems.values()]):
+        decoded = read_audio(path, stream=stream).waveform
+        steps = 32768 * waveform
+        assert torch.equal(steps, steps.round())
+        assert steps.min() >= -32768
+        assert steps.max() <= 32767
+        torch.testing.assert_close(waveform, decoded.clamp(-1, 1 - 2**-15), atol=2**-16, rtol=0)
 
 
 def test_folders_without_tracks_are_errors(tmp_path):
@@ -405,6 +426,22 @@ def test_oracles_are_better_than_the_mixture(dataset, tmp_path, oracle):
     for target in TARGETS:
         gain = best.scores[0].median(target, "SDR") - floor.scores[0].median(target, "SDR")
         assert gain > 3
+
+
+def test_mixture_is_the_estimate_of_sums_and_of_the_residual_too(track_folder, tmp_path):
+    # Three times the mixture would be no floor.
+    sources = {**stems(), "bass": synth.tone(2 * RATE, 90.0)}
+    files = {f"{name}.wav": waveform for name, waveform in sources.items()}
+    root = track_folder("test/song", files).parents[1]
+    sums = {"vocals": ["vocals"], "accompaniment": ["drums", "bass"], "rest": ["residual"]}
+    system = System(
+        oracle="mixture", targets=("vocals", "drums", "bass"), residual=True, aggregate=sums
+    )
+    evaluate_tracks(find_tracks(root), system, tmp_path / "s", tmp_path / "e")
+    mixture = find_tracks(root)[0].read().mixture
+    for name in sums:
+        written = read_audio(tmp_path / "e" / "test" / "song" / f"{name}.wav").waveform
+        torch.testing.assert_close(written, mixture)
 
 
 @pytest.mark.parametrize("samples", [100, 5000, 150001])

@@ -9,7 +9,7 @@ Everything is computed in blocks, so that memory does not grow beyond the signal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,21 +17,24 @@ from torch import Tensor
 from openunmix._framing import Analysis, Synthesis
 from openunmix.wiener import power_spectral_density, wiener_gain
 
-__all__ = ["ORACLES", "ideal_ratio_mask", "multichannel_wiener_filter"]
+__all__ = ["MIXTURE", "ORACLES", "ideal_ratio_mask", "multichannel_wiener_filter"]
+
+#: The oracle that does nothing: the mixture is the estimate of whatever is scored.
+MIXTURE = "mixture"
 
 _N_FFT, _N_HOP = 4096, 1024
 _BLOCK = 65536
 _EPS = 1e-10
 
 
-def ideal_ratio_mask(mixture: Tensor, sources: Tensor, exponent: float = 2.0) -> Tensor:
+def ideal_ratio_mask(mixture: Tensor, sources: Sequence[Tensor], exponent: float = 2.0) -> Tensor:
     r"""Estimates by the ratio mask :math:`|S_j|^a / \sum_k |S_k|^a`, for each channel.
 
     Parameters
     ----------
     mixture : Tensor [shape=(channels, samples)], real
         What is masked.
-    sources : Tensor [shape=(sources, channels, samples)], real
+    sources : sequence of Tensor [shape=(channels, samples)], real
         All true sources.
     exponent : float > 0
         :math:`a`: 1 for magnitudes, as the networks estimate them, 2 for powers.
@@ -49,14 +52,14 @@ def ideal_ratio_mask(mixture: Tensor, sources: Tensor, exponent: float = 2.0) ->
     return _filtered(mixture, sources, masked)
 
 
-def multichannel_wiener_filter(mixture: Tensor, sources: Tensor) -> Tensor:
+def multichannel_wiener_filter(mixture: Tensor, sources: Sequence[Tensor]) -> Tensor:
     """Estimates by the Wiener filter with the sources' own densities and covariances.
 
     Parameters
     ----------
     mixture : Tensor [shape=(channels, samples)], real
         What is filtered.
-    sources : Tensor [shape=(sources, channels, samples)], real
+    sources : sequence of Tensor [shape=(channels, samples)], real
         All true sources.
 
     Returns
@@ -73,7 +76,7 @@ def multichannel_wiener_filter(mixture: Tensor, sources: Tensor) -> Tensor:
     return _filtered(mixture, sources, filtered)
 
 
-def _covariance(sources: Tensor) -> Tensor:
+def _covariance(sources: Sequence[Tensor]) -> Tensor:
     """Return the spatial covariances (bins, channels, channels, sources), relative to power."""
     outer, power = torch.zeros(()), torch.zeros(())
     for (true,) in _spectra(sources):
@@ -83,48 +86,43 @@ def _covariance(sources: Tensor) -> Tensor:
 
 
 def _filtered(
-    mixture: Tensor, sources: Tensor, estimate: Callable[[Tensor, Tensor], Tensor]
+    mixture: Tensor, sources: Sequence[Tensor], estimate: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Apply a function of spectra (frames, channels, bins), (sources, frames, channels, bins)."""
     synthesis = Synthesis(_N_FFT, _N_HOP, mixture.device)
-    parts: list[Tensor] = []
-    for mixed, true in _spectra(mixture[None], sources):
-        parts.append(synthesis.push(estimate(mixed[0], true)))
-    whole = torch.cat(parts, dim=-1)
     samples = mixture.shape[-1]
-    missing = max(samples - whole.shape[-1], 0)
-    return torch.cat([whole, synthesis.finish(missing)], dim=-1)[..., :samples]
+    whole = mixture.new_empty(len(sources), *mixture.shape, dtype=torch.float32)
+    done = 0
+    for mixed, true in _spectra([mixture], sources):
+        part = synthesis.push(estimate(mixed[0], true))[..., : samples - done]
+        whole[..., done : done + part.shape[-1]] = part
+        done += part.shape[-1]
+    whole[..., done:] = synthesis.finish(samples - done)
+    return whole
 
 
-def _spectra(*signals: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Spectra (sources, frames, channels, bins) of signals (sources, channels, samples)."""
-    analyses = [
-        Analysis(signal.shape[0] * signal.shape[1], _N_FFT, _N_HOP, signal.device)
-        for signal in signals
-    ]
-    for start in [*range(0, signals[0].shape[-1], _BLOCK), None]:
+def _spectra(*groups: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    """Spectra (sources, frames, channels, bins) of groups of signals (channels, samples)."""
+    channels, samples = groups[0][0].shape
+    device = groups[0][0].device
+    analyses = [Analysis(len(group) * channels, _N_FFT, _N_HOP, device) for group in groups]
+    for start in [*range(0, samples, _BLOCK), None]:
         spectra = []
-        for signal, analysis in zip(signals, analyses, strict=True):
+        for group, analysis in zip(groups, analyses, strict=True):
             if start is None:
                 frames = analysis.finish()
             else:
-                frames = analysis.push(signal[..., start : start + _BLOCK].flatten(0, 1).float())
-            spectra.append(
-                frames.reshape(len(frames), *signal.shape[:2], _N_FFT // 2 + 1).transpose(0, 1)
-            )
+                parts = [signal[:, start : start + _BLOCK] for signal in group]
+                frames = analysis.push(torch.cat(parts).float())
+            frames = frames.reshape(len(frames), len(group), channels, _N_FFT // 2 + 1)
+            spectra.append(frames.transpose(0, 1))
         if spectra[0].shape[1]:
             yield tuple(spectra)
 
 
-def _same_for_all(mixture: Tensor, sources: Tensor) -> Tensor:
-    """Return the mixture itself as the estimate of every source."""
-    return mixture.expand_as(sources)
-
-
-#: Oracles by name: functions of the mixture and of all sources.
-ORACLES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+#: The other oracles by name: functions of the mixture and of all sources.
+ORACLES: dict[str, Callable[[Tensor, Sequence[Tensor]], Tensor]] = {
     "irm1": lambda mixture, sources: ideal_ratio_mask(mixture, sources, 1.0),
     "irm2": lambda mixture, sources: ideal_ratio_mask(mixture, sources, 2.0),
     "mwf": multichannel_wiener_filter,
-    "mixture": _same_for_all,
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from openunmix._evaluation.scores import METRICS, TrackScores
@@ -51,15 +50,15 @@ def score_estimates(
     scores = TrackScores("", "", {}, window=window, hop=hop)
     sounding = []
     for name, reference in references.items():
-        if (reference.double().sum(dim=0) == 0).all():
+        if not reference.sum(dim=0).any():
             scores.notes.append(f"{name} is silent in this track and left out")
             continue
         _check_estimate(name, reference, estimates)
         sounding.append(name)
     for compared, kept in _scenarios(sounding):
         columns = bss_eval(
-            torch.stack([references[name] for name in compared]),
-            torch.stack([estimates[name] for name in compared]),
+            [references[name] for name in compared],
+            [estimates[name] for name in compared],
             sample_rate,
             window,
             hop,
@@ -83,7 +82,7 @@ def score_estimates(
     if doubtful:
         scores.notes.append(
             f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as happens where "
-            "stems have no treble, such as decoded AAC"
+            "stems have no treble, such as decoded Vorbis; as 16-bit files they can be scored"
         )
     return scores
 
@@ -105,7 +104,7 @@ def _check_estimate(name: str, reference: Tensor, estimates: Mapping[str, Tensor
         )
     if not estimate.isfinite().all():
         raise ValueError(f"the estimate of {name} has values that are not finite")
-    if (estimate.double().sum(dim=0) == 0).all():
+    if not estimate.sum(dim=0).any():
         raise ValueError(f"the estimate of {name} is silent; BSS Eval cannot score silence")
 
 

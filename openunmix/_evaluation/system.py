@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openunmix._evaluation.oracles import ORACLES
+from openunmix._evaluation.oracles import MIXTURE, ORACLES
 from openunmix._evaluation.tracks import (
     AnyTrack,
     Source,
@@ -74,8 +74,10 @@ class System:
         """Reject what cannot be scored."""
         if sum(given is not None for given in (self.model, self.estimates, self.oracle)) != 1:
             raise ValueError("give one of model, estimates and oracle")
-        if self.oracle is not None and self.oracle not in ORACLES:
-            raise ValueError(f"oracle {self.oracle!r} is unknown; choose from {list(ORACLES)}")
+        if self.oracle is not None and self.oracle not in (*ORACLES, MIXTURE):
+            raise ValueError(
+                f"oracle {self.oracle!r} is unknown; choose from {[*ORACLES, MIXTURE]}"
+            )
         if self.model is not None and not set(self.targets) <= set(self.model.targets):
             raise ValueError(
                 f"model {self.model.name!r} does not have all of {list(self.targets)}; it has "
@@ -157,8 +159,10 @@ class Estimator:
         system = self.system
         if system.estimates is not None:
             return _read_estimates(find_estimates(system.estimates, track), audio, system)
+        if system.oracle == MIXTURE:  # of sums, too: several mixtures would be louder than it
+            return dict.fromkeys(system.sums, audio.mixture)
         if system.oracle is not None:
-            made = ORACLES[system.oracle](audio.mixture, torch.stack(list(audio.stems.values())))
+            made = ORACLES[system.oracle](audio.mixture, list(audio.stems.values()))
             available = dict(zip(audio.stems, made, strict=True))
         else:
             available = _separated(audio, self.separator)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from openunmix._evaluation.oracles import ORACLES
+from openunmix._evaluation.oracles import MIXTURE, ORACLES
 from openunmix._evaluation.scores import METRICS
 from openunmix._evaluation.system import TARGETS
 from openunmix._evaluation.tracks import audio_files, find_estimates
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--oracles",
         nargs="*",
-        choices=list(ORACLES),
+        choices=[*ORACLES, MIXTURE],
         default=[],
         help="score also ideal ratio masks, the multichannel Wiener filter, the mixture itself",
     )
