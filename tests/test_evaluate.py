@@ -375,10 +375,14 @@ def test_missing_files_are_named(dataset, estimates, tmp_path):
     (dataset / "test" / "song 0" / "drums.wav").unlink()
     (estimates.estimates / "song 1" / "vocals.wav").unlink()
     shutil.rmtree(estimates.estimates / "song 2")
+    alone = dataset / "test" / "song 3" / "mixture.wav"
+    alone.parent.mkdir()
+    shutil.copy(dataset / "test" / "song 0" / "vocals.wav", alone)
     failures = evaluate_tracks(find_tracks(dataset), estimates, tmp_path / "scores").failures
     assert "the stem of drums is missing; there are vocals" in failures["song 0"]
     assert "no estimate of vocals in" in failures["song 1"]
     assert "there is no folder" in failures["song 2"]
+    assert "there are none" in failures["song 3"]
 
 
 def test_stems_without_treble_are_remarked_on():

@@ -191,6 +191,14 @@ def test_plot_shows_quartiles_and_outliers():
     assert plot.count("<rect") == 1
 
 
+def test_quartiles_are_those_of_values_that_cannot_be_drawn():
+    # The median is beyond the scale, not half way to its end.
+    plot = box_plot("x", {"a": {"b": [0, 90, 200]}})
+    (end,) = re.findall(r"M([\d.]+) [\d.]+v12", plot)
+    (width,) = re.findall(r'viewBox="0 0 (\d+)', plot)
+    assert float(end) > 0.9 * float(width)
+
+
 def test_labels_of_a_plot_are_targets_or_targets_and_systems():
     def labels(groups):
         return re.findall(r"<text[^>]*>([^<\d-]+)</text>", box_plot("SDR", groups))

@@ -35,17 +35,15 @@ def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
         An ``<svg>`` element.
     """
     finite = {
-        (group, label): sorted(
-            max(_LIMITS[0], min(v, _LIMITS[1])) for v in values if math.isfinite(v)
-        )
+        (group, label): sorted(filter(math.isfinite, values))
         for group, rows in groups.items()
         for label, values in rows.items()
     }
-    everything = [value for values in finite.values() for value in values] or [0.0]
+    everything = [_clamped(value) for values in finite.values() for value in values] or [0.0]
     low, high = math.floor(min(everything)) - 1, math.ceil(max(everything)) + 1
 
     def x(value: float) -> float:
-        return round(_LEFT + _WIDTH * (value - low) / (high - low), 1)
+        return round(_LEFT + _WIDTH * (_clamped(value) - low) / (high - low), 1)
 
     parts, y = [], 36
     for group, rows in groups.items():
@@ -58,7 +56,7 @@ def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
                 f'<text x="{_LEFT - 8}" y="{y + 8}" text-anchor="end">{_text(name)}</text>'
             )
             if finite[group, label]:
-                parts.append(_box([x(v) for v in finite[group, label]], y + 4, number % COLOURS))
+                parts.append(_box(finite[group, label], x, y + 4, number % COLOURS))
             y += _ROW
     height = y + 28
     return (
@@ -68,6 +66,11 @@ def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
         + "".join(parts)
         + "</svg>"
     )
+
+
+def _clamped(value: float) -> float:
+    """Return a value that can be drawn."""
+    return max(_LIMITS[0], min(value, _LIMITS[1]))
 
 
 def _text(value: str) -> str:
@@ -85,21 +88,23 @@ def _grid(x: Callable[[float], float], low: int, high: int, height: int) -> list
     ]
 
 
-def _box(positions: list[float], y: int, colour: int) -> str:
-    """Return one box with its whiskers and outliers; the positions are sorted."""
-    quartiles = [positions[0]] * 3
-    if len(positions) > 1:
-        quartiles = statistics.quantiles(positions, n=4, method="inclusive")
-    first, middle, third = (round(quartile, 1) for quartile in quartiles)
-    reach = 1.5 * (third - first)
-    inside = [p for p in positions if first - reach <= p <= third + reach] or [middle]
+def _box(values: list[float], x: Callable[[float], float], y: int, colour: int) -> str:
+    """Return one box with its whiskers and outliers; the values are sorted."""
+    quartiles = [values[0]] * 3
+    if len(values) > 1:
+        quartiles = statistics.quantiles(values, n=4, method="inclusive")
+    reach = 1.5 * (quartiles[2] - quartiles[0])
+    inside = [v for v in values if quartiles[0] - reach <= v <= quartiles[2] + reach]
+    first, middle, third = map(x, quartiles)
+    # Quartiles of equal values may be a rounding error beside them, and nothing be inside.
+    left, right = (x(inside[0]), x(inside[-1])) if inside else (first, third)
     dots = "".join(
-        f'<circle cx="{p}" cy="{y}" r="2" fill="var(--c{colour})"/>'
-        for p in positions
-        if not inside[0] <= p <= inside[-1]
+        f'<circle cx="{x(v)}" cy="{y}" r="2" fill="var(--c{colour})"/>'
+        for v in values
+        if v not in inside
     )
     return (
-        f'<path d="M{inside[0]} {y}H{first}M{third} {y}H{inside[-1]}" stroke="var(--c{colour})" '
+        f'<path d="M{left} {y}H{first}M{third} {y}H{right}" stroke="var(--c{colour})" '
         'stroke-width="1.5"/>'
         f'<rect x="{first}" y="{y - 6}" width="{round(third - first, 1)}" height="12" rx="1" '
         f'fill="var(--c{colour})" fill-opacity=".35" stroke="var(--c{colour})"/>'

@@ -200,7 +200,7 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
     tracks = [] if is_wav else [_musdb(path, subset) for path in entries if _is_stem_mp4(path)]
     if not tracks:
         tracks = [_folder(path, subset) for path in entries if path.is_dir()]
-        tracks = [track for track in tracks if track.stems]
+        tracks = [track for track in tracks if track.stems or track.mixture]
     if not tracks:
         there = f"{folder}" if folder != root else f"{root} has no folder {subset} and"
         raise AudioFileError(
