@@ -53,7 +53,7 @@ class AudioFileError(OpenUnmixError, OSError):
 
 
 class TrainingError(OpenUnmixError, ArithmeticError):
-    """A loss is not finite; the last checkpoint is from before."""
+    """Training cannot begin or go on; the last checkpoint is as it was."""
 
 
 class MissingExtraError(OpenUnmixError, ImportError):

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def fit(
     Raises
     ------
     TrainingError
-        If a loss is not finite, or there are no data.
+        If a loss is not finite, there are no data, or a file cannot be written.
     CheckpointError
         If the state to resume from is damaged.
     """
@@ -186,7 +187,9 @@ class _Run:
         else:
             if new:
                 self.trainer.standardise(self.batches.examples)
-            self._write_state()
+            if self.trainer.processes.is_first:
+                with _writing(self.output, self.trainer.step):
+                    self._write_state()
         self._recorded = self._begun = time.monotonic()
         self._first = self.trainer.step
 
@@ -274,8 +277,12 @@ class _Run:
 
     def save(self) -> None:
         """Write the model, then the state: whatever is written twice is the same again."""
-        if not self.trainer.processes.is_first:
-            return
+        if self.trainer.processes.is_first:
+            with _writing(self.output, self.trainer.step):
+                self._save()
+
+    def _save(self) -> None:
+        """Write the files of this process."""
         is_first = self.history.best_loss is None
         keep = self._is_best or is_first or not self.trainer.config.keep_best
         self._is_best = False
@@ -290,9 +297,21 @@ class _Run:
 
     def _write_state(self) -> None:
         """Write what a run is resumed from."""
-        if self.trainer.processes.is_first:
-            state = {**self.trainer.state_dict(), "history": self.history.state_dict()}
-            save_state(state_file(self.output), state)
+        state = {**self.trainer.state_dict(), "history": self.history.state_dict()}
+        save_state(state_file(self.output), state)
+
+
+@contextmanager
+def _writing(output: Path, step: int) -> Iterator[None]:
+    """Say what is left of a run, and what to do, if files cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # the latter is what torch.save raises
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(
+            f"{output}: the checkpoint of step {step} cannot be written ({reason}); the one before "
+            "is as it was: make room there, and give the same command again"
+        ) from error
 
 
 def check_resumed(path: Path, before: Mapping[str, Any], config: TrainingConfig) -> None:
