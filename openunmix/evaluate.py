@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -165,20 +165,40 @@ def _run(
         for job in jobs:
             yield job.track.name, _attempt(estimator, job)
         return
+    while jobs and workers > 1:
+        killed = []
+        for job, result in _in_processes(system, jobs, workers):
+            if result is None:
+                killed.append(job)
+            else:
+                yield job.track.name, result
+        jobs, workers = killed, workers // 2  # each has more memory then
+    for job in jobs:
+        for _, result in _in_processes(system, [job], 1):
+            yield (
+                job.track.name,
+                result or "its process was killed, as happens when memory runs out",
+            )
+
+
+def _in_processes(
+    system: System, jobs: Sequence[_Job], workers: int
+) -> Iterator[tuple[_Job, TrackScores | str | None]]:
+    """Score tracks in processes; yield None for those that one which was killed took with it."""
     workers = min(workers, len(jobs))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, torch.get_num_threads() // workers)
     # Forked processes would share locks of thread pools that are not there.
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker, (system, threads)) as pool:
-        running = {pool.submit(_attempt_in_worker, job): job.track.name for job in jobs}
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (system, threads))
+    running = {pool.submit(_attempt_in_worker, job): job for job in jobs}
+    try:
         for future in as_completed(running):
             try:
                 yield running[future], future.result()
             except BrokenProcessPool:
-                yield (
-                    running[future],
-                    "a worker process was killed, as happens when memory runs out; use fewer",
-                )
+                yield running[future], None
+    finally:  # when interrupted, nothing new is begun
+        pool.shutdown(cancel_futures=True)
 
 
 # The estimator of a worker process.
@@ -186,7 +206,8 @@ _WORKER: list[Estimator] = []
 
 
 def _start_worker(system: System, threads: int) -> None:
-    """Prepare a worker process."""
+    """Prepare a worker process; Ctrl-C ends it at once, without going on with what is queued."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
     _WORKER[:] = [Estimator(system)]
 
