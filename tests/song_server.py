@@ -41,7 +41,7 @@ def serving(settings, task=act, **options):
             thread.join()
 
 
-def wait_for(condition, seconds=30.0):
+def wait_for(condition, seconds=120.0):
     """Wait until something is true, and return it."""
     end = time.monotonic() + seconds
     while not (value := condition()):

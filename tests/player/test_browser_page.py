@@ -1,4 +1,4 @@
-"""The page in Chromium, opened from the disk as a user does."""
+"""The page in browsers, opened from the disk as a user does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import soundfile
+from song_server import wait_for
 from synth import tone
 
 from openunmix.audio import read_audio
@@ -86,6 +87,7 @@ def wait_until(tab, condition):
 
 def loudest(tab):
     """Return the loudest sample that the page plays within some tenths of a second."""
+    wait_until(tab, "player.state().playing")
     tab.wait_for_timeout(300)
     return max(tab.evaluate("player.levels()"))
 
@@ -95,7 +97,6 @@ def test_page_draws_and_plays_all_stems(player):
     drawn = "[...document.querySelectorAll('canvas')].map((c) => c.getContext('2d').getImageData(0,"
     drawn += " c.height / 2, c.width, 1).data.filter((v, i) => i % 4 === 3 && v > 0).length)"
     assert all(count > 500 for count in tab.evaluate(drawn))
-    assert loudest(tab) == 0
     tab.get_by_role("button", name="Play").click()
     assert loudest(tab) == pytest.approx(SUM, abs=0.03)
     assert 0.1 < state(tab)["position"] < 2
@@ -204,30 +205,27 @@ def test_clipping_is_shown(player):
     tab.locator("#clip").wait_for(state="visible")
 
 
-def saved(tab, role, name):
-    """Click on a download and return its samples, (channels, samples), and the name it gets."""
-    with tab.expect_download() as waiting:
-        tab.get_by_role(role, name=name).click()
-    waveform, rate = soundfile.read(waiting.value.path())
-    assert rate == RATE
-    return waveform.T, waiting.value.suggested_filename
-
-
-def test_saved_stem_matches_the_file_but_for_what_opus_loses(player, stems):
-    waveform, name = saved(player(), "link", "Download high")
+def test_saved_stem_matches_the_file_but_for_what_opus_loses(player, stems, download):
+    tab = player()
+    path, name = download(tab, tab.get_by_role("link", name="Download high"))
+    waveform = read_audio(path).waveform.numpy()
     assert name == "Three tones - high.wav"
     assert snr(read_audio(stems["high"]).waveform.numpy(), waveform) > 30
 
 
-def test_lossless_file_is_opened_from_a_disk(player, stems):
+def test_lossless_file_can_be_had_from_a_disk(player, stems, browser, download):
     tab = player(downloads={name: f"../{path.name}" for name, path in stems.items()})
-    with tab.expect_popup() as opened:
-        tab.get_by_role("link", name="Download low").click()
-    opened.value.wait_for_url(stems["low"].as_uri())
+    link = tab.get_by_role("link", name="Download low")
+    if browser.browser_type.name == "firefox":
+        assert download(tab, link)[0].read_bytes() == stems["low"].read_bytes()
+    else:  # Chromium saves nothing from a disk, but opens it
+        with tab.expect_popup() as opened:
+            link.click()
+        opened.value.wait_for_url(stems["low"].as_uri())
     assert state(tab)["playing"] is False  # the page is still there
 
 
-def test_lossless_file_is_saved_from_a_server(page, stems, tmp_path):
+def test_lossless_file_is_saved_from_a_server(page, stems, download):
     folder = stems["low"].parent
     write_page(folder, stems, title="x", downloads={"low": "low.wav"})
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
@@ -235,16 +233,16 @@ def test_lossless_file_is_saved_from_a_server(page, stems, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
-        with page.expect_download() as waiting:
-            page.get_by_role("link", name="Download low").click()
-        assert waiting.value.path().read_bytes() == stems["low"].read_bytes()
+        path, _ = download(page, page.get_by_role("link", name="Download low"))
+        assert path.read_bytes() == stems["low"].read_bytes()
         server.shutdown()
 
 
-def test_saved_remix_is_what_is_heard(player, stems):
+def test_saved_remix_is_what_is_heard(player, stems, download):
     tab = player()
     tab.evaluate("player.set(2, {mute: true})")
-    waveform, name = saved(tab, "button", "Save remix")
+    path, name = download(tab, tab.get_by_role("button", name="Save remix"))
+    waveform = read_audio(path).waveform.numpy()
     expected = sum(read_audio(stems[stem]).waveform.numpy() for stem in ("low", "middle"))
     assert name == "Three tones - remix.wav"
     assert snr(expected, waveform) > 30
@@ -337,7 +335,9 @@ def test_missing_script_is_said(page, stems, tmp_path, monkeypatch):
 def test_page_fits_a_phone(player):
     tab = player()
     tab.set_viewport_size({"width": 360, "height": 700})
-    assert tab.evaluate("document.documentElement.scrollWidth") == 360
+    width = tab.evaluate("document.documentElement.clientWidth")  # without a scroll bar
+    assert width > 340
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_page_asks_nothing_of_the_network(page, stems, tmp_path):
@@ -348,7 +348,8 @@ def test_page_asks_nothing_of_the_network(page, stems, tmp_path):
     page.evaluate("player.ready")
     page.evaluate("fetch('https://example.org').catch(() => 0)")
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
-    assert "Content Security Policy" in page.console_errors[0]
+    wait_for(lambda: page.wait_for_timeout(50) or page.console_errors)
+    assert "default-src 'none'" in page.console_errors[0]  # the page's policy
     page.console_errors.clear()
 
 

@@ -143,7 +143,7 @@ function addDownload(link, track, name) {
   link.setAttribute("aria-label", `Download ${name}`);
   if (track.download) {
     link.href = track.download;
-    link.target = "_blank"; // browsers do not save a file from a disk, but open it
+    link.target = "_blank"; // Chromium does not save a file from a disk, but opens it
     return;
   }
   link.onclick = (event) => {
