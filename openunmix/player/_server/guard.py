@@ -37,17 +37,16 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Open-Unmix</title>
+<link rel="icon" href="{root}static/icon.svg">
 {content}
 </html>
 """
 
 # Browsers withhold a strict cookie from a redirect that another site has led to, but not from a
 # page that goes on by itself.
-_GO_ON = _PAGE.format(content='<meta http-equiv="refresh" content="0;url=?">')
+_GO_ON = '<meta http-equiv="refresh" content="0;url=?">'
 
-_FORM = _PAGE.format(
-    content="""<link rel="icon" href="static/icon.svg">
-<link rel="stylesheet" href="static/app.css">
+_FORM = """<link rel="stylesheet" href="{root}static/app.css">
 <body class="gate">
 <main class="card">
 <h1>Open-Unmix</h1>
@@ -59,6 +58,10 @@ _FORM = _PAGE.format(
 </form>
 </main>
 </body>"""
+
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -126,25 +129,26 @@ class Guard:
         is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if is_page and _equal(query.get("token", ""), token):
-            answer = HTMLResponse(_GO_ON)
+            answer = _page(scope, _GO_ON)
             secure = HTTPConnection(scope).url.scheme == "https"
             answer.set_cookie(cookie, key, httponly=True, samesite="strict", secure=secure)
             return answer
         if is_page and "text/html" in headers.get("accept", ""):
-            return HTMLResponse(
-                _FORM,
-                401,
-                {
-                    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src "
-                    "'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-                    "WWW-Authenticate": "Bearer",
-                },
-            )
+            return _page(scope, _FORM, 401, {"WWW-Authenticate": "Bearer"})
         return _refusal(
             401,
             "this server needs a token: send it as 'Authorization: Bearer ...'",
             {"WWW-Authenticate": "Bearer"},
         )
+
+
+def _page(
+    scope: Scope, content: str, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a page; what it needs is named as seen from its path, as a proxy may add to that."""
+    root = "../" * (scope["path"].count("/") - 1)
+    text = _PAGE.replace("{content}", content).replace("{root}", root)
+    return HTMLResponse(text, status, {"Content-Security-Policy": _PAGE_POLICY} | (headers or {}))
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
