@@ -5,4 +5,4 @@ import sys
 from openunmix.cli._train import main
 
 if __name__ == "__main__":
-    sys.exit(main(["--dataset", "musdb", "--pth", *sys.argv[1:]]))
+    sys.exit(main(["--dataset", "musdb", "--pth", "--nb-workers", "0", *sys.argv[1:]]))

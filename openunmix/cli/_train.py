@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from openunmix.cli._options import (
     say,
 )
 from openunmix.cli._train_options import (
+    STEMS,
     Data,
     add_options,
     dataset_name,
@@ -37,7 +39,7 @@ from openunmix.cli._train_progress import Display
 from openunmix.data import examine
 from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import OpenUnmix
-from openunmix.training import Trainer, TrainingConfig, fit
+from openunmix.training import PRESETS, Trainer, TrainingConfig, fit
 from openunmix.training.loop import Scores
 from openunmix.training.memory import keep_freed_memory
 from openunmix.training.networks import pretrained_networks
@@ -62,12 +64,15 @@ logger = logging.getLogger(__name__)
 _SONGS = 4
 # Songs that are scored at the end, where that takes too long to be done on the way.
 _SONGS_AT_END = 14
+# Processes that load ahead, unless a number is given; more hardly help.
+_MOST_WORKERS = 4
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="umx-train",
+        usage="umx-train [OPTION ...]   (umx-train --help lists the options)",
         description="Train Open-Unmix. Without arguments, on songs that the code makes itself.",
         epilog=EXIT_CODES.format(what="training")
         + " 130 after Ctrl-C; the same command goes on then.",
@@ -82,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
         help="folder of the run (default: open-unmix); a run that is there goes on",
     )
     run.add_argument("--checkpoint", type=Path, metavar="DIR", help="go on from this run")
-    run.add_argument("--nb-workers", type=int, default=0, metavar="N", help="loading processes")
+    run.add_argument(
+        "--nb-workers", type=int, metavar="N", help="processes that load ahead (default: by cores)"
+    )
     run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
     add_no_cuda(run)
     run.add_argument("--check", action="store_true", help="only look for faults in the data")
@@ -100,12 +107,14 @@ def run(args: argparse.Namespace) -> int:
         say("umx-train", f"wrote {write_report(args.output)}")
         return 0
     config = settings(args)
+    workers = _workers(args)
     if args.check:
         return _check(args, config)
     _prepare_output(args.output, args.checkpoint)
     networks = None
     if args.model:
         networks, config = pretrained_networks(args.model, config)
+    _warn_of_version_1(args, config)
     device = choose_device(args.device, args.no_cuda)
     keep_freed_memory(device)
     data = load_data(args, config)
@@ -118,10 +127,7 @@ def run(args: argparse.Namespace) -> int:
             say("umx-train", line)
     with ExitStack() as stack:
         display = stack.enter_context(Display(quiet))
-        observers = [display.record]
-        if args.tensorboard:
-            board = TensorBoard(args.output / "tensorboard", songs[:_SONGS])
-            observers.append(stack.enter_context(board).record)
+        observers = [display.record, *_tensorboard(args, songs, stack)]
         stop = stack.enter_context(_asked_to_stop())
         trainer = fit(
             config,
@@ -131,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             networks=networks,
             scores=_scores(config, songs),
             device=device,
-            workers=args.nb_workers,
+            workers=workers,
             watch=display.watch,
             stop=stop,
             on_record=lambda *record: [observe(*record) for observe in observers],
@@ -148,8 +154,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _tensorboard(
+    args: argparse.Namespace, songs: list[Song], stack: ExitStack
+) -> list[Callable[[Trainer, dict[str, Any]], None]]:
+    """Return what writes records for TensorBoard, in the first process and if asked for."""
+    if not args.tensorboard or launched().rank > 0:
+        return []
+    board = TensorBoard(args.output / "tensorboard", songs[:_SONGS])
+    return [stack.enter_context(board).record]
+
+
+def _workers(args: argparse.Namespace) -> int:
+    """Return how many processes load ahead; stems are in memory, and mixed in no time."""
+    if args.nb_workers is not None:
+        if args.nb_workers < 0:
+            raise ValueError(f"--nb-workers must be 0 or more, not {args.nb_workers}")
+        return int(args.nb_workers)
+    if dataset_name(args) == STEMS:
+        return 0
+    usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    return max(0, min(_MOST_WORKERS, len(usable) // launched().world - 1))
+
+
+def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None:
+    """Tell what openunmix 1.3.0 does not know of the networks whose files it is to get."""
+    options = {
+        "--bridged": config.bridged,
+        "--unidirectional": config.unidirectional,
+        "--nb-layers": config.nb_layers != PRESETS["classic"].nb_layers,
+    }
+    unknown = ", ".join(option for option, given in options.items() if given)
+    if args.pth and unknown:
+        logger.warning("openunmix 1.3.0 cannot use the files of --pth, as it ignores %s", unknown)
+
+
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
-    """Examine the data; return 1 if training would refuse them."""
+    """Examine the data; return 1 if they should not be trained on."""
     with Display(args.quiet) as display:
         report = examine(dataset_options(args, config), display.examined)
     print(report.text(), end="")

@@ -29,6 +29,7 @@ from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import JOINT, LOSSES
 
 __all__ = [
+    "STEMS",
     "Data",
     "add_options",
     "dataset_name",

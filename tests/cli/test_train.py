@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from openunmix.training.validation import load_songs
 
 RATE = 44100
 SMALL = ["--hidden-size", "8", "--nfft", "512", "--nhop", "128", "--batch-size", "2"]
-SMALL += ["--seq-dur", "0.5", "--precision", "float32", "--no-cuda"]
+SMALL += ["--seq-dur", "0.5", "--precision", "float32", "--no-cuda", "--nb-workers", "0"]
 TINY = ["--targets", "vocals", "drums", *SMALL]
 SCRIPT = Path(__file__).parents[2] / "scripts/train.py"
 
@@ -390,16 +391,35 @@ def test_output_with_a_model_but_no_run_is_left_alone(data, model, capsys):
     assert "has no checkpoint of a run" in capsys.readouterr().err
 
 
-def test_full_disk_is_told(data, capsys, monkeypatch):
-    assert train("--steps", "1") == 0
+def test_synthetic_songs_have_nothing_to_check(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code("--check") == 0
+    assert "Data set synthetic, made by the code" in capsys.readouterr().out
 
-    def full(*_):
-        raise OSError(28, "No space left on device", "run/checkpoint")
 
-    monkeypatch.setattr("openunmix.training.loop.save_state", full)
-    assert train("--steps", "2") == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert load_state(state_file(Path("run")))["step"] == 1
+def test_files_that_version_1_cannot_use_are_told(data, caplog):
+    assert train("--steps", "1", "--pth") == 0
+    assert "1.3.0" not in caplog.text
+    assert train("--steps", "1", "--pth", "--bridged", "--output", "other") == 0
+    assert "1.3.0 cannot use the files of --pth, as it ignores --bridged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cores", "world", "expected"),
+    [
+        ([], 1, 1, 0),
+        ([], 2, 1, 1),
+        ([], 64, 1, 4),
+        ([], 16, 8, 1),
+        (["--root", "data"], 64, 1, 0),  # stems are in memory
+        (["--nb-workers", "7"], 2, 1, 7),
+    ],
+)
+def test_workers_follow_from_the_cores(monkeypatch, arguments, cores, world, expected):
+    affinity = lambda _: set(range(cores))  # noqa: E731
+    monkeypatch.setattr(os, "sched_getaffinity", affinity, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    assert _train._workers(_train.parser().parse_args(arguments)) == expected
 
 
 def test_extra_folder_without_files_is_an_error(data, capsys):
@@ -435,6 +455,7 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--dataset", "trackfolder_var"], "needs --target-file"),
         (["--dataset", "synthetic", "--extra", "drums=."], "are for --dataset stems"),
         (["--dataset", "synthetic", "--targets", "flute"], "no target 'flute'"),
+        (["--nb-workers", "-1"], "--nb-workers must be 0 or more, not -1"),
         (["--unknown"], "unrecognized arguments"),
     ],
 )
@@ -488,7 +509,7 @@ def test_report_can_be_written_later(data, capsys):
     assert "relative-mse" in page
     assert Path("run/curves.png").read_bytes().startswith(b"\x89PNG")
     assert exit_code("--report", "--output", "nowhere") == 1
-    assert "nowhere/history.json" in capsys.readouterr().err
+    assert "umx-train: nowhere has no records of a run" in capsys.readouterr().err
 
 
 def test_run_needs_no_package_for_its_report(data, capsys, monkeypatch):
@@ -501,14 +522,23 @@ def test_run_needs_no_package_for_its_report(data, capsys, monkeypatch):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_gets_losses_sounds_and_pictures(data):
     pytest.importorskip("tensorboard", reason="needs openunmix[train]")
+    images = pytest.importorskip("matplotlib.image", reason="needs openunmix[train]")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert train("--steps", "2", "--save-every", "1", "--tensorboard") == 0
     events = EventAccumulator("run/tensorboard").Reload()
     assert [event.step for event in events.Scalars("loss/vocals")] == [1, 2]
     assert {"validation/drums", "run/learning_rate"} <= set(events.Tags()["scalars"])
-    assert set(events.Tags()["audio"]) == {"c/vocals", "c/drums"}
-    assert set(events.Tags()["images"]) == {"c/vocals", "c/drums"}
+    wanted = {"c/vocals", "c/vocals, true", "c/drums", "c/drums, true"}
+    assert set(events.Tags()["audio"]) == set(events.Tags()["images"]) == wanted
+    pictures = [event.encoded_image_string for event in events.Images("c/drums, true")]
+    assert len(pictures) == 1  # it does not change
+    image = images.imread(io.BytesIO(pictures[0]))
+    assert image.max() == 1
+    assert image.mean() > 0.3  # noise is everywhere
+    voice = events.Images("c/vocals, true")[0].encoded_image_string
+    rows = images.imread(io.BytesIO(voice)).mean(axis=(1, 2))
+    assert 130 < rows.argmax() < 200  # a tone of 400 Hz, a third of the way up from 40 Hz
 
 
 # The old spelling
