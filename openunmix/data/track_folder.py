@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from openunmix.data.base import ExcerptDataset
 from openunmix.data.excerpts import Excerpt
 from openunmix.data.folders import files_of
 from openunmix.data.recordings import Recording
+from openunmix.errors import AudioFileError
 
 __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
-
-logger = logging.getLogger(__name__)
 
 
 class FixedSourcesTrackFolderDataset(ExcerptDataset):
@@ -143,7 +141,7 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         root/train/track2/vocals.wav         target
         root/train/track2/marimba.wav        interferer
 
-    Do not keep the mixture among the stems: it would be taken for one of them.
+    A file ``mixture`` among the stems is an error: it would be taken for one of them.
 
     Parameters
     ----------
@@ -209,8 +207,12 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
             return f"there is no {self.target_file}"
         if not target.is_file() and not others:
             return f"there is no file *{self.ext}"
-        if any(path.stem == "mixture" for path in others):
-            logger.warning("%s: the mixture is used as a stem; move it elsewhere", folder)
+        mixture = next((path for path in others if path.stem == "mixture"), None)
+        if mixture is not None:
+            raise AudioFileError(
+                f"{mixture}: the mixture would be taken for one of the stems; move it out of the "
+                "folder, or choose another --ext"
+            )
         track = _Track(
             Recording.open(target) if target.is_file() else None,
             {path.name: Recording.open(path) for path in others},

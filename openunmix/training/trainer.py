@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from openunmix._precision import usable_precision
 from openunmix.data import BatchAugmentation
+from openunmix.errors import TrainingError
 from openunmix.model import OpenUnmix, masks
 from openunmix.stft import stft
 from openunmix.training.batches import Batch, Examples
@@ -23,6 +25,10 @@ from openunmix.training.statistics import input_statistics
 
 __all__ = ["Trainer", "update_average"]
 
+logger = logging.getLogger(__name__)
+
+# Excerpts in one of which a target must sound.
+_ENOUGH = 100
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -81,19 +87,34 @@ class Trainer:
         ----------
         examples : Examples
             The training data; augmentations are left out.
+
+        Raises
+        ------
+        TrainingError
+            If all of them are silent, or a target is in a hundred or more.
         """
         count = min(self.config.statistics_excerpts, len(examples))
         if not count:
             return
-        plain = examples.without_augmentations()
-        places = torch.linspace(0, len(plain) - 1, count).long().tolist()
-        order = range(count) if plain.is_endless else places
-        spectra = (self._spectra(plain[i].mixture.to(self.device)).abs() for i in order)
-        mean, scale = input_statistics(spectra)
+        loudest = torch.zeros(len(self.config.targets))
+        try:
+            mean, scale = input_statistics(self._magnitudes(examples, count, loudest))
+        except ValueError as error:
+            raise TrainingError(f"the training mixtures are silent: {error}") from error
+        _check_sound(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
         with torch.no_grad():
             for network in [*_each(self.networks).values(), *self.averages().values()]:
                 network.input_mean.copy_(-mean[: network.nb_bins])
                 network.input_scale.copy_(1 / scale[: network.nb_bins])
+
+    def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
+        """Magnitudes of mixtures; the peaks of all sources (targets,) go to ``loudest``."""
+        plain = examples.without_augmentations()
+        places = torch.linspace(0, len(plain) - 1, count).long().tolist()
+        for index in range(count) if plain.is_endless else places:
+            example = plain[index]
+            torch.maximum(loudest, example.sources.abs().amax(dim=(1, 2)), out=loudest)
+            yield self._spectra(example.mixture.to(self.device)).abs()
 
     def _spectra(self, waveforms: Tensor) -> Tensor:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""
@@ -252,6 +273,17 @@ class Trainer:
             self.schedule.load_state_dict(state["schedule"])
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _check_sound(peaks: Mapping[str, float], count: int) -> None:
+    """Refuse, or with few excerpts only doubt, targets that are silent in all of them."""
+    silent = ", ".join(target for target, peak in peaks.items() if not peak)
+    if not silent:
+        return
+    found = f"{silent}: silent in all of {count} training excerpts; umx-train --check tells more"
+    if count >= _ENOUGH:
+        raise TrainingError(found)
+    logger.warning(found)
 
 
 def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:

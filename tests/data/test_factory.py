@@ -90,7 +90,7 @@ def test_track_folders_of_variable_sources(root):
     # Without augmentations this failed in 1.3.0.
     train, valid, args = load(
         "--dataset", "trackfolder_var", "--root", root, "--target-file", "bass.wav",
-        "--random-interferer-mix", "--silence-missing",
+        "--random-interferer-mix", "--silence-missing", "--ext", "s.wav",
     )  # fmt: skip
     assert isinstance(train, data.VariableSourcesTrackFolderDataset)
     assert args.target == "bass"
@@ -145,7 +145,7 @@ def test_seed_and_rate_are_passed_on(root):
 
 
 def test_what_is_missing_or_unknown_is_named(capsys):
-    with pytest.raises(ValueError, match="--root is missing: where the data set 'aligned' is"):
+    with pytest.raises(ValueError, match="--root is missing: the folder of the data set 'aligned'"):
         load("--dataset", "aligned")
     with pytest.raises(ValueError, match="unknown augmentations"):
         load("--dataset", "synthetic", "--source-augmentations", "pitch")

@@ -152,10 +152,10 @@ def test_empty_track_is_skipped(root, track_folder, caplog):
     assert "4: there is no file *.wav" in caplog.text
 
 
-def test_mixture_among_the_stems_is_told(root, track_folder, caplog):
+def test_mixture_among_the_stems_is_an_error(root, track_folder):
     track_folder("train/1", {"mixture.wav": noise(2 * RATE)})
-    Variable(root, sample_rate=RATE)
-    assert "train/1: the mixture is used as a stem; move it elsewhere" in caplog.text
+    with pytest.raises(AudioFileError, match=r"train/1/mixture\.wav: the mixture would be taken"):
+        Variable(root, sample_rate=RATE)
 
 
 def test_augmentations_are_optional(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import synth
@@ -333,7 +334,9 @@ def test_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full_disk)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(
+            TrainingError, match=r"of step 4 cannot be written \(No space.*make room"
+        ):
             fit(CONFIG, Tones(), tmp_path)
     assert_same(everything(None, tmp_path), before)
     assert list((tmp_path / "checkpoint").iterdir()) == [state_file(tmp_path)]
@@ -352,6 +355,33 @@ def test_loss_that_is_not_finite_leaves_the_last_checkpoint(tmp_path):
     weights = [value for value in state["networks"].values() if value.is_floating_point()]
     assert all(value.isfinite().all() for value in weights)
     assert load_folder(tmp_path).networks
+
+
+@pytest.mark.parametrize("excerpts", [4, 100])
+def test_silent_target_is_refused_if_enough_was_heard(tmp_path, caplog, excerpts):
+    class Mute(Tones):
+        def sources(self, index):
+            sources = super().sources(index)
+            return {**sources, "high": 0 * sources["high"]}
+
+    config = replace(CONFIG, steps=1, statistics_excerpts=excerpts)
+    told = f"high: silent in all of {excerpts} training excerpts; umx-train --check tells more"
+    if excerpts == 4:  # in so few it may be chance
+        assert fit(config, Mute(), tmp_path).step == 1
+        assert told in caplog.text
+    else:
+        with pytest.raises(TrainingError, match=told):
+            fit(config, Mute(100), tmp_path)
+        assert not tmp_path.joinpath("low.safetensors").exists()
+
+
+def test_silent_mixtures_are_refused(tmp_path):
+    class Mute(Tones):
+        def sources(self, index):
+            return {name: 0 * source for name, source in super().sources(index).items()}
+
+    with pytest.raises(TrainingError, match="training mixtures are silent"):
+        fit(CONFIG, Mute(), tmp_path)
 
 
 def test_validation_loss_that_is_not_finite_is_an_error(tmp_path, monkeypatch):
@@ -430,6 +460,7 @@ def test_mixtures_of_whole_stems_are_drawn_in_order(tmp_path):
     class Endless(MixtureDataset):
         def __init__(self):
             self.length = 14
+            self.library = SimpleNamespace(targets=["low", "high"])
 
         def bandwidths(self, index):
             return {}
