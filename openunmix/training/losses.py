@@ -242,7 +242,7 @@ class Scene:
     @cached_property
     def magnitude(self) -> Tensor:
         """Magnitude of the mixtures, computed once."""
-        return self.mixture.abs()
+        return _absolute(self.mixture)
 
     def sum_of(self, chosen: Sequence[int]) -> Tensor:
         """Add up sources.
@@ -295,10 +295,16 @@ class Scene:
         return istft(spectra.permute(1, 2, 3, 0), self.n_fft, self.n_hop, length=self.samples)
 
 
+def _absolute(spectra: Tensor) -> Tensor:
+    """Absolute value, in half the time that ``abs`` takes for complex numbers."""
+    parts = torch.view_as_real(spectra)
+    return (parts[..., 0].square() + parts[..., 1].square()).sqrt()
+
+
 def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
     mixture = scene.limited(scene.magnitude, chosen)
-    reference = scene.limited(scene.sum_of(chosen).abs(), chosen)
+    reference = scene.limited(_absolute(scene.sum_of(chosen)), chosen)
     return reference, mask * mixture, mixture
 
 
