@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from openunmix.errors import MissingExtraError
 from openunmix.stft import stft
@@ -19,6 +21,8 @@ from openunmix.training.validation import Song, separator_of
 __all__ = ["TensorBoard"]
 
 _SECONDS = 10  # of a song that are separated
+# Pictures: rows and columns, samples of a window, and the lowest frequency in Hz.
+_SIZE, _WINDOW, _LOWEST = (256, 640), 4096, 40.0
 
 
 class TensorBoard:
@@ -46,6 +50,7 @@ class TensorBoard:
             ) from error
         self._writer = writer(str(folder))
         self._songs = list(songs)
+        self._has_references = False
 
     def __enter__(self) -> TensorBoard:
         return self
@@ -85,18 +90,33 @@ class TensorBoard:
         config = trainer.config
         shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
         separator = separator_of(trainer.averages(), *shape)
+        samples = _SECONDS * config.sample_rate
         for song in self._songs:
-            mixture = song.mix[None, :, : _SECONDS * config.sample_rate].to(trainer.device)
-            for target, estimate in zip(config.targets, separator(mixture)[0], strict=True):
+            estimates = separator(song.mix[None, :, :samples].to(trainer.device))[0]
+            sources = song.sources[..., :samples]
+            for target, source, estimate in zip(config.targets, sources, estimates, strict=True):
                 tag = f"{song.name}/{target}"
-                sound = estimate.mean(dim=0).clamp(-1, 1).cpu()
-                self._writer.add_audio(tag, sound, step, sample_rate=config.sample_rate)
-                picture = _picture(estimate, config.n_fft, config.n_hop)
-                self._writer.add_image(tag, picture, step, dataformats="HW")
+                if not self._has_references:
+                    self._add(f"{tag}, true", source, step, config.sample_rate)
+                self._add(tag, estimate.cpu(), step, config.sample_rate)
+        self._has_references = True
+
+    def _add(self, tag: str, waveform: Tensor, step: int, sample_rate: int) -> None:
+        """Write a waveform (channels, samples)."""
+        sound = waveform.mean(dim=0).clamp(-1, 1)
+        self._writer.add_audio(tag, sound, step, sample_rate=sample_rate)
+        self._writer.add_image(tag, _picture(waveform, sample_rate), step, dataformats="HW")
 
 
-def _picture(waveform: Tensor, n_fft: int, n_hop: int) -> Tensor:
-    """Levels (bins, frames) from 80 dB below the loudest to 1, low frequencies at the bottom."""
-    magnitude = stft(waveform, n_fft, n_hop).abs().mean(dim=0)
-    level = 20 * (magnitude / magnitude.max().clamp(min=1e-8)).clamp(min=1e-4).log10()
-    return (level / 80 + 1).flip(0).cpu()
+def _picture(waveform: Tensor, sample_rate: int) -> Tensor:
+    """Levels (rows, columns) from 80 dB below the loudest, 0, to that, 1.
+
+    Frequencies rise from the bottom to the top by equal ratios, as musical notes do.
+    """
+    magnitude = stft(waveform, _WINDOW, _WINDOW // 4).abs().mean(dim=0)
+    lowest = max(1.0, _LOWEST * _WINDOW / sample_rate)
+    bins = torch.logspace(math.log10(lowest), math.log10(len(magnitude) - 1), _SIZE[0])
+    picture = magnitude[bins.round().long().flip(0)]
+    picture = functional.interpolate(picture[None, None], _SIZE, mode="bilinear")[0, 0]
+    level = 20 * (picture / picture.max().clamp(min=1e-8)).clamp(min=1e-4).log10()
+    return level / 80 + 1
