@@ -1,7 +1,7 @@
 """The data set doctor: reads all of a data set, and says what is wrong with it.
 
 ``examine(args, progress=None) -> Report``: ``args`` are the options of a data set as for
-:func:`openunmix.data.make_datasets`, ``report.errors`` is what training must refuse, and
+:func:`openunmix.data.make_datasets`, ``report.errors`` is what not to train on, and
 ``report.text()`` is what to show. Files are read in blocks, stems of a track side by side, so that
 memory does not grow with the data.
 """
@@ -84,7 +84,7 @@ def examine(
     findings += find_duplicates([(h.split, h.source, h.track, h.measure) for h in heard])
     return Report(
         args.dataset,
-        str(args.root),
+        "" if args.dataset == "synthetic" else str(args.root or "MUSDB18"),
         _rate(args),
         _summaries(heard),
         tuple(sorted(findings, key=lambda found: found.severity)),

@@ -240,7 +240,7 @@ def make_datasets(args: argparse.Namespace) -> Datasets:
     if args.dataset not in _MAKERS:
         raise ValueError(f"unknown data set {args.dataset!r}; choose from {list(DATASETS)}")
     if args.root is None and args.dataset not in ("musdb", "synthetic"):
-        raise ValueError(f"--root is missing: where the data set {args.dataset!r} is")
+        raise ValueError(f"--root is missing: the folder of the data set {args.dataset!r}")
     args = argparse.Namespace(**vars(args))
     return Datasets(*_MAKERS[args.dataset](args), args)
 

@@ -87,7 +87,7 @@ def inventory(args: argparse.Namespace, split: str) -> list[Track]:
     if args.dataset not in _FINDERS:
         raise ValueError(f"unknown data set {args.dataset!r}; choose from {[*_FINDERS]}")
     if args.root is None and args.dataset != "musdb":
-        raise ValueError(f"--root is missing: where the data set {args.dataset!r} is")
+        raise ValueError(f"--root is missing: the folder of the data set {args.dataset!r}")
     tracks = _FINDERS[args.dataset](args, split)
     if not tracks:
         raise AudioFileError(f"{Path(args.root or 'MUSDB18', split)}: there are no tracks in it")

@@ -18,7 +18,7 @@ class Finding:
     Attributes
     ----------
     severity : str
-        ``"error"`` if training must refuse the data set, otherwise ``"warning"``.
+        ``"error"`` if the data set must not be trained on as it is, otherwise ``"warning"``.
     kind : str
         What sort of finding it is, in a word: ``"silent"``, ``"duplicate"`` ...
     path : str
@@ -74,7 +74,7 @@ class Report:
     Attributes
     ----------
     dataset, root : str
-        Its kind and folder.
+        Its kind and folder; no folder if the code makes it.
     sample_rate : int
         Hz at which it is to be used.
     sources : tuple of SourceSummary
@@ -107,11 +107,12 @@ class Report:
         str
             A table of the sources, and the findings by kind, the first few of each.
         """
-        lines = [f"Data set {self.dataset} in {self.root}, to be used at {self.sample_rate} Hz"]
+        place = f" in {self.root}" if self.root else ", made by the code"
+        lines = [f"Data set {self.dataset}{place}, to be used at {self.sample_rate} Hz"]
         if self.sources:
             lines += ["", *_table(self.sources)]
         for title, findings in (
-            ("error{s}: training would refuse this data set", self.errors),
+            ("error{s}: do not train on this", self.errors),
             ("warning{s}: training can go on", self.warnings),
         ):
             if findings:

@@ -206,5 +206,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     OSError
         If there are none.
     """
-    records: list[dict[str, Any]] = json.loads((folder / "history.json").read_text("utf-8"))
+    path = folder / "history.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no records of a run; name the folder of one")
+    records: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
     return records

@@ -82,7 +82,7 @@ def test_split_that_is_missing_or_empty_is_an_error(root, tmp_path):
     report = examined(tmp_path / "empty")
     assert kinds(report, "error") == {("missing", "train"), ("missing", "valid")}
     assert "no such folder" in report.text()
-    assert "2 errors: training would refuse this data set" in report.text()
+    assert "2 errors: do not train on this" in report.text()
 
 
 def test_unusable_files_are_named(root):

@@ -20,10 +20,10 @@ TRAIN = [
 TRAIN += ["--batch-size", "4", "--steps", "30", "--save-every", "10", "--lr", "0.01"]
 TRAIN += ["--targets", "drums", "bass", "--nb-valid-samples", "2", "--device", "cpu"]
 LAUNCHERS = {
-    "torchrun": ["torchrun", "--standalone", "--nproc-per-node", "2", "--no-python"],
+    "torchrun": "torchrun --standalone --nproc-per-node 2 --no-python",
     # It starts a single process without --multi_gpu where there is no GPU.
-    "accelerate": ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
-    + ["--rdzv_backend", "c10d", "--main_process_port", "0", "--no_python"],
+    "accelerate": "accelerate launch --multi_gpu --num_processes 2 --rdzv_backend c10d "
+    "--main_process_port 0 --no_python",
 }
 
 
@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
     told = {}
     for name, launcher in LAUNCHERS.items():
         done = subprocess.run(
-            [*launcher, *TRAIN, "--output", name],
+            [*launcher.split(), *TRAIN, "--output", name],
             cwd=folder,
             env={**os.environ, "PATH": paths, "OMP_NUM_THREADS": "1"},
             capture_output=True,
