@@ -103,7 +103,7 @@ def evaluate_tracks(
     output_dir : Path, optional
         Where to write the estimates, as ``subset/track/target.wav``; they are not kept otherwise.
     workers : int > 0
-        Processes; each may need 3 GB for a track of five minutes.
+        Processes; each may need 2.5 GB for a track of five minutes.
     progress : callable, optional
         Called with the name of each track that is finished, and its scores or what went wrong.
 
