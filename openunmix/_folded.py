@@ -7,15 +7,16 @@ input: each merges into the dense layer beside it. With the merged weights a net
     \hat m = m \odot \mathrm{relu}(A_3\, \mathrm{relu}(A_2 [c; h] + b_2) + b_3)
 
 for the mixture's magnitude :math:`m`. Its three parts are offered separately, because only the
-recurrent one needs neighbouring frames: :func:`FoldedNetworks.encode` and
-:func:`FoldedNetworks.decode` work frame by frame.
+recurrent one needs other frames: :func:`FoldedNetworks.encode` and :func:`FoldedNetworks.decode`
+work frame by frame. :func:`FoldedNetworks.recur` goes on forwards where it was, so that it has seen
+all of the past; backwards it begins a little later in the signal than the frames that are wanted.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,11 @@ from torch.nn import functional
 
 from openunmix.model import OpenUnmix
 
-__all__ = ["Affine", "FoldedNetworks"]
+__all__ = ["Affine", "FoldedNetworks", "State"]
+
+
+#: Output and cell (1, hidden) of a layer at its last frame.
+State: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Affine(NamedTuple):
@@ -42,37 +47,63 @@ class FoldedNetworks:
         Networks in evaluation mode. They keep their recurrent layers, which are used in place.
     dtype : torch.dtype
         Precision of the matrix products; everything else is float32.
+    bridged : bool
+        Whether they share their codes, see :func:`openunmix.model.masks`.
     """
 
-    def __init__(self, networks: Sequence[OpenUnmix], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        networks: Sequence[OpenUnmix],
+        dtype: torch.dtype = torch.float32,
+        bridged: bool = False,
+    ) -> None:
         if any(network.training for network in networks):
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.dtype = dtype
+        self.bridged = bridged
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
         encoders = [_fold_encoder(network, self.bins) for network in networks]
         self.encoder = _each([torch.cat(parts) for parts in zip(*encoders, strict=True)], dtype)
-        self.recurrent = [_recurrent(network.lstm, dtype) for network in networks]
+        self.recurrent = [_layers(network.lstm, dtype) for network in networks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
 
-    def encode(self, magnitude: Tensor) -> list[Tensor]:
-        """Code of each frame: (frames, channels, bins) to (frames, hidden), for each network."""
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """Codes of all networks: (frames, channels, bins) to (frames, sum of hidden sizes)."""
         seen = magnitude[..., : self.bins].to(self.dtype).flatten(1)
         codes = functional.linear(seen, *self.encoder).tanh_()
-        return list(torch.split(codes, [network.hidden_size for network in self.networks], dim=1))
+        if self.bridged:
+            count = len(self.networks)
+            codes = codes.reshape(len(codes), count, -1).mean(dim=1).repeat(1, count)
+        return codes
 
-    def recur(self, index: int, codes: Tensor) -> Tensor:
-        """Recurrent layers of one network: (frames, batch, hidden) to (frames, batch, hidden)."""
-        context: Tensor = self.recurrent[index](codes)[0]
-        return context
+    def _own(self, index: int, codes: Tensor) -> Tensor:
+        """Code of one network: (frames, sum of hidden sizes) to (frames, hidden)."""
+        sizes = [network.hidden_size for network in self.networks]
+        return torch.split(codes, sizes, dim=1)[index]
+
+    def recur(
+        self, index: int, codes: Tensor, frames: int, states: list[State] | None
+    ) -> tuple[Tensor, list[State]]:
+        """Recurrent layers of one network: (frames + later ones, codes) to (frames, hidden)."""
+        after = []
+        codes = self._own(index, codes)
+        for number, (forward, *backward) in enumerate(self.recurrent[index]):
+            own, state = forward(codes[:frames], states and states[number])
+            after.append(state)
+            later = codes[frames:]
+            outputs = [torch.cat([own, forward(later, state)[0]]) if len(later) else own]
+            outputs += [layer(codes.flip(0))[0].flip(0) for layer in backward]
+            codes = torch.cat(outputs, dim=-1)
+        return codes[:frames], after
 
     def decode(
-        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+        self, index: int, codes: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
     ) -> None:
-        """Estimate of one network: two (frames, hidden) and (frames, channels, bins) to ``out``."""
-        weight, bias = self.mixers[index]
-        hidden = functional.linear(torch.cat([code, context], dim=-1), weight, bias).relu_()
+        """Estimate of one network, from codes, context and magnitude, written to ``out``."""
+        joined = torch.cat([self._own(index, codes), context], dim=-1)
+        hidden = functional.linear(joined, *self.mixers[index]).relu_()
         mask = functional.linear(hidden, *self.decoders[index]).relu_()
         torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)
 
@@ -119,8 +150,26 @@ def _each(tensors: Iterable[Tensor], dtype: torch.dtype) -> Affine:
     return Affine(weight.contiguous(), bias.contiguous())
 
 
-def _recurrent(lstm: nn.LSTM, dtype: torch.dtype) -> nn.LSTM:
-    """Return the recurrent layers themselves, or a copy in another precision."""
-    if lstm.weight_ih_l0.dtype == dtype:
-        return lstm
-    return copy.deepcopy(lstm).to(dtype=dtype).requires_grad_(False)
+def _layers(lstm: nn.LSTM, dtype: torch.dtype) -> list[list[nn.LSTM]]:
+    """Take recurrent layers apart: for each of them, one that runs forwards and one backwards."""
+    directions = ["", "_reverse"] if lstm.bidirectional else [""]
+    return [
+        [_layer(lstm, f"_l{number}{direction}", dtype) for direction in directions]
+        for number in range(lstm.num_layers)
+    ]
+
+
+def _layer(lstm: nn.LSTM, suffix: str, dtype: torch.dtype) -> nn.LSTM:
+    """Return one direction of a layer, on the CPU with the very weights of the network."""
+    weights = {
+        name: getattr(lstm, name + suffix).detach().to(dtype)
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    }
+    features = weights["weight_ih"].shape[1]
+    layer = nn.LSTM(features, lstm.hidden_size, device="meta", dtype=dtype)
+    for name, weight in weights.items():
+        setattr(layer, f"{name}_l0", nn.Parameter(weight, requires_grad=False))
+    if lstm.weight_ih_l0.is_cuda:  # cuDNN wants weights that lie one after the other: copies
+        layer = copy.deepcopy(layer)
+        layer.flatten_parameters()
+    return layer

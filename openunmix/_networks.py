@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from openunmix._folded import FoldedNetworks
+from openunmix._sequences import in_sequences
 from openunmix.model import OpenUnmix, Separator
 
 __all__ = ["ModuleNetworks", "Networks", "networks_of"]
@@ -17,14 +18,14 @@ __all__ = ["ModuleNetworks", "Networks", "networks_of"]
 class Networks(Protocol):
     """What the engine needs of the networks: three steps, of which one looks at its neighbours."""
 
-    def encode(self, magnitude: Tensor) -> list[Tensor]:
-        """Code of each frame: (frames, channels, bins) to (frames, code), for each network."""
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """Look at each frame alone: (frames, channels, bins) to (frames, codes of all)."""
 
-    def recur(self, index: int, codes: Tensor) -> Tensor:
-        """Look at neighbours: (frames, batch, code) to (frames, batch, context)."""
+    def recur(self, index: int, codes: Tensor, frames: int, state: Any) -> tuple[Tensor, Any]:
+        """Look around: (frames + later ones, codes) to (frames, context), and the state after."""
 
     def decode(
-        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+        self, index: int, codes: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
     ) -> None:
         """Estimate frame by frame: write the target's magnitude (frames, channels, bins)."""
 
@@ -35,39 +36,62 @@ class ModuleNetworks:
     Parameters
     ----------
     modules : iterable of nn.Module
-        One per target, from (batch, channels, bins, frames) to the same. They see the engine's
-        frames of context on both sides of each sequence.
+        One per target, from (batch, channels, bins, frames) to the same.
     channels : int
         Audio channels.
+    sequence : int, optional
+        Frames, at most, of the sequences that modules take; all if not given.
+    context : int
+        Frames that modules see beyond a sequence on both sides.
     """
 
-    def __init__(self, modules: Iterable[torch.nn.Module], channels: int) -> None:
+    def __init__(
+        self,
+        modules: Iterable[torch.nn.Module],
+        channels: int,
+        sequence: int | None = None,
+        context: int = 0,
+    ) -> None:
         self.modules = list(modules)
         if any(module.training for module in self.modules):
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.channels = channels
+        self.sequence = sequence
+        self.context = context
 
-    def encode(self, magnitude: Tensor) -> list[Tensor]:
-        """Return the magnitude itself for each module."""
-        return [magnitude.flatten(1)] * len(self.modules)
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """Return the magnitude itself."""
+        return magnitude.flatten(1)
 
-    def recur(self, index: int, codes: Tensor) -> Tensor:
-        """Run a module on sequences of magnitudes."""
-        magnitude = codes.reshape(*codes.shape[:2], self.channels, -1).permute(1, 2, 3, 0)
-        estimate: Tensor = self.modules[index](magnitude)
-        return estimate.permute(3, 0, 1, 2).flatten(2)
+    def recur(
+        self, index: int, codes: Tensor, frames: int, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Run a module on magnitudes, cut into sequences; the state is the frames before."""
+        before = codes[:0] if state is None else state
+        last = len(before) + frames
+        seen = torch.cat([before, codes])
+
+        def run(batch: Tensor) -> Tensor:
+            magnitude = batch.reshape(*batch.shape[:2], self.channels, -1).permute(1, 2, 3, 0)
+            estimate: Tensor = self.modules[index](magnitude)
+            return estimate.permute(3, 0, 1, 2).flatten(2)
+
+        output = in_sequences(run, seen, len(before), last, self.sequence, self.context)
+        return output, seen[max(last - self.context, 0) : last].clone()
 
     def decode(
-        self, index: int, code: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
+        self, index: int, codes: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
     ) -> None:
         """Write what the module gave."""
         out.copy_(context.reshape(magnitude.shape))
 
 
-def networks_of(separator: Separator, dtype: torch.dtype) -> Networks:
+def networks_of(
+    separator: Separator, dtype: torch.dtype, sequence: int | None, context: int
+) -> Networks:
     """Return the separator's networks, folded where they are Open-Unmix's own."""
     modules = list(separator.target_models.values())
     own = [module for module in modules if type(module) is OpenUnmix]
     if len(own) == len(modules):
-        return FoldedNetworks(own, dtype)
-    return ModuleNetworks(modules, separator.nb_channels)
+        return FoldedNetworks(own, dtype, separator.bridged)
+    return ModuleNetworks(modules, separator.nb_channels, sequence, context)

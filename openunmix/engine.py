@@ -1,15 +1,15 @@
 """Streaming separation: blocks of a mixture in, blocks of estimates out.
 
 Memory does not grow with the length of the signal. The mixture is cut into blocks of some
-thousand frames; the recurrent layers see each block in several overlapping sequences, as one
-batch, with frames of context on both sides; the Wiener filter works on the same windows as in
+thousand frames. Forwards, recurrent layers go on from block to block; backwards, they begin some
+seconds after each block. The Wiener filter works on the same windows as in
 :class:`~openunmix.model.Separator`, counted from the start of the signal.
 
 ::
 
     samples -> Analysis -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis -> samples
 
-Everything but the recurrent layers is exact, and they forget: ``docs/log.md`` shows how
+Everything but the backward layers is exact, and they forget: ``docs/performance.md`` shows how
 little the context changes. ``EngineConfig(exact=True)`` runs them over the whole signal.
 """
 
@@ -19,6 +19,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from openunmix._fast_wiener import WienerFilter
 from openunmix._framing import Analysis, Synthesis
 from openunmix._networks import Networks, networks_of
 from openunmix._precision import usable_precision
+from openunmix._threads import map_threads
 from openunmix._windows import WindowedFilter
 from openunmix.model import Separator
 
@@ -41,9 +43,6 @@ __all__ = [
 # Samples that are transformed together; small, so that long blocks need no long buffers.
 _PART = 262144
 
-# Sequences that a network takes in little more time than one.
-_SEQUENCES = 3
-
 # Memory of a process before it separates anything: Python, torch and its thread pools.
 _PROCESS = 300_000_000
 
@@ -57,11 +56,12 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; 139 s at 44.1 kHz.
-    sequence : int
-        Frames, at most, of the sequences into which a block is cut for the recurrent layers.
+        Frames that are separated together; 104 s at 44.1 kHz, up to twice as many in memory.
     context : int
-        Frames that a sequence sees beyond its own on both sides; 6 s at 44.1 kHz.
+        Frames after a block that the networks see before they separate it; 24 s at 44.1 kHz.
+    sequence : int
+        Frames, at most, of the sequences into which a block is cut for networks that are not
+        :class:`~openunmix.model.OpenUnmix`; they see ``context`` frames on both sides of each.
     overlap : int
         Frames that a window of the filter shares with the one before, with a crossfade; 0 as in
         openunmix 1.3.0.
@@ -75,9 +75,9 @@ class EngineConfig:
         Frames of the first block, few so that the first estimates come soon.
     """
 
-    block: int = 6000
+    block: int = 4500
+    context: int = 1024
     sequence: int = 2000
-    context: int = 256
     overlap: int = 0
     precision: str = "float32"
     exact: bool = False
@@ -99,72 +99,36 @@ class EngineConfig:
 class _Codes:
     """The frames that wait for their turn, as the codes that the networks made of them."""
 
-    def __init__(self, networks: Networks, config: EngineConfig, bridged: bool) -> None:
+    def __init__(self, networks: Networks, count: int, config: EngineConfig, bridged: bool) -> None:
         self.networks = networks
         self.bridged = bridged  # see openunmix.model.masks
         self.config = config
         self.count = 0  # frames that wait
-        self._past = 0  # frames before them whose codes are kept as context
-        self._codes: list[list[Tensor]] = []  # of each network, in parts
+        self._states: list[Any] = [None] * count  # of each network, after the frames before
+        self._parts: list[Tensor] = []  # their codes
 
     def add(self, spectra: Tensor) -> None:
         """Encode frames (frames, channels, bins)."""
         if len(spectra):
             self.count += len(spectra)
-            codes = self.networks.encode(_magnitude(spectra))
-            if self.bridged:
-                codes = [torch.stack(codes).mean(dim=0)] * len(codes)
-            self._codes = self._codes or [[] for _ in codes]
-            for parts, code in zip(self._codes, codes, strict=True):
-                parts.append(code)
+            self._parts.append(self.networks.encode(_magnitude(spectra)))
 
-    def take(self, frames: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Remove the next frames; return their codes and contexts for each network."""
-        taken, contexts = [], []
-        dropped = max(self._past + frames - self.config.context, 0)
-        for index, parts in enumerate(self._codes):
-            codes = torch.cat(parts)
-            parts[:] = [codes[dropped:].clone()]
-            contexts.append(self._context(index, codes, frames))
-            taken.append(codes[self._past : self._past + frames])
+    def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
+        """Remove the next frames; return their codes, and the context of each network."""
+        joined = torch.cat(self._parts)
+        self._parts = [joined[frames:].clone()]
+        # Frames beyond the context may have come or not, depending on how the signal was cut.
+        codes = joined if self.config.exact else joined[: frames + self.config.context]
+
+        def recur(index: int) -> tuple[Tensor, Any]:
+            return self.networks.recur(index, codes, frames, self._states[index])
+
+        found = map_threads(recur, range(len(self._states)), codes.device)
+        contexts, self._states = map(list, zip(*found, strict=True))
         if self.bridged:
             contexts = [torch.stack(contexts).mean(dim=0)] * len(contexts)
-        self._past += frames - dropped
         self.count -= frames
-        return taken, contexts
-
-    def _context(self, index: int, codes: Tensor, frames: int) -> Tensor:
-        """Run one network's recurrent layers over the next frames, cut into sequences."""
-        margin = len(codes) if self.config.exact else self.config.context
-        # Frames beyond the context may have come or not, depending on how the signal was cut.
-        codes = codes[: self._past + frames + margin]
-        sequences = 1 if self.config.exact else self._sequences(frames)
-        own = -(-frames // sequences)
-        length = min(own + 2 * margin, len(codes))
-        firsts = [self._past + number * own for number in range(sequences)]
-        starts = [min(max(first - margin, 0), len(codes) - length) for first in firsts]
-        batch = torch.stack([codes[start : start + length] for start in starts], dim=1)
-        output = self._recur(index, batch)
-        parts = [
-            output[first - start : first - start + own, number]
-            for number, (first, start) in enumerate(zip(firsts, starts, strict=True))
-        ]
-        return torch.cat(parts)[:frames]
-
-    def _sequences(self, frames: int) -> int:
-        """Into how many sequences to cut a block: a few pay, as long as they exceed the context."""
-        fewest = -(-frames // self.config.sequence)
-        return max(fewest, min(_SEQUENCES, frames // (2 * self.config.context + 1)))
-
-    def _recur(self, index: int, batch: Tensor) -> Tensor:
-        """Run one network's recurrent layers; in halves where a device lacks the memory."""
-        try:
-            return self.networks.recur(index, batch)
-        except torch.cuda.OutOfMemoryError:
-            if batch.shape[1] == 1:
-                raise
-            halves = batch.tensor_split(2, dim=1)
-            return torch.cat([self._recur(index, half) for half in halves], dim=1)
+        return joined[:frames], contexts
 
 
 class _Spectra:
@@ -201,8 +165,10 @@ class _Separation:
         self.config = config
         self.device = next(separator.parameters()).device
         precision = usable_precision(config.precision, self.device)
-        self.networks = networks_of(separator, _PRECISIONS[precision])
-        self.codes = _Codes(self.networks, config, separator.bridged)
+        sequence = None if config.exact else config.sequence
+        self.networks = networks_of(separator, _PRECISIONS[precision], sequence, config.context)
+        count = len(separator.target_models)
+        self.codes = _Codes(self.networks, count, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
@@ -271,17 +237,17 @@ class _Separation:
             part = slice(start, min(start + step, frames))
             mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
-                _magnitude(mixture), [c[part] for c in codes], [c[part] for c in contexts]
+                _magnitude(mixture), codes[part], [c[part] for c in contexts]
             )
             estimates = self.filter.push(magnitudes, mixture)
             if estimates.shape[1]:
                 yield self._trim(self.synthesis.push(estimates), samples)
 
-    def _magnitudes(self, mixture: Tensor, codes: list[Tensor], contexts: list[Tensor]) -> Tensor:
+    def _magnitudes(self, mixture: Tensor, codes: Tensor, contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
-        magnitudes = mixture.new_empty(len(codes), *mixture.shape)
-        for index, (code, context) in enumerate(zip(codes, contexts, strict=True)):
-            self.networks.decode(index, code, context, mixture, magnitudes[index])
+        magnitudes = mixture.new_empty(len(contexts), *mixture.shape)
+        for index, context in enumerate(contexts):
+            self.networks.decode(index, codes, context, mixture, magnitudes[index])
         return magnitudes
 
     def _trim(self, waveforms: Tensor, samples: int) -> Tensor:
@@ -474,7 +440,10 @@ def separate_waveform(
     estimates = torch.empty(len(separator.sources), channels, samples, device=device)
     done = 0
     config = config or EngineConfig()
-    config = replace(config, first=config.block)  # nobody waits for the first estimates
+    # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
+    frames = samples // separator.n_hop + 1
+    block = -(-frames // -(-frames // (2 * config.block)))
+    config = replace(config, block=block, first=block)
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
         done += part.shape[-1]

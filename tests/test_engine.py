@@ -100,18 +100,34 @@ def test_context_of_the_whole_signal_gives_the_separator(
         assert difference(actual, expected) < 1e-4
 
 
-@pytest.mark.parametrize("unidirectional", [False, True])
-def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator, unidirectional):
-    separator = tiny_separator(network={"unidirectional": unidirectional})
-    audio = synth.mixture(20_000)
+def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(20_000)
     exact = separate_waveform(separator, audio, EngineConfig(exact=True))
     errors = []
     for context in (2, 8, 32):
-        config = EngineConfig(block=300, sequence=50, context=context)
+        config = EngineConfig(block=150, context=context)
         errors.append(decibels(separate_waveform(separator, audio, config) - exact, exact))
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > -80  # or else this test would not see the context
     assert errors[-1] < -60
+
+
+def test_networks_that_look_only_at_the_past_need_no_context(tiny_separator):
+    separator = tiny_separator(network={"unidirectional": True})
+    audio = synth.mixture(20_000)
+    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    blocks = separate_waveform(separator, audio, EngineConfig(block=100, context=0))
+    assert decibels(blocks - exact, exact) < -100
+
+
+def test_sequences_of_other_networks_see_their_neighbours():
+    separator = Separator({"vocals": Neighbours()}, n_fft=128, n_hop=32, niter=0).eval()
+    audio = synth.mixture(6000)
+    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    for context, level in ((2, -50), (3, -200)):
+        config = EngineConfig(block=80, sequence=20, context=context)
+        error = decibels(separate_waveform(separator, audio, config) - exact, exact)
+        assert (error < level) == (context == 3)
 
 
 # Blocks
@@ -137,7 +153,7 @@ configs = st.builds(
 def test_cuts_between_blocks_do_not_matter(tiny_separator, samples, cuts, config, window):
     separator = tiny_separator(wiener_win_len=window)
     audio = synth.mixture(samples)
-    whole = separate_waveform(separator, audio, config)
+    whole = torch.cat(list(separate_blocks(separator, [audio], config)), dim=-1)
     blocks = audio.tensor_split(sorted(min(cut, samples) for cut in cuts), dim=-1)
     parts = list(separate_blocks(separator, blocks, config))
     assert whole.shape == (2, 2, samples)
@@ -280,7 +296,9 @@ def test_two_signals_can_be_separated_in_turns(tiny_separator):
     separator = tiny_separator(wiener_win_len=20)
     signals = [synth.mixture(4000), synth.mixture(4000, seed=1)]
     config = EngineConfig(block=20, context=4)
-    expected = [separate_waveform(separator, signal, config) for signal in signals]
+    expected = [
+        torch.cat(list(separate_blocks(separator, [signal], config)), dim=-1) for signal in signals
+    ]
     runs = [separate_blocks(separator, signal.split(500, -1), config) for signal in signals]
     parts = zip(*(zip(*runs, strict=True)), strict=True)
     for run, whole in zip(parts, expected, strict=True):

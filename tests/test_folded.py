@@ -20,8 +20,8 @@ ARCHITECTURES = [
 
 def estimate(folded, index, magnitude):
     """Run one network on (frames, channels, bins)."""
-    codes = folded.encode(magnitude)[index]
-    context = folded.recur(index, codes[:, None])[:, 0]
+    codes = folded.encode(magnitude)
+    context, _ = folded.recur(index, codes, len(codes), None)
     return decode(folded, index, codes, context, magnitude)
 
 
@@ -64,21 +64,23 @@ def test_networks_of_different_shapes_share_an_input(tiny_network, generator):
 def test_frames_are_encoded_and_decoded_one_by_one(tiny_network, generator):
     folded = FoldedNetworks([tiny_network()])
     magnitude = torch.rand(30, 2, 65, generator=generator)
-    [codes] = folded.encode(magnitude)
-    [late] = folded.encode(magnitude[20:])
-    torch.testing.assert_close(late, codes[20:])
-    context = folded.recur(0, codes[:, None])[:, 0]
+    codes = folded.encode(magnitude)
+    torch.testing.assert_close(folded.encode(magnitude[20:]), codes[20:])
+    context, _ = folded.recur(0, codes, 30, None)
     whole = decode(folded, 0, codes, context, magnitude)
     part = decode(folded, 0, codes[20:], context[20:], magnitude[20:])
     torch.testing.assert_close(part, whole[20:])
 
 
 @pytest.mark.usefixtures("_no_grad")
-def test_sequences_of_a_batch_are_on_their_own(tiny_network, generator):
-    folded = FoldedNetworks([tiny_network()])
-    codes = torch.rand(20, 3, 8, generator=generator)
-    alone = torch.cat([folded.recur(0, codes[:, i : i + 1]) for i in range(3)], dim=1)
-    torch.testing.assert_close(folded.recur(0, codes), alone)
+@pytest.mark.parametrize("architecture", [{}, {"unidirectional": True}])
+def test_recurrent_layers_go_on_where_they_were(tiny_network, generator, architecture):
+    folded = FoldedNetworks([tiny_network(**architecture)])
+    codes = torch.rand(30, 8, generator=generator)
+    whole, _ = folded.recur(0, codes, 30, None)
+    first, states = folded.recur(0, codes, 20, None)
+    second, _ = folded.recur(0, codes[20:], 10, states)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
 
 
 @pytest.mark.usefixtures("_no_grad")
