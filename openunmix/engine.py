@@ -332,10 +332,11 @@ def estimate_memory(separator: Separator, config: EngineConfig | None = None) ->
     window = separator.wiener_win_len or config.block
     step = max(window - config.overlap, 1)
     weights = sum(parameter.nbytes for parameter in separator.parameters())
-    hidden = sum(getattr(net, "hidden_size", bins) for net in separator.target_models.values())
-    per_frame = 4 * channels * separator.n_hop + 6 * 4 * hidden
+    hidden = [getattr(net, "hidden_size", bins) for net in separator.target_models.values()]
+    at_a_time = min(torch.get_num_threads(), len(hidden))  # see openunmix._threads
+    per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * at_a_time * max(hidden))
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
-    block = _whole_steps(config.block, step) + 2 * config.context
+    block = _whole_steps(config.block, step) + config.context
     return _PROCESS + int(1.5 * weights) + block * per_frame + window * per_window_frame
 
 
