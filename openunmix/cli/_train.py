@@ -274,8 +274,10 @@ def _scores(config: TrainingConfig, songs: list[Song]) -> Scores | None:
     if not songs:
         return None
 
+    residual = any(song.has_others for song in songs)
+
     def scores(networks: dict[str, OpenUnmix]) -> dict[str, float]:
-        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
+        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged, residual)
         return median_scores(song_scores(separator_of(networks, *shape), songs))
 
     return scores

@@ -109,7 +109,8 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
         axes[0].plot(
             *_series(history, "valid_loss", target), "--", marker=".", color=line.get_color()
         )
-    axes[0].set_ylabel("loss (dashed: validation)")
+    is_validated = any(record.get("valid_loss") for record in history)
+    axes[0].set_ylabel("loss (dashed: validation)" if is_validated else "loss")
     axes[0].legend()
     if has_scores:
         for target in history[-1]["loss"]:
@@ -202,5 +203,6 @@ def _table(rows: Mapping[str, Any]) -> str:
         f"<tr><th>{html.escape(str(key))}<td>"
         + html.escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for key, value in rows.items()
+        if value not in (None, "")
     )
     return f"<table>{''.join(cells)}</table>"

@@ -38,6 +38,12 @@ class Song(NamedTuple):
     mixture: Tensor | None = None
 
     @property
+    def has_others(self) -> bool:
+        """Whether the mixture holds more than these stems, that is, above -60 dB of it."""
+        rest = self.mix - self.sources.sum(dim=0)
+        return bool(rest.square().sum() > 1e-6 * self.mix.square().sum())
+
+    @property
     def mix(self) -> Tensor:
         """What is to be separated: (channels, samples)."""
         return self.sources.sum(dim=0) if self.mixture is None else self.mixture
@@ -174,6 +180,7 @@ def separator_of(
     n_fft: int,
     n_hop: int,
     bridged: bool = False,
+    residual: bool = False,
 ) -> Separator:
     """Return the separator that users get from these networks: one step of EM.
 
@@ -187,6 +194,8 @@ def separator_of(
         Window and hop length of the STFT in samples.
     bridged : bool
         Whether the networks share codes and contexts.
+    residual : bool
+        Whether mixtures hold more than these targets.
 
     Returns
     -------
@@ -202,4 +211,5 @@ def separator_of(
         n_hop=n_hop,
         nb_channels=first.nb_channels,
         bridged=bridged,
+        residual=residual,
     ).eval()

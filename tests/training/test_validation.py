@@ -71,3 +71,10 @@ def test_separator_of_networks_is_the_one_that_users_get(tiny_network, nb_channe
     assert (separator.niter, float(separator.sample_rate)) == (1, 8000.0)
     assert not any(module.training for module in separator.modules())
     assert separator(synth.noise(500, channels=nb_channels)).shape == (1, nb_channels, 500)
+
+
+def test_songs_tell_whether_there_is_more_than_their_stems():
+    sources = torch.stack([synth.noise(2000, seed=1), synth.noise(2000, seed=2)])
+    assert not Song("whole", sources).has_others
+    assert not Song("whole", sources, sources.sum(dim=0) + 1e-5).has_others
+    assert Song("part", sources[:1], sources.sum(dim=0)).has_others
