@@ -30,6 +30,12 @@ def test_round_trip_keeps_length_position_and_sound(tmp_path, extension):
     assert snr(block, clip.waveform.numpy()) > FORMATS[extension]
 
 
+def test_opus_keeps_the_last_samples(tmp_path):
+    block = music(rate=48000)
+    end = audio.read_audio(write(tmp_path / "a.opus", block, 48000)).waveform.numpy()[:, -240:]
+    assert snr(block[:, -240:], end) > 18
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_bit_rate_of_opus_can_be_chosen(tmp_path, channels):
     samples = np.random.default_rng(0).normal(0, 0.1, (channels, 10 * 48000))

@@ -15,8 +15,8 @@ from openunmix.errors import AudioFileError
 
 __all__ = [
     "OUTPUT_FORMATS",
-    "AacEncoder",
     "Encoder",
+    "FfmpegEncoder",
     "OutputFormat",
     "SndfileEncoder",
     "output_format",
@@ -28,7 +28,8 @@ _CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack: more over
 # A WAV counts its bytes in 32 bits. What is missing to 4 GiB leaves room for tags.
 RIFF_LIMIT = 2**32 - 2**24
 
-AAC_BIT_RATE = 256_000
+# Bits per second of a channel.
+_BIT_RATE = 128_000
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
             ),
             OutputFormat(
                 ".opus",
-                "OGG",
-                "opus",
+                "ogg",
+                "libopus",
                 sample_rates=(8000, 12000, 16000, 24000, 48000),
             ),
             OutputFormat(
@@ -114,12 +115,8 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
 # Lossy formats at about 256 kbit/s for stereo, MP3 at 320: stems are worked on further.
 _QUALITY: Mapping[str, Mapping[str, Any]] = {
     ".ogg": {"compression_level": 0.2},
-    ".opus": {"compression_level": 0.5},
     ".mp3": {"compression_level": 0.0, "bitrate_mode": "CONSTANT"},
 }
-
-# Bits per second of a channel for which libsndfile sets its lowest and its highest quality of Opus.
-_OPUS_RATES = (6_000, 250_000)
 
 _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 
@@ -177,15 +174,6 @@ def supported_sample_rate(extension: str, sample_rate: int) -> int:
     return next((rate for rate in rates if rate > sample_rate), rates[-1])
 
 
-def _quality(entry: OutputFormat, bit_rate: int | None, channels: int) -> Mapping[str, Any]:
-    """Return what libsndfile is to be told about a lossy format."""
-    if bit_rate is None:
-        return _QUALITY.get(entry.extension, {})
-    lowest, highest = _OPUS_RATES
-    fraction = (bit_rate / channels - lowest) / (highest - lowest)
-    return {"compression_level": 1 - min(max(fraction, 0.0), 1.0)}
-
-
 class Encoder(Protocol):
     """Takes the samples of a file block by block."""
 
@@ -199,7 +187,7 @@ class Encoder(Protocol):
 
 
 class SndfileEncoder:
-    """WAV, FLAC, Ogg, Opus and MP3 through libsndfile."""
+    """WAV, FLAC, Ogg Vorbis and MP3 through libsndfile."""
 
     def __init__(
         self,
@@ -210,7 +198,6 @@ class SndfileEncoder:
         channels: int,
         expected_samples: int | None,
         name: StrPath,
-        bit_rate: int | None = None,
     ) -> None:
         import soundfile
 
@@ -230,7 +217,7 @@ class SndfileEncoder:
             channels=channels,
             subtype=subtype,
             format=container,
-            **_quality(entry, bit_rate, channels),
+            **_QUALITY.get(entry.extension, {}),
         )
 
     def write(self, block: Block) -> None:
@@ -249,27 +236,32 @@ class SndfileEncoder:
         self._handle.close()
 
 
-class AacEncoder:
-    """AAC in an MP4 through FFmpeg, one or several streams of the same shape."""
+class FfmpegEncoder:
+    """AAC in MP4 and Opus in Ogg through FFmpeg, one or several streams of the same shape."""
 
     def __init__(
         self,
         file: PartFile,
         container: str,
+        codec: str,
         sample_rate: int,
         channels: int,
+        bit_rate: int | None = None,
         titles: tuple[str | None, ...] = (None,),
     ) -> None:
         import av
 
         # Without a time scale this fine, MP4 rounds the length of the audio to 1 ms.
-        options = {"movie_timescale": str(sample_rate)}
+        options = {} if container == "ogg" else {"movie_timescale": str(sample_rate)}
         self._container = av.open(file, mode="w", format=container, options=options)
         self._layout = "mono" if channels == 1 else "stereo"
-        self._streams = []
+        self._streams: list[Any] = []  # av calls them streams of any kind
         for title in titles:
             stream = self._container.add_stream(
-                "aac", rate=sample_rate, layout=self._layout, bit_rate=AAC_BIT_RATE
+                codec,
+                rate=sample_rate,
+                layout=self._layout,
+                bit_rate=bit_rate or _BIT_RATE * channels,
             )
             if title is not None:
                 stream.metadata["handler_name"] = title

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from openunmix._audio.channels import Block, downmix_to_stereo
-from openunmix._audio.encoders import AacEncoder, supported_sample_rate
+from openunmix._audio.encoders import FfmpegEncoder, supported_sample_rate
 from openunmix._audio.files import PartFile, StrPath, codec_errors, shown
 from openunmix._audio.reading import AudioReader, regroup
 from openunmix._audio.resampling import Resampler
@@ -122,7 +122,7 @@ def _encode(
 ) -> None:
     """Encode all readers side by side, the shorter ones filled up with silence."""
     rate = supported_sample_rate(".m4a", rate_in)
-    encoder = AacEncoder(part, "mp4", rate, 2, titles)
+    encoder = FfmpegEncoder(part, "mp4", "aac", rate, 2, titles=titles)
     resamplers = [Resampler(rate_in, rate, 2) for _ in readers]
     nothing = np.zeros((2, 0), dtype=np.float32)
     try:

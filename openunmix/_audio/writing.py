@@ -13,8 +13,8 @@ from torch import Tensor
 
 from openunmix._audio.channels import Block
 from openunmix._audio.encoders import (
-    AacEncoder,
     Encoder,
+    FfmpegEncoder,
     SndfileEncoder,
     output_format,
     supported_sample_rate,
@@ -85,7 +85,7 @@ class AudioWriter:
         self._tags_from = tags_from
         self._entry = output_format(Path(path).suffix)
         self._depth = self._checked(depth, sample_rate)
-        if bit_rate is not None and self._entry.codec != "opus":
+        if bit_rate is not None and self._entry.extension != ".opus":
             raise ValueError(f"{self._entry.extension} has no choice of bit_rate; .opus has")
         self._bit_rate = bit_rate
         self.sample_rate = supported_sample_rate(self._entry.extension, sample_rate)
@@ -122,8 +122,15 @@ class AudioWriter:
     def _make_encoder(self, expected_samples: int | None) -> Encoder:
         """Make the encoder for the format, on the temporary file."""
         entry = self._entry
-        if entry.codec == "aac":
-            return AacEncoder(self._part, entry.container, self.sample_rate, self.channels)
+        if entry.codec in ("aac", "libopus"):
+            return FfmpegEncoder(
+                self._part,
+                entry.container,
+                entry.codec,
+                self.sample_rate,
+                self.channels,
+                self._bit_rate,
+            )
         return SndfileEncoder(
             self._part,
             entry,
@@ -132,7 +139,6 @@ class AudioWriter:
             self.channels,
             expected_samples,
             self.path,
-            self._bit_rate,
         )
 
     def _errors(self) -> AbstractContextManager[None]:
