@@ -75,6 +75,13 @@ def machine() -> str:
     )
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies matrices of bfloat16; without, float32 takes its place."""
+    from openunmix._precision import usable_precision
+
+    return usable_precision("bf16", torch.device("cpu")) == "bf16"
+
+
 def save_weights(path: str) -> None:
     """Write random weights of the published shapes."""
     from openunmix.model import OpenUnmix
@@ -85,7 +92,9 @@ def save_weights(path: str) -> None:
 
 def print_speed(args: argparse.Namespace, weights: str) -> None:
     """Print how long each contender takes, as medians over turns, and ratios of the same turn."""
-    contenders = {"float32": sys.executable, "bf16": sys.executable}
+    contenders = {"float32": sys.executable}
+    if has_bfloat16():
+        contenders["bf16"] = sys.executable
     if args.reference:
         contenders = {"reference": args.reference, **contenders}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("floor", *contenders)}
