@@ -77,7 +77,7 @@ class EngineConfig:
 
     block: int = 4500
     context: int = 1024
-    sequence: int = 2000
+    sequence: int = 4500
     overlap: int = 0
     precision: str = "float32"
     exact: bool = False
