@@ -239,7 +239,7 @@ def _messages(request: dict[str, Any]) -> Iterator[None]:
         if _is_full(error):
             raise OSError(
                 "the disk of the server is full; remove old results or free some space, then "
-                "send the file again"
+                "try again"
             ) from error
         message = str(error).replace(repr(request["upload"]), repr(request["name"]))
         for path in (request["upload"], os.path.dirname(request["upload"])):
