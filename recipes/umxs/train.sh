@@ -1,21 +1,33 @@
 #!/bin/sh
-# Train umxs: ./train.sh DATA PACKAGES OUTPUT [STEPS]. Started again, it goes on where it was.
+# Train umxs: ./train.sh DATA PACKAGES OUTPUT. Started again, it goes on where it was.
 # DATA has train/ and valid/ (folders of tracks of stems) and vocals/ (solo singing); PACKAGES is
 # what data/make.py made.
 set -eu
-data=$1 packages=$2 output=$3 steps=${4:-7800}
+data=$1 packages=$2 output=$3
 
-# The weights let the real songs be half of what is drawn. In four of them the bass sounds inside
-# `other` or `drums`: only their voices and drums help.
-exec umx-train --root "$data" --output "$output" --steps "$steps" \
+# In four of the songs the bass sounds inside `other` or `drums`: only their voices and drums help.
+train() {
+  umx-train --root "$data" "$@" \
+    --extra vocals="$data/vocals/gtsinger" \
+    --extra vocals="$data/vocals/m4singer" \
+    --exclude eif-Hydrogen=bass,other \
+    --exclude eif-Potassium=bass,other \
+    --exclude eif-Rubidium=bass,other \
+    --exclude eif-Caesium=bass,other
+}
+
+# All networks on the songs alone.
+train --output "$output/first" --steps 3900
+
+# Vocals again, with a lower rate.
+train --output "$output/vocals" --model "$output/first" --targets vocals --steps 2400 --lr 3e-4 --seed 7
+
+# Bass and other, which need more than the songs. The weights let the songs be most of what is drawn.
+train --output "$output/rest" --model "$output/first" --targets bass other --steps 3800 \
   --also "$packages/train=0.3" \
-  --extra vocals="$data/vocals/gtsinger" \
-  --extra vocals="$data/vocals/m4singer" \
   --extra vocals="$data/vocals/mir1k=0.25" \
   --extra drums="$packages/drums=0.5" \
   --extra bass="$packages/bass=0.6" \
-  --extra other="$packages/other=0.4" \
-  --exclude eif-Hydrogen=bass,other \
-  --exclude eif-Potassium=bass,other \
-  --exclude eif-Rubidium=bass,other \
-  --exclude eif-Caesium=bass,other
+  --extra other="$packages/other=0.4"
+
+python "$(dirname "$0")/join.py" "$output/first" "$output/vocals" "$output/rest" "$output/umxs"
