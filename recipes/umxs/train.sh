@@ -19,9 +19,6 @@ train() {
 # All networks on the songs alone.
 train --output "$output/first" --steps 3900
 
-# Vocals again, with a lower rate.
-train --output "$output/vocals" --model "$output/first" --targets vocals --steps 2400 --lr 3e-4 --seed 7
-
 # Bass and other, which need more than the songs. The weights let the songs be most of what is drawn.
 train --output "$output/rest" --model "$output/first" --targets bass other --steps 3800 \
   --also "$packages/train=0.3" \
@@ -30,4 +27,4 @@ train --output "$output/rest" --model "$output/first" --targets bass other --ste
   --extra bass="$packages/bass=0.6" \
   --extra other="$packages/other=0.4"
 
-python "$(dirname "$0")/join.py" "$output/first" "$output/vocals" "$output/rest" "$output/umxs"
+python "$(dirname "$0")/join.py" "$output/first" "$output/rest" "$output/umxs"

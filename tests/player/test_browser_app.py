@@ -266,7 +266,8 @@ def test_token_is_asked_for_until_it_is_right_and_then_no_more(page, tmp_path):
             expect(field).to_be_focused()
             assert field.evaluate("(field) => getComputedStyle(field).borderRadius") == "8px"
             field.fill(token)
-            page.get_by_role("button", name="Enter").click()
+            with page.expect_navigation():
+                page.get_by_role("button", name="Enter").click()
         expect(page.get_by_label("Vocals")).to_be_visible()
         page.goto(str(client.base_url))
         expect(page.get_by_label("Vocals")).to_be_visible()
