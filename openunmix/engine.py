@@ -81,7 +81,7 @@ class EngineConfig:
     overlap: int = 0
     precision: str = "float32"
     exact: bool = False
-    first: int = 600
+    first: int = 300
 
     def __post_init__(self) -> None:
         """Reject what cannot work."""

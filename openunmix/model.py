@@ -85,11 +85,15 @@ class OpenUnmix(nn.Module):
         self.fc3 = nn.Linear(hidden_size, nb_bins * nb_channels, bias=False)
         self.bn3 = nn.BatchNorm1d(nb_bins * nb_channels)
 
-        mean = _statistic(input_mean, self.nb_bins, default=0.0, name="input_mean")
-        scale = _statistic(input_scale, self.nb_bins, default=1.0, name="input_scale")
         # Stored as what is added and multiplied, so that 1.3.0's state dicts mean the same here.
-        self.input_mean = nn.Parameter(-mean)
-        self.input_scale = nn.Parameter(1.0 / scale)
+        # Without statistics, nothing is computed: on the meta device that would load all of dynamo.
+        added, multiplied = torch.zeros(self.nb_bins), torch.ones(self.nb_bins)
+        if input_mean is not None:
+            added = -_statistic(input_mean, self.nb_bins, "input_mean")
+        if input_scale is not None:
+            multiplied = 1.0 / _statistic(input_scale, self.nb_bins, "input_scale")
+        self.input_mean = nn.Parameter(added)
+        self.input_scale = nn.Parameter(multiplied)
         self.output_scale = nn.Parameter(torch.ones(nb_bins))
         self.output_mean = nn.Parameter(torch.ones(nb_bins))
 
@@ -226,10 +230,8 @@ def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = Fals
     return [network.decode(code, context) for network in networks]
 
 
-def _statistic(values: np.ndarray | Tensor | None, bins: int, default: float, name: str) -> Tensor:
+def _statistic(values: np.ndarray | Tensor, bins: int, name: str) -> Tensor:
     """Return per-bin statistics as a new float32 tensor of shape (bins,)."""
-    if values is None:
-        return torch.full((bins,), default)
     statistic = torch.as_tensor(values, dtype=torch.float32)[:bins].clone()
     if statistic.shape != (bins,):
         raise ValueError(f"{name} has shape {tuple(statistic.shape)}, expected at least ({bins},)")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -305,3 +307,17 @@ def test_folder_without_separator_json_is_loaded_with_a_warning(tmp_path, caplog
     (tmp_path / "vocals.json").write_text(json.dumps({"args": {}}))
     assert load_separator(tmp_path).n_fft == 64
     assert len(caplog.records) == 1
+
+
+def test_loading_a_model_does_not_load_the_compiler():
+    # torch brings in its compiler, more than a second of imports, for the simplest sums on the meta
+    # device.
+    program = (
+        "import sys, torch\n"
+        "from openunmix.engine import separate_waveform\n"
+        "from openunmix.pretrained import load_separator\n"
+        "separate_waveform(load_separator('umxs'), torch.ones(2, 10_000))\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout.strip() == b"False"
