@@ -165,7 +165,7 @@ def test_one_of_several_ways_to_the_same_file_is_enough(umx, capsys):
 def test_blocks_shrink_to_fit_the_memory(umx, model, engine_configs):
     song()
     separator = load_separator(model)
-    for block in (EngineConfig().block, 1500):
+    for block in (EngineConfig().block, EngineConfig().block // 4):
         needed = estimate_memory(separator, EngineConfig(block=block)) / 1e9
         assert umx("song.wav", "--max-memory", needed) == 0
         assert engine_configs.pop() == EngineConfig(block=block)
