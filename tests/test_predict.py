@@ -207,6 +207,7 @@ def test_model_folder_and_settings(separator, wanted, tmp_path):
     assert decibels(other["drums"][0] - wanted[1], wanted[1]) > -60
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_engine_settings_are_passed_on(separator, wanted):
     estimates = separate(mixture(8000), separator=separator, config=EngineConfig(precision="bf16"))
     error = decibels(estimates["drums"][0] - wanted[1], wanted[1])
