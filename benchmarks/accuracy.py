@@ -6,7 +6,7 @@
 
 Prints the tables of ``docs/performance.md``. A folder is a track with stems, or holds such tracks;
 the mixture is the sum of the stems, at most four minutes of it. All but the first row are of
-streams, whose first block is short: songs of up to three minutes in memory are a single block.
+streams, whose first block is short: songs of up to four minutes in memory are a single block.
 """
 
 from __future__ import annotations

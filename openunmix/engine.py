@@ -56,7 +56,7 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; 104 s at 44.1 kHz, up to twice as many in memory.
+        Frames that are separated together; 84 s at 44.1 kHz, up to three times as many in memory.
     context : int
         Frames after a block that the networks see before they separate it; 24 s at 44.1 kHz.
     sequence : int
@@ -75,7 +75,7 @@ class EngineConfig:
         Frames of the first block, few so that the first estimates come soon.
     """
 
-    block: int = 4500
+    block: int = 3600
     context: int = 1024
     sequence: int = 4500
     overlap: int = 0
@@ -443,7 +443,7 @@ def separate_waveform(
     config = config or EngineConfig()
     # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
     frames = samples // separator.n_hop + 1
-    block = -(-frames // -(-frames // (2 * config.block)))
+    block = -(-frames // -(-frames // (3 * config.block)))
     config = replace(config, block=block, first=block)
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
