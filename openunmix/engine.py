@@ -31,6 +31,7 @@ from openunmix._precision import usable_precision
 from openunmix._threads import map_threads
 from openunmix._windows import WindowedFilter
 from openunmix.model import Separator
+from openunmix.stft import _absolute
 
 __all__ = [
     "EngineConfig",
@@ -111,7 +112,7 @@ class _Codes:
         """Encode frames (frames, channels, bins)."""
         if len(spectra):
             self.count += len(spectra)
-            self._parts.append(self.networks.encode(_magnitude(spectra)))
+            self._parts.append(self.networks.encode(_absolute(spectra)))
 
     def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
         """Remove the next frames; return their codes, and the context of each network."""
@@ -237,7 +238,7 @@ class _Separation:
             part = slice(start, min(start + step, frames))
             mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
-                _magnitude(mixture), codes[part], [c[part] for c in contexts]
+                _absolute(mixture), codes[part], [c[part] for c in contexts]
             )
             estimates = self.filter.push(magnitudes, mixture)
             if estimates.shape[1]:
@@ -255,11 +256,6 @@ class _Separation:
         waveforms = waveforms[..., : samples - self.emitted]
         self.emitted += waveforms.shape[-1]
         return waveforms
-
-
-def _magnitude(spectra: Tensor) -> Tensor:
-    """Magnitude, faster than abs(), which guards against squares beyond the range of floats."""
-    return (spectra.real.square() + spectra.imag.square()).sqrt_()
 
 
 def _whole_steps(frames: int, step: int) -> int:

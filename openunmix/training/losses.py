@@ -17,7 +17,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from openunmix.stft import istft
+from openunmix.stft import _absolute, istft
 
 __all__ = [
     "JOINT",
@@ -293,12 +293,6 @@ class Scene:
             Waveforms.
         """
         return istft(spectra.permute(1, 2, 3, 0), self.n_fft, self.n_hop, length=self.samples)
-
-
-def _absolute(spectra: Tensor) -> Tensor:
-    """Absolute value, in half the time that ``abs`` takes for complex numbers."""
-    parts = torch.view_as_real(spectra)
-    return (parts[..., 0].square() + parts[..., 1].square()).sqrt()
 
 
 def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
