@@ -212,13 +212,15 @@ def test_running_song_shows_its_progress_and_can_be_cancelled(pretending):
 
 def test_upload_can_be_cancelled_and_the_next_one_goes_on(pretending):
     tab, client = pretending
-    tab.route("**/api/jobs", lambda route: None, times=1)  # an upload that takes for ever
+    held = []  # an upload that takes until it is cancelled
+    tab.route("**/api/jobs", lambda route: held.append(route), times=1)
     tab.get_by_label("Drop songs here").set_input_files([wave("a.wav"), wave("b.wav")])
     expect(row(tab, "b.wav")).to_contain_text("Waits to be sent")
     row(tab, "a.wav").get_by_role("button", name="Cancel").click()
     expect(row(tab, "a.wav")).to_have_count(0)
     expect(row(tab, "b.wav").get_by_role("link", name="Listen")).to_be_visible()
     assert [job["name"] for job in client.get("/api/jobs").json()] == ["b.wav"]
+    held.pop().abort()  # Playwright waits for an answer
 
 
 def test_failures_are_shown_and_other_songs_go_on(pretending):
