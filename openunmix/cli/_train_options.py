@@ -18,12 +18,11 @@ from openunmix.data import (
     StemLibrary,
     add_dataset_options,
     find_sources,
-    load_stem,
+    load_files,
     load_tracks,
     make_datasets,
 )
 from openunmix.data.factory import DATASETS
-from openunmix.errors import AudioFileError
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import JOINT, LOSSES
@@ -67,6 +66,7 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--weight-decay": ("weight_decay", float, "L2 penalty of the weights"),
         "--clip": ("clip", float, "largest norm of a network's gradient; 0: no limit"),
         "--ema": ("average", float, "decay of the average of the weights; 0: no average"),
+        "--equalise": ("equalise", float, "dB by which spectra of sources are changed at random"),
         "--seed": ("seed", int, "seed of weights, dropout and data"),
         "--validate-every": ("validate_every", int, "steps; 0: an epoch"),
         "--save-every": ("save_every", int, "steps between checkpoints; 0: an epoch"),
@@ -79,8 +79,8 @@ _CHOICES = {
 }
 # Settings that may be 0; all others must be positive.
 _MAY_BE_ZERO = [
-    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "average", "seed"),
-    *("validate_every", "save_every"),
+    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "average", "equalise"),
+    *("seed", "validate_every", "save_every"),
 ]
 
 
@@ -105,6 +105,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         data.add_argument(
             name, action="append", type=kind, metavar=form, help=f"{text}; repeatable"
         )
+    data.add_argument(
+        "--backing",
+        type=_weighted,
+        metavar="FOLDER[=SHARE]",
+        help="music without the targets, in place of all other sources, in a share of mixtures",
+    )
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
         section = parser.add_argument_group(group)
@@ -245,8 +251,10 @@ def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argpars
     for dest, action in options.items():
         if action.required and not hasattr(args, dest):
             raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
-    if name != STEMS and (args.also or args.extra or args.exclude):
-        raise ValueError(f"--also, --extra and --exclude are for --dataset {STEMS}, not {name}")
+    if name != STEMS and (args.also or args.extra or args.exclude or args.backing):
+        raise ValueError(
+            f"--also, --extra, --exclude and --backing are for --dataset {STEMS}, not {name}"
+        )
     given = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
     if name == "synthetic" and not hasattr(args, "nb_valid_samples"):
         given["nb_valid_samples"] = _SYNTHETIC_VALID
@@ -291,13 +299,19 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
         stems += load_tracks(folder, sources, config.sample_rate, unused, weight)
     for target, text in extra:
         folder, weight = _weighted(text)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        if not files:
-            raise AudioFileError(f"{folder}: no files found; give a folder of audio files")
-        rate = config.sample_rate
-        stems += [load_stem(path, path.stem, target, rate, weight) for path in files]
-    library = StemLibrary(stems, sources)
-    mixing = MixingConfig(config.duration, config.sample_rate, balance={"drums": 0.5, "bass": -1.0})
+        stems += load_files(folder, target, config.sample_rate, weight)
+    backing, backed = args.backing or (None, 0.0)
+    if backing and not others:
+        raise ValueError("--backing takes the place of sources that are no targets; there are none")
+    together = "+".join(sorted(others))
+    pieces = [] if backing is None else load_files(backing, together, config.sample_rate)
+    library = StemLibrary(stems, sources, pieces)
+    mixing = MixingConfig(
+        config.duration,
+        config.sample_rate,
+        balance={"drums": 0.5, "bass": -1.0},
+        backed=backed,
+    )
     return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
 
 

@@ -22,6 +22,7 @@ from openunmix.data.stems import (
     StemLibrary,
     find_sources,
     find_tracks,
+    load_files,
     load_stem,
     load_tracks,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "find_tracks",
     "load_audio",
     "load_datasets",
+    "load_files",
     "load_info",
     "load_stem",
     "load_tracks",

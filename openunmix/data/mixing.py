@@ -46,6 +46,8 @@ class MixingConfig:
         Standard deviation in dB of the level of a source.
     loudness_spread : float
         Standard deviation in dB of the level of the mixture.
+    backed : float
+        Probability that a piece of the library's backing takes the place of its sources.
     transpose : float
         Largest change of speed and pitch in semitones. Half of the excerpts are changed, those
         of one time of one track together.
@@ -59,6 +61,7 @@ class MixingConfig:
     balance: dict[str, float] = field(default_factory=dict)
     spread: float = 4.0
     loudness_spread: float = 4.0
+    backed: float = 0.0
     transpose: float = 2.0
 
 
@@ -104,7 +107,7 @@ class MixtureDataset(Dataset[Tensor]):
         chosen = self._choose(rng)
         loudness = rng.normal(0, self.config.loudness_spread)
         sources = [
-            self._vary(self._excerpt(choice), target, loudness, rng)
+            self._vary(self._excerpt(choice), target, loudness + _many(choice), rng)
             for target, choice in zip(self.library.targets, chosen, strict=True)
         ]
         return torch.stack(sources)
@@ -126,10 +129,22 @@ class MixtureDataset(Dataset[Tensor]):
         bands = {
             target: choice.stem.bandwidth * choice.speed
             for target, choice in zip(self.library.targets, chosen, strict=True)
+            if choice is not None
         }
         return {target: band for target, band in bands.items() if band < math.inf}
 
-    def _choose(self, rng: np.random.Generator) -> list[_Choice]:
+    def _choose(self, rng: np.random.Generator) -> list[_Choice | None]:
+        """Draw an excerpt of each target, or none of those that are in another one."""
+        chosen = self._sources(rng)
+        backing = self.library.backing
+        if not backing or rng.random() >= self.config.backed:
+            return chosen
+        piece = self._anywhere(rng, backing)
+        replaced = piece.stem.target.split("+")
+        found = dict(zip(self.library.targets, chosen, strict=True))
+        return list({**found, **dict.fromkeys(replaced), replaced[0]: piece}.values())
+
+    def _sources(self, rng: np.random.Generator) -> list[_Choice | None]:
         """Draw an excerpt of each target."""
         library = self.library
         together: dict[str, _Choice] = {}
@@ -155,8 +170,10 @@ class MixtureDataset(Dataset[Tensor]):
         start = _start(rng, min(stem.samples for stem in stems), samples)
         return [_Choice(stem, start, samples, samples / self.samples) for stem in stems]
 
-    def _excerpt(self, choice: _Choice) -> Tensor:
+    def _excerpt(self, choice: _Choice | None) -> Tensor:
         """Return an excerpt, scaled so that its stem as a whole has a level of 1."""
+        if choice is None:
+            return torch.zeros(2, self.samples)
         excerpt = choice.stem.excerpt(choice.start, choice.samples) / choice.stem.level
         return resample(excerpt, choice.samples, self.samples)
 
@@ -171,6 +188,11 @@ class MixtureDataset(Dataset[Tensor]):
         pan = _pan(rng) if bool((excerpt[0] == excerpt[1]).all()) else torch.ones(2, 1)
         excerpt = excerpt.flip(0) if swap else excerpt
         return excerpt * pan * (0.0 if silent else gain)
+
+
+def _many(choice: _Choice | None) -> float:
+    """By how many dB an excerpt of several sources is louder than that of one."""
+    return 0.0 if choice is None else 10 * math.log10(1 + choice.stem.target.count("+"))
 
 
 def _draw(rng: np.random.Generator, stems: Sequence[Stem]) -> int:

@@ -23,6 +23,7 @@ __all__ = [
     "StemLibrary",
     "find_sources",
     "find_tracks",
+    "load_files",
     "load_stem",
     "load_tracks",
 ]
@@ -96,10 +97,16 @@ class StemLibrary:
         The stems; those below :data:`SILENCE` and those of other targets are left out.
     targets : sequence of str
         The sources that mixtures are made of, in order.
+    backing : sequence of Stem
+        Whole music that can take the place of the sources that are its ``target``, joined by
+        ``+``; those below :data:`SILENCE` are left out.
     """
 
-    def __init__(self, stems: Iterable[Stem], targets: Sequence[str]) -> None:
+    def __init__(
+        self, stems: Iterable[Stem], targets: Sequence[str], backing: Iterable[Stem] = ()
+    ) -> None:
         self.targets = list(targets)
+        self.backing = [stem for stem in backing if stem.level > SILENCE]
         self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
         tracks: dict[str, dict[str, Stem]] = {}
         for stem in stems:
@@ -213,6 +220,36 @@ def load_tracks(
         for target, path in files.items()
         if target not in exclude.get(name, ())
     ]
+
+
+def load_files(root: Path, target: str, sample_rate: int, weight: float = 1.0) -> list[Stem]:
+    """Decode all files in a folder, however deep.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of audio files alone.
+    target : str
+        Name of the source that all of them are.
+    sample_rate : int
+        Rate in Hz; files of another rate are resampled.
+    weight : float
+        How often they are drawn, relative to others of their length.
+
+    Returns
+    -------
+    list of Stem
+        The stems, each of a track of its own.
+
+    Raises
+    ------
+    AudioFileError
+        If there are none, or one cannot be read.
+    """
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    if not files:
+        raise AudioFileError(f"{root}: no files found; give a folder of audio files")
+    return [load_stem(path, path.stem, target, sample_rate, weight) for path in files]
 
 
 def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: float = 1.0) -> Stem:

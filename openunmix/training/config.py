@@ -87,6 +87,9 @@ class TrainingConfig:
     augment : bool
         Whether batches are augmented on the device, see
         :class:`~openunmix.data.BatchAugmentation`.
+    equalise : float
+        By how many dB spectra of sources are changed at random, as by an equaliser; 0 for not at
+        all. See :func:`openunmix.training.equaliser.equalised`.
     statistics_excerpts : int
         Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
         them at 0 and 1.
@@ -125,6 +128,7 @@ class TrainingConfig:
     seed: int = 42
     precision: str = "bf16"
     augment: bool = False
+    equalise: float = 0.0
     statistics_excerpts: int = 300
     validate_every: int = 500
     save_every: int = 100

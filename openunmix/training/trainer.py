@@ -17,6 +17,7 @@ from openunmix.model import OpenUnmix, masks
 from openunmix.stft import stft
 from openunmix.training.batches import Batch, Examples
 from openunmix.training.config import TrainingConfig
+from openunmix.training.equaliser import equalised
 from openunmix.training.losses import JOINT, LOSSES, Scene
 from openunmix.training.networks import new_networks
 from openunmix.training.parallel import Processes
@@ -183,8 +184,12 @@ class Trainer:
             draws = torch.Generator().manual_seed(seed)
             changed = self._augmentation(batch.mixture, batch.sources, draws, batch.bandwidth)
             batch = Batch(*changed, batch.items)
+        scene = self._scene(batch)
+        if self.config.equalise:
+            draws = torch.Generator().manual_seed(seed)
+            scene = equalised(scene, self.config.equalise, draws)
         self.networks.train()
-        losses = torch.stack(self._losses(self.networks, self._scene(batch), training=True))
+        losses = torch.stack(self._losses(self.networks, scene, training=True))
         self._share(losses)
         self.scaler.unscale_(self.optimizer)
         if self.config.clip:
