@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from openunmix._recurrence import State, run_layer
 from openunmix.model import OpenUnmix
 
-__all__ = ["Affine", "FoldedNetworks", "State"]
-
-
-#: Output and cell (1, hidden) of a layer at its last frame.
-State: TypeAlias = tuple[Tensor, Tensor]
+__all__ = ["Affine", "FoldedNetworks"]
 
 
 class Affine(NamedTuple):
@@ -49,6 +46,9 @@ class FoldedNetworks:
         Precision of the matrix products; everything else is float32.
     bridged : bool
         Whether they share their codes, see :func:`openunmix.model.masks`.
+    warmup : int, optional
+        Frames after which recurrent layers may be taken to have forgotten, see
+        :func:`~openunmix._recurrence.run_layer`; if not given, they are exact.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class FoldedNetworks:
         networks: Sequence[OpenUnmix],
         dtype: torch.dtype = torch.float32,
         bridged: bool = False,
+        warmup: int | None = None,
     ) -> None:
         if any(network.training for network in networks):
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.dtype = dtype
         self.bridged = bridged
+        self.warmup = warmup
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
         encoders = [_fold_encoder(network, self.bins) for network in networks]
@@ -90,11 +92,14 @@ class FoldedNetworks:
         after = []
         codes = self._own(index, codes)
         for number, (forward, *backward) in enumerate(self.recurrent[index]):
-            own, state = forward(codes[:frames], states and states[number])
+            before = states[number] if states else None
+            own, state = run_layer(forward, codes[:frames], before, self.warmup)
             after.append(state)
             later = codes[frames:]
             outputs = [torch.cat([own, forward(later, state)[0]]) if len(later) else own]
-            outputs += [layer(codes.flip(0))[0].flip(0) for layer in backward]
+            outputs += [
+                run_layer(layer, codes.flip(0), warmup=self.warmup)[0].flip(0) for layer in backward
+            ]
             codes = torch.cat(outputs, dim=-1)
         return codes[:frames], after
 

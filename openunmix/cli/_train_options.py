@@ -109,7 +109,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--backing",
         type=_weighted,
         metavar="FOLDER[=SHARE]",
-        help="music without the targets, in place of all other sources, in a share of mixtures",
+        help="music without the targets, which takes the place of all other sources, in a share "
+        "of the mixtures (default: in all)",
     )
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
@@ -301,6 +302,8 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
         folder, weight = _weighted(text)
         stems += load_files(folder, target, config.sample_rate, weight)
     backing, backed = args.backing or (None, 0.0)
+    if not 0 <= backed <= 1:
+        raise ValueError(f"--backing: the share must be between 0 and 1, not {backed:g}")
     if backing and not others:
         raise ValueError("--backing takes the place of sources that are no targets; there are none")
     together = "+".join(sorted(others))

@@ -221,6 +221,34 @@ def test_stems_can_be_left_out_and_added(data):
     assert told == "stems: 3 of vocals, 4 of drums"
 
 
+def test_backing_takes_the_place_of_what_is_no_target(data):
+    Path("music").mkdir()
+    soundfile.write("music/x.wav", noise(RATE, seed=9).T.numpy(), RATE)
+    args = _train.parser().parse_args(
+        ["--root", "data", "--targets", "vocals", "--seq-dur", "0.5", "--backing", "music=1"]
+    )
+    mixtures = load_data(args, settings(args)).train
+    assert mixtures.library.targets == ["vocals", "drums"]
+    assert [stem.target for stem in mixtures.library.backing] == ["drums"]
+    assert mixtures.config.backed == 1.0
+    assert (
+        exit_code(
+            "--root",
+            "data",
+            "--targets",
+            "vocals",
+            *SMALL,
+            "--output",
+            "run",
+            "--steps",
+            "1",
+            "--backing",
+            "music",
+        )
+        == 0
+    )
+
+
 def test_weights_of_folders_are_numbers_at_the_end():
     def parsed(*arguments):
         return _train.parser().parse_args(arguments)
@@ -446,7 +474,10 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--nfft", "513"], "--nfft 513 must be even"),
         (["--extra", "drums"], "'drums' is not of the form NAME=VALUE"),
         (["--extra", "guitar=."], "['guitar'] are not among"),
+        (["--backing", "data=2"], "--backing: the share must be between 0 and 1, not 2"),
+        (["--backing", "data"], "sources that are no targets; there are none"),
         (["--exclude", "=drums"], "is not of the form"),
+        (["--equalise", "-3"], "--equalise must be 0 or more"),
         (["--precision", "int8"], "invalid choice"),
         (["--target", "vocals"], "not allowed with argument"),
         (["--targets", "vocals", "--bridged"], "--bridged needs several --targets"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 
@@ -269,3 +270,23 @@ def test_bandwidth_is_that_of_the_stem_drawn():
         start = times(mixtures[index])
         if start.max() - start.min() < 1:
             assert set(band.values()) == {200.0}
+
+
+def test_backing_takes_the_place_of_its_sources():
+    stems = [ramp("track0", target) for target in TARGETS]
+    backing = Stem("band", "drums+bass", torch.full((2, 4000), 3277, dtype=torch.int16), level=0.1)
+    mixing = replace(PLAIN, backed=0.5)
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS, [backing]), mixing, 100, 1)
+    plain = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 100, 1)
+    backed = [item for item in dataset if not item[2].any()]
+    assert 30 < len(backed) < 70
+    for item in backed:
+        assert item[0].any()
+        # As loud as two sources, and mono, so that it is panned.
+        assert 20 * math.log10(rms(item[1])) == pytest.approx(-17.0, abs=0.1)
+    assert all(item.any(dim=-1).all() for item in plain)
+
+
+def test_silent_backing_is_left_out():
+    silent = Stem("band", "drums+bass", torch.zeros(2, 4000, dtype=torch.int16), level=0.0)
+    assert StemLibrary([ramp("a", target) for target in TARGETS], TARGETS, [silent]).backing == []

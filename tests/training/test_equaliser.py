@@ -1,0 +1,61 @@
+"""Equalisers: smooth, as strong as asked for, and the mixture stays the sum."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from openunmix.stft import stft
+from openunmix.training.equaliser import equalised, equaliser_gains
+from openunmix.training.losses import Scene
+
+RATE = 44100
+
+
+@pytest.fixture
+def scene(generator):
+    """Return two mixtures of two sources and something else."""
+    sources = torch.randn(2, 2, 2, 4096, generator=generator)
+    mixture = sources.sum(dim=1) + torch.randn(2, 2, 4096, generator=generator)
+    spectra = [stft(mixture, 512, 128).permute(3, 0, 1, 2), stft(sources, 512, 128)]
+    return Scene(spectra[0], spectra[1].permute(4, 0, 1, 2, 3), 512, 128, 4096, RATE)
+
+
+def test_the_mixture_is_the_sum_of_what_was_changed(scene):
+    new = equalised(scene, 6.0, torch.Generator().manual_seed(1))
+    gains = (new.sources / scene.sources)[0, :, :, 0]
+    rest_before = scene.mixture - scene.sources.sum(dim=2)
+    rest_gain = (new.mixture - new.sources.sum(dim=2)) / rest_before
+    # Real, and the same in all frames and both channels; another for every item and source.
+    assert gains.imag.abs().max() < 1e-4
+    expected = scene.sources * gains[None, :, :, None]
+    assert torch.allclose(new.sources, expected, rtol=1e-3, atol=1e-3)
+    assert torch.allclose(rest_gain.real, rest_gain.real[:1, :, :1].expand_as(rest_gain), rtol=0.1)
+    apart = [gains[i, j].real for i in range(2) for j in range(2)]
+    assert all((a - b).abs().max() > 0.1 for i, a in enumerate(apart) for b in apart[:i])
+
+
+def test_nothing_is_changed_by_a_spread_of_zero(scene):
+    new = equalised(scene, 0.0, torch.Generator())
+    assert torch.allclose(new.sources, scene.sources)
+    assert torch.allclose(new.mixture, scene.mixture, atol=1e-4)
+
+
+def test_draws_follow_from_the_generator(scene):
+    one, same = (equalised(scene, 6.0, torch.Generator().manual_seed(1)) for _ in range(2))
+    other = equalised(scene, 6.0, torch.Generator().manual_seed(2))
+    assert torch.equal(one.mixture, same.mixture)
+    assert not torch.equal(one.mixture, other.mixture)
+
+
+def test_gains_have_the_spread_and_are_smooth():
+    gains = equaliser_gains(4000, 2049, RATE, 4.0, torch.Generator().manual_seed(1))
+    decibels = 20 * gains.log10()
+    place = (RATE / 2 / 60) ** torch.linspace(0, 1, 500) * 60  # equal steps of the logarithm
+    even = decibels[:, (place / (RATE / 2) * 2048).round().long().clamp(max=2048)]
+    assert math.isclose(float(even.square().mean().sqrt()), 4.0, rel_tol=0.1)
+    assert abs(float(even.mean())) < 0.1
+    third_of_an_octave = decibels[:, 126] - decibels[:, 100]
+    assert 0.1 < float(third_of_an_octave.std()) < 2.0
