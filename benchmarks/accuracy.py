@@ -5,8 +5,7 @@
     python benchmarks/accuracy.py DATA/valid DATA/train/eif-Lithium --model umxs
 
 Prints the tables of ``docs/performance.md``. A folder is a track with stems, or holds such tracks;
-the mixture is the sum of the stems, at most four minutes of it. All but the first row are of
-streams, whose first block is short: songs of up to four minutes in memory are a single block.
+the mixture is the sum of the stems, at most four minutes of it, which in memory are a single block.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from openunmix.utils import load_separator
 RATE = 44100
 LONGEST = 240 * RATE
 
-CONFIGS = {
-    "float32, context 256": EngineConfig(context=256),
-    "float32, context 512": EngineConfig(context=512),
-    "float32, context 1024 (default)": EngineConfig(),
-    "float32, context 2048": EngineConfig(context=2048),
+IN_MEMORY = {"float32, in memory": EngineConfig()}
+STREAMS = {
+    "float32, stream, context 512": EngineConfig(context=512),
+    "float32, stream, context 1024": EngineConfig(context=1024),
+    "float32, stream, context 2048 (default)": EngineConfig(),
 }
-HALF = {"bfloat16, context 1024": EngineConfig(precision="bf16")}
-
+IN_MEMORY_HALF = {"bfloat16, in memory": EngineConfig(precision="bf16")}
+STREAMS_HALF = {"bfloat16, stream": EngineConfig(precision="bf16")}
 
 WINDOWS = [(300, 0), (300, 150), (150, 0), (600, 0), (600, 300), (None, 0)]
 
@@ -69,16 +68,16 @@ def main() -> None:
     print(f"{datetime.date.today()}\n")
     print("| networks | total | median of 50 ms | worst 50 ms | worst against the song | SDR |")
     print("|---|---|---|---|---|---|")
-    configs = CONFIGS | (HALF if has_bfloat16() else {})
-    in_memory = "float32, in memory (default)"
-    differences: dict[str, list[Difference]] = {name: [] for name in [in_memory, *configs]}
+    in_memory = IN_MEMORY | (IN_MEMORY_HALF if has_bfloat16() else {})
+    streams = STREAMS | (STREAMS_HALF if has_bfloat16() else {})
+    differences: dict[str, list[Difference]] = {name: [] for name in [*in_memory, *streams]}
     for song in songs:
         mixture = song.sources.sum(dim=0)
         exact = separate_waveform(separator, mixture, EngineConfig(exact=True))
-        differences[in_memory].append(
-            difference(song, exact, separate_waveform(separator, mixture))
-        )
-        for name, config in configs.items():
+        for name, config in in_memory.items():
+            estimates = separate_waveform(separator, mixture, config)
+            differences[name].append(difference(song, exact, estimates))
+        for name, config in streams.items():
             estimates = torch.cat(list(separate_blocks(separator, [mixture], config)), dim=-1)
             differences[name].append(difference(song, exact, estimates))
     for name, found in differences.items():

@@ -46,9 +46,9 @@ class FoldedNetworks:
         Precision of the matrix products; everything else is float32.
     bridged : bool
         Whether they share their codes, see :func:`openunmix.model.masks`.
-    warmup : int, optional
-        Frames after which recurrent layers may be taken to have forgotten, see
-        :func:`~openunmix._recurrence.run_layer`; if not given, they are exact.
+    exact : bool
+        Whether recurrent layers are exact to rounding, see
+        :func:`~openunmix._recurrence.run_layer`.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class FoldedNetworks:
         networks: Sequence[OpenUnmix],
         dtype: torch.dtype = torch.float32,
         bridged: bool = False,
-        warmup: int | None = None,
+        exact: bool = False,
     ) -> None:
         if any(network.training for network in networks):
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.dtype = dtype
         self.bridged = bridged
-        self.warmup = warmup
+        self.exact = exact
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
         encoders = [_fold_encoder(network, self.bins) for network in networks]
@@ -93,12 +93,12 @@ class FoldedNetworks:
         codes = self._own(index, codes)
         for number, (forward, *backward) in enumerate(self.recurrent[index]):
             before = states[number] if states else None
-            own, state = run_layer(forward, codes[:frames], before, self.warmup)
+            own, state = run_layer(forward, codes[:frames], before, self.exact)
             after.append(state)
             later = codes[frames:]
             outputs = [torch.cat([own, forward(later, state)[0]]) if len(later) else own]
             outputs += [
-                run_layer(layer, codes.flip(0), warmup=self.warmup)[0].flip(0) for layer in backward
+                run_layer(layer, codes.flip(0), exact=self.exact)[0].flip(0) for layer in backward
             ]
             codes = torch.cat(outputs, dim=-1)
         return codes[:frames], after

@@ -93,5 +93,5 @@ def networks_of(
     modules = list(separator.target_models.values())
     own = [module for module in modules if type(module) is OpenUnmix]
     if len(own) == len(modules):
-        return FoldedNetworks(own, dtype, separator.bridged, context if sequence else None)
+        return FoldedNetworks(own, dtype, separator.bridged, exact=sequence is None)
     return ModuleNetworks(modules, separator.nb_channels, sequence, context)

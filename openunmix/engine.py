@@ -57,9 +57,9 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; 84 s at 44.1 kHz, up to three times as many in memory.
+        Frames that are separated together; 63 s at 44.1 kHz, up to four times as many in memory.
     context : int
-        Frames after a block that the networks see before they separate it; 24 s at 44.1 kHz.
+        Frames after a block that the networks see before they separate it; 48 s at 44.1 kHz.
     sequence : int
         Frames, at most, of the sequences into which a block is cut for networks that are not
         :class:`~openunmix.model.OpenUnmix`; they see ``context`` frames on both sides of each.
@@ -76,8 +76,8 @@ class EngineConfig:
         Frames of the first block, few so that the first estimates come soon.
     """
 
-    block: int = 3600
-    context: int = 1024
+    block: int = 2700
+    context: int = 2048
     sequence: int = 4500
     overlap: int = 0
     precision: str = "float32"
@@ -439,7 +439,7 @@ def separate_waveform(
     config = config or EngineConfig()
     # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
     frames = samples // separator.n_hop + 1
-    block = -(-frames // -(-frames // (3 * config.block)))
+    block = -(-frames // -(-frames // (4 * config.block)))
     config = replace(config, block=block, first=block)
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
