@@ -195,9 +195,13 @@ class OpenUnmix(nn.Module):
         frames, batch, _ = code.shape
         joined = torch.cat([code, context], dim=-1).reshape(frames * batch, -1)
         decoded = torch.relu(self.bn2(self.fc2(joined)))
-        expanded = self.bn3(self.fc3(decoded))
-        expanded = expanded.reshape(frames, batch, self.nb_channels, self.nb_output_bins)
-        return torch.relu(expanded * self.output_scale + self.output_mean)
+        # (g x + b) s + m = (g s) x + (b s + m): as above.
+        scale = self.output_scale.repeat(self.nb_channels)
+        mean = self.output_mean.repeat(self.nb_channels)
+        affine = {"weight": self.bn3.weight * scale, "bias": self.bn3.bias * scale + mean}
+        expanded = torch.func.functional_call(self.bn3, affine, self.fc3(decoded))
+        mask = torch.relu(expanded)
+        return mask.reshape(frames, batch, self.nb_channels, self.nb_output_bins)
 
 
 def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = False) -> list[Tensor]:

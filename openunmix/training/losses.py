@@ -16,6 +16,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from openunmix.stft import _absolute, istft
 
@@ -58,7 +59,7 @@ def magnitude_mse(reference: Tensor, estimate: Tensor) -> Tensor:
     .. [1] F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A Reference
        Implementation for Music Source Separation", Journal of Open Source Software 4(41), 2019.
     """
-    return (reference - estimate).square().mean()
+    return functional.mse_loss(estimate, reference)
 
 
 def relative_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
