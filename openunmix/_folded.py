@@ -93,14 +93,15 @@ class FoldedNetworks:
         codes = self._own(index, codes)
         for number, (forward, *backward) in enumerate(self.recurrent[index]):
             before = states[number] if states else None
-            own, state = run_layer(forward, codes[:frames], before, self.exact)
+            outputs, state = run_layer(forward, codes[:frames], before, self.exact)
             after.append(state)
-            later = codes[frames:]
-            outputs = [torch.cat([own, forward(later, state)[0]]) if len(later) else own]
-            outputs += [
-                run_layer(layer, codes.flip(0), exact=self.exact)[0].flip(0) for layer in backward
-            ]
-            codes = torch.cat(outputs, dim=-1)
+            if len(codes) > frames:
+                later, _ = run_layer(forward, codes[frames:], state, self.exact)
+                outputs = torch.cat([outputs, later])
+            for layer in backward:
+                reverse, _ = run_layer(layer, codes.flip(0), exact=self.exact)
+                outputs = torch.cat([outputs, reverse.flip(0)], dim=-1)
+            codes = outputs
         return codes[:frames], after
 
     def decode(

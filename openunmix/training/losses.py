@@ -24,6 +24,7 @@ __all__ = [
     "JOINT",
     "LOSSES",
     "Scene",
+    "in_phase",
     "limit_band",
     "magnitude_l1",
     "magnitude_mse",
@@ -84,6 +85,32 @@ def relative_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor
     power = mixture.square().sum(dim=axes)
     error = (reference - estimate).square().sum(dim=axes)
     return (error / (power + 1e-3 * power.mean() + 1e-8)).mean()
+
+
+def in_phase(source: Tensor, mixture: Tensor) -> Tensor:
+    r"""Part of a source that has the phase of the mixture, :math:`\mathrm{Re}(S_j X^*) / |X|`.
+
+    What a mask should give: as an estimate has the mixture's phase,
+    :math:`|S_j - M_j X|^2` is :math:`(\mathrm{Re}(S_j X^*) / |X| - M_j |X|)^2` and something that
+    the mask does not change [1]_. It is negative where the source is out of phase.
+
+    Parameters
+    ----------
+    source, mixture : Tensor, complex
+        STFTs of one shape.
+
+    Returns
+    -------
+    Tensor, real
+        In place of the source's magnitude; 0 where the mixture is silent.
+
+    References
+    ----------
+    .. [1] H. Erdogan, J. R. Hershey, S. Watanabe, J. Le Roux, "Phase-sensitive and
+       recognition-boosted speech separation using deep recurrent neural networks", ICASSP, 2015.
+    """
+    product = source.real * mixture.real + source.imag * mixture.imag
+    return product / _absolute(mixture).clamp(min=1e-8)
 
 
 def magnitude_l1(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -303,6 +330,15 @@ def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tens
     return reference, mask * mixture, mixture
 
 
+def _projections(
+    scene: Scene, mask: Tensor, chosen: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As magnitudes, but of what is in phase with the mixture."""
+    mixture = scene.limited(scene.magnitude, chosen)
+    reference = scene.limited(in_phase(scene.sum_of(chosen), scene.mixture), chosen)
+    return reference, mask * mixture, mixture
+
+
 def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Waveforms of the sum of chosen sources, its estimate and the mixture."""
     mixture = scene.limited(scene.mixture, chosen)
@@ -346,6 +382,7 @@ def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
 LOSSES: dict[str, Callable[[Scene, Tensor, int], Tensor]] = {
     "mse": lambda scene, mask, j: magnitude_mse(*_magnitudes(scene, mask, [j])[:2]),
     "relative-mse": lambda scene, mask, j: relative_mse(*_magnitudes(scene, mask, [j])),
+    "phase-sensitive": lambda scene, mask, j: relative_mse(*_projections(scene, mask, [j])),
     "l1": lambda scene, mask, j: magnitude_l1(*_magnitudes(scene, mask, [j])[:2]),
     "waveform-l1": lambda scene, mask, j: waveform_l1(*_waveforms(scene, mask, [j])[:2]),
     "waveform-mse": lambda scene, mask, j: waveform_mse(*_waveforms(scene, mask, [j])[:2]),

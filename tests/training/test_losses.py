@@ -39,17 +39,21 @@ def waveforms(scene, mask):
     return scene.waveform(mask * scene.mixture)
 
 
+def relative(error, mixture):
+    """Squared errors (frames, batch, channels, bins) relative to the power of each mixture."""
+    power = mixture.abs().square()
+    shares = [
+        error[:, b].square().sum() / (power[:, b].sum() + 1e-3 * power.sum() / 2 + 1e-8)
+        for b in range(2)
+    ]
+    return sum(shares) / 2
+
+
 FORMULAS = {
     "mse": lambda s, e, x: (s.abs() - e).square().sum() / e.numel(),
     "l1": lambda s, e, x: (s.abs() - e).abs().sum() / e.numel(),
-    "relative-mse": lambda s, e, x: (
-        sum(
-            (s[:, b].abs() - e[:, b]).square().sum()
-            / (x[:, b].abs().square().sum() + 1e-3 * x.abs().square().sum() / 2 + 1e-8)
-            for b in range(2)
-        )
-        / 2
-    ),
+    "relative-mse": lambda s, e, x: relative(s.abs() - e, x),
+    "phase-sensitive": lambda s, e, x: relative(s.abs() * (s.angle() - x.angle()).cos() - e, x),
 }
 
 
@@ -60,6 +64,14 @@ def test_loss_of_magnitudes_is_its_formula(scene, generator, name, index):
     source = scene.sources[:, :, index]
     expected = FORMULAS[name](source, mask * scene.mixture.abs(), scene.mixture)
     assert float(LOSSES[name](scene, mask, index)) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_best_mask_of_the_phase_sensitive_loss_is_that_of_the_waveform(scene, generator):
+    mask = random_masks(scene, generator)[0].requires_grad_()
+    LOSSES["phase-sensitive"](scene, mask, 0).backward()
+    found, mask.grad = mask.grad, None
+    relative((scene.sources[:, :, 0] - mask * scene.mixture).abs(), scene.mixture).backward()
+    assert torch.allclose(found, mask.grad)
 
 
 @pytest.mark.parametrize(
