@@ -14,6 +14,7 @@ import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -412,11 +413,13 @@ def test_disk_that_fills_up_during_an_upload_is_said(quick, tmp_path, monkeypatc
 def test_disk_that_is_really_full(tmp_path, monkeypatch, server):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if os.name != "posix" or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root can make a small disk")
     try:
         monkeypatch.setattr(store.Store, "free", lambda self: 10**9)  # as if others filled it
+        filler = disk / "filler"
+        filler.write_bytes(bytes(1_000_000))
         with serving(Settings(disk, model=str(server.model)), separation.separate) as client:
             content = song(8000, subtype="PCM_16")
             job = finished(client, send(client, "large.wav", 4 * content[44:] and content).json())
@@ -425,7 +428,16 @@ def test_disk_that_is_really_full(tmp_path, monkeypatch, server):
             assert job["error"].startswith("the disk of the server is full; remove old results")
             for other in client.get("/api/jobs").json():
                 client.delete(f"/api/jobs/{other['id']}")
-            assert finished(client, send(client, "small.wav").json())["state"] == "done"
+            small = finished(client, send(client, "small.wav").json())
+            assert small["state"] == "done"
+            with filler.open("ab", buffering=0) as file, suppress(OSError):
+                while file.write(bytes(1024)):
+                    pass
+            answer = client.get(f"/api/jobs/{small['id']}/result.stem.mp4")
+            assert answer.status_code == 507
+            assert detail(answer).startswith("the disk of the server is full")
+            filler.unlink()
+            assert client.get(f"/api/jobs/{small['id']}/result.stem.mp4").status_code == 200
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

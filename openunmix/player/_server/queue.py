@@ -15,10 +15,10 @@ from openunmix.player._server.events import Changes
 from openunmix.player._server.job import Job, Progress, Speeds, State
 from openunmix.player._server.separation import inspect, separate
 from openunmix.player._server.store import Store
-from openunmix.player._server.worker import Task, TaskError, Worker
+from openunmix.player._server.worker import DiskFullError, Task, TaskError, Worker
 from openunmix.player.settings import Settings
 
-__all__ = ["DiskFullError", "JobView", "Queue", "QueueFullError"]
+__all__ = ["JobView", "Queue", "QueueFullError"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,6 @@ _INTERRUPTED = "interrupted: the server ended while it worked on this file; send
 
 class QueueFullError(Exception):
     """As many jobs wait as are allowed."""
-
-
-class DiskFullError(Exception):
-    """There is no room for what a job needs."""
 
 
 class JobView(NamedTuple):

@@ -20,10 +20,10 @@ from openunmix.player._server.downloads import StemFiles, archive
 from openunmix.player._server.job import Job, State, display_name
 from openunmix.player._server.models import Offer, Offers, is_here
 from openunmix.player._server.pages import APP_HEADERS, PLAYER_HEADERS, STATIC
-from openunmix.player._server.queue import DiskFullError, JobView, Queue, QueueFullError
+from openunmix.player._server.queue import JobView, Queue, QueueFullError
 from openunmix.player._server.schema import Health, JobStatus, ModelStatus, Problem, job_status
 from openunmix.player._server.uploads import FORM, Form, expected_size, receive
-from openunmix.player._server.worker import TaskError
+from openunmix.player._server.worker import DiskFullError, TaskError
 
 __all__ = ["Services", "api", "pages"]
 
@@ -277,7 +277,7 @@ def result_zip(job_id: str, use: Use) -> StreamingResponse:
 
 @api.get(
     "/jobs/{job_id}/result.stem.mp4",
-    responses=_binary("audio/mp4") | _problems(500),
+    responses=_binary("audio/mp4") | _problems(500, 507),
     response_class=FileResponse,
 )
 def result_stem_mp4(job_id: str, use: Use) -> FileResponse:
@@ -285,6 +285,8 @@ def result_stem_mp4(job_id: str, use: Use) -> FileResponse:
     job = use.finished(job_id)
     try:
         path = use.stem_files.get(job)
+    except DiskFullError as error:
+        raise HTTPException(507, str(error)) from error
     except TaskError as error:
         use.finished(job_id)  # it may have been removed in the meantime
         raise HTTPException(500, str(error)) from error

@@ -18,7 +18,7 @@ from openunmix.audio import AudioReader, AudioWriter, write_stem_mp4
 from openunmix.errors import AudioFileError, UnreachableError
 from openunmix.files import FileOptions, separate_file
 from openunmix.model import Separator
-from openunmix.player._server.worker import Report
+from openunmix.player._server.worker import DiskFullError, Report
 from openunmix.player.page import write_page
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
 from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL
@@ -237,7 +237,7 @@ def _messages(request: dict[str, Any]) -> Iterator[None]:
         yield
     except (AudioFileError, OSError) as error:
         if _is_full(error):
-            raise OSError(
+            raise DiskFullError(
                 "the disk of the server is full; remove old results or free some space, then "
                 "try again"
             ) from error

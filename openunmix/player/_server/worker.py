@@ -19,7 +19,7 @@ from typing import Any
 
 from openunmix.errors import OpenUnmixError
 
-__all__ = ["Report", "Task", "TaskError", "Worker"]
+__all__ = ["DiskFullError", "Report", "Task", "TaskError", "Worker"]
 
 Report = Callable[..., None]
 Task = Callable[[dict[str, Any], Report], dict[str, Any]]
@@ -34,6 +34,10 @@ class TaskError(Exception):
     """A task failed; the message is for the one who asked for it."""
 
 
+class DiskFullError(TaskError):
+    """There is no room for what a task needs."""
+
+
 class Worker:
     """A process that does tasks, one after the other; another one takes its place if it ends.
 
@@ -41,8 +45,8 @@ class Worker:
     ----------
     task : callable
         What it does, a function of a module: with a request and a function to report with, both
-        sides in types of JSON. ``OpenUnmixError``, ``ValueError`` and ``OSError`` are failures
-        of the one task.
+        sides in types of JSON. ``OpenUnmixError``, ``ValueError``, ``OSError`` and
+        ``DiskFullError`` are failures of the one task.
     """
 
     def __init__(self, task: Task) -> None:
@@ -94,7 +98,8 @@ class Worker:
         Raises
         ------
         TaskError
-            If it fails, its process ends, or nothing was heard of it for too long.
+            If it fails, its process ends, or nothing was heard of it for too long;
+            ``DiskFullError`` if there is no room.
         """
         try:
             connection = self.start()
@@ -105,6 +110,8 @@ class Worker:
                 kind, content = json.loads(connection.recv_bytes())
                 if kind == "done":
                     return dict(content)
+                if kind == "full":
+                    raise DiskFullError(content)
                 if kind == "failed":
                     raise TaskError(content)
                 listen(content)
@@ -166,6 +173,8 @@ def _work(connection: Connection, task: Task) -> None:
             return
         try:
             send("done", task(request, lambda **content: send("report", content)))
+        except DiskFullError as error:
+            send("full", str(error))
         except (OpenUnmixError, ValueError, OSError, MemoryError) as error:
             send("failed", str(error) or type(error).__name__)
 
