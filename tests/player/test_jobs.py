@@ -18,9 +18,9 @@ from tasks import act, echo
 
 from openunmix.player._server import separation, store
 from openunmix.player._server.job import Job, Progress, Speeds, State, display_name
-from openunmix.player._server.queue import DiskFullError, Queue, QueueFullError
+from openunmix.player._server.queue import Queue, QueueFullError
 from openunmix.player._server.store import FolderInUseError, Store
-from openunmix.player._server.worker import TaskError, Worker
+from openunmix.player._server.worker import DiskFullError, TaskError, Worker
 from openunmix.player.settings import Settings
 
 
@@ -481,5 +481,5 @@ def test_full_disk_is_said_plainly(request_of, monkeypatch):
         raise AudioFileError("x") from OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(separation, "separate_file", full)
-    with pytest.raises(OSError, match="the disk of the server is full; remove old results"):
+    with pytest.raises(DiskFullError, match="the disk of the server is full; remove old results"):
         separation.separate(request_of(), lambda **_: None)
