@@ -5,11 +5,15 @@
 set -eu
 data=$1 packages=$2 output=$3
 
-# In four of the songs the bass sounds inside `other` or `drums`: only their voices and drums help.
 train() {
   umx-train --root "$data" "$@" \
     --extra vocals="$data/vocals/gtsinger" \
-    --extra vocals="$data/vocals/m4singer" \
+    --extra vocals="$data/vocals/m4singer"
+}
+
+# In four of the songs the bass sounds inside `other` or `drums`: only their voices and drums help.
+train_all() {
+  train "$@" \
     --exclude eif-Hydrogen=bass,other \
     --exclude eif-Potassium=bass,other \
     --exclude eif-Rubidium=bass,other \
@@ -17,14 +21,31 @@ train() {
 }
 
 # All networks on the songs alone.
-train --output "$output/first" --steps 3900
+train_all --output "$output/first" --steps 3900
 
 # Bass and other, which need more than the songs. The weights let the songs be most of what is drawn.
-train --output "$output/rest" --model "$output/first" --targets bass other --steps 3800 \
+train_all --output "$output/rest" --model "$output/first" --targets bass other --steps 3800 \
   --also "$packages/train=0.3" \
   --extra vocals="$data/vocals/mir1k=0.25" \
   --extra drums="$packages/drums=0.5" \
   --extra bass="$packages/bass=0.6" \
   --extra other="$packages/other=0.4"
 
-python "$(dirname "$0")/join.py" "$output/first" "$output/rest" "$output/umxs"
+python "$(dirname "$0")/join.py" "$output/first" "$output/rest" "$output/before"
+
+# All of them further: the rate falls to zero, equalisers are drawn, and the loss is of what is in
+# phase with the mixture.
+better="--loss phase-sensitive --equalise 3 --schedule cosine"
+more() {
+  train_all --model "$output/before" $better "$@" \
+    --also "$packages/train=0.3" \
+    --extra vocals="$data/vocals/mir1k=0.25" \
+    --extra drums="$packages/drums=0.5" \
+    --extra other="$packages/other=0.4"
+}
+train --model "$output/before" $better --output "$output/vocals" --targets vocals --steps 4000 --lr 5e-4
+more --output "$output/other" --targets other --steps 4500 --lr 5e-4
+more --output "$output/beat" --targets drums bass --steps 2600 --lr 4e-4
+
+python "$(dirname "$0")/join.py" \
+  "$output/before" "$output/vocals" "$output/other" "$output/beat" "$output/umxs"
