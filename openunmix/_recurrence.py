@@ -62,15 +62,16 @@ def run_layer(
     if state is not None:
         begin[:, :, 0] = torch.stack(state)
     output, after = layer(batch, tuple(begin))
+    del batch  # memory counts here
     output, states = output.transpose(0, 1), torch.stack(after).unbind(dim=2)
 
-    joined = [output[0]]
-    before = states[0]
+    joined, known, before = [output[0]], output[0], states[0]
     for start, end, guess, guessed in zip(starts[1:], starts, output[1:], states[1:], strict=False):
         own = end + length - start  # the first frame that the sequence before has not
         following = frames[start + own : start + length]
-        redone, state_then = _redo(layer, following, before, joined[-1], guess, own)
-        joined.append(torch.cat([redone, guess[own + len(redone) :]]))
+        redone, state_then = _redo(layer, following, before, known, guess, own)
+        joined += [redone, guess[own + len(redone) :]]
+        known = torch.cat(joined[-2:])[-_COMPARED:]
         before = guessed if state_then is None else state_then
     return torch.cat(joined), (before[0], before[1])
 

@@ -3,7 +3,7 @@
 # DATA has train/ and valid/ (folders of tracks of stems) and vocals/ (solo singing); PACKAGES is
 # what data/make.py made.
 set -eu
-data=$1 packages=$2 output=$3
+data=$1 packages=$2 output=$3 here=$(dirname "$0")
 
 train() {
   umx-train --root "$data" "$@" \
@@ -31,7 +31,7 @@ train_all --output "$output/rest" --model "$output/first" --targets bass other -
   --extra bass="$packages/bass=0.6" \
   --extra other="$packages/other=0.4"
 
-python "$(dirname "$0")/join.py" "$output/first" "$output/rest" "$output/before"
+python "$here/join.py" "$output/first" "$output/rest" "$output/before"
 
 # All of them further: the rate falls to zero, equalisers are drawn, and the loss is of what is in
 # phase with the mixture.
@@ -47,5 +47,8 @@ train --model "$output/before" $better --output "$output/vocals" --targets vocal
 more --output "$output/other" --targets other --steps 4500 --lr 5e-4
 more --output "$output/beat" --targets drums bass --steps 2600 --lr 4e-4
 
-python "$(dirname "$0")/join.py" \
-  "$output/before" "$output/vocals" "$output/other" "$output/beat" "$output/umxs"
+# Averages of the weights before and after score best on the validation songs.
+python "$here/average.py" "$output/before" "$output/vocals" 0.75 "$output/vocals-mean"
+python "$here/average.py" "$output/before" "$output/beat" 0.5 "$output/beat-mean"
+python "$here/join.py" "$output/before" "$output/vocals-mean" "$output/other" "$output/beat-mean" \
+  "$output/umxs"

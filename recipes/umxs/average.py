@@ -1,0 +1,25 @@
+"""Average the weights of networks before and after training: `average.py BEFORE AFTER SHARE OUTPUT`.
+
+SHARE is the weight of AFTER, whose targets decide which networks are written.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from openunmix.checkpoints import load_folder, save_config, save_network
+
+before, after = (load_folder(Path(folder)) for folder in sys.argv[1:3])
+share, output = float(sys.argv[3]), Path(sys.argv[4])
+for target, network in after.networks.items():
+    start = before.networks[target].state_dict()
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(start[name], 1 - share)
+    save_network(output, target, network)
+save_config(output, replace(after.config, sha256={}))
