@@ -57,7 +57,7 @@ class EngineConfig:
     Attributes
     ----------
     block : int
-        Frames that are separated together; 63 s at 44.1 kHz, up to four times as many in memory.
+        Frames that are separated together; 49 s at 44.1 kHz, up to five times as many in memory.
     context : int
         Frames after a block that the networks see before they separate it; 48 s at 44.1 kHz.
     sequence : int
@@ -76,7 +76,7 @@ class EngineConfig:
         Frames of the first block, few so that the first estimates come soon.
     """
 
-    block: int = 2700
+    block: int = 2100
     context: int = 2048
     sequence: int = 4500
     overlap: int = 0
@@ -439,7 +439,7 @@ def separate_waveform(
     config = config or EngineConfig()
     # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
     frames = samples // separator.n_hop + 1
-    block = -(-frames // -(-frames // (4 * config.block)))
+    block = -(-frames // -(-frames // (5 * config.block)))
     config = replace(config, block=block, first=block)
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
