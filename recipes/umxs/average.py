@@ -1,4 +1,4 @@
-"""Average the weights of networks before and after training: `average.py BEFORE AFTER SHARE OUTPUT`.
+"""Average weights before and after training: `average.py BEFORE AFTER SHARE OUTPUT`.
 
 SHARE is the weight of AFTER, whose targets decide which networks are written.
 """
