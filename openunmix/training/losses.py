@@ -87,7 +87,7 @@ def relative_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor
     return (error / (power + 1e-3 * power.mean() + 1e-8)).mean()
 
 
-def in_phase(source: Tensor, mixture: Tensor) -> Tensor:
+def in_phase(source: Tensor, mixture: Tensor, magnitude: Tensor) -> Tensor:
     r"""Part of a source that has the phase of the mixture, :math:`\mathrm{Re}(S_j X^*) / |X|`.
 
     What a mask should give: as an estimate has the mixture's phase,
@@ -98,6 +98,8 @@ def in_phase(source: Tensor, mixture: Tensor) -> Tensor:
     ----------
     source, mixture : Tensor, complex
         STFTs of one shape.
+    magnitude : Tensor, real
+        That of the mixture.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def in_phase(source: Tensor, mixture: Tensor) -> Tensor:
        recognition-boosted speech separation using deep recurrent neural networks", ICASSP, 2015.
     """
     product = source.real * mixture.real + source.imag * mixture.imag
-    return product / _absolute(mixture).clamp(min=1e-8)
+    return product / magnitude.clamp(min=1e-8)
 
 
 def magnitude_l1(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -323,20 +325,25 @@ class Scene:
         return istft(spectra.permute(1, 2, 3, 0), self.n_fft, self.n_hop, length=self.samples)
 
 
+def _masked(
+    scene: Scene, reference: Tensor, mask: Tensor, chosen: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Limit a reference; return it with its estimate and the mixture's magnitude."""
+    mixture = scene.limited(scene.magnitude, chosen)
+    return scene.limited(reference, chosen), mask * mixture, mixture
+
+
 def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
-    mixture = scene.limited(scene.magnitude, chosen)
-    reference = scene.limited(_absolute(scene.sum_of(chosen)), chosen)
-    return reference, mask * mixture, mixture
+    return _masked(scene, _absolute(scene.sum_of(chosen)), mask, chosen)
 
 
 def _projections(
     scene: Scene, mask: Tensor, chosen: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As magnitudes, but of what is in phase with the mixture."""
-    mixture = scene.limited(scene.magnitude, chosen)
-    reference = scene.limited(in_phase(scene.sum_of(chosen), scene.mixture), chosen)
-    return reference, mask * mixture, mixture
+    reference = in_phase(scene.sum_of(chosen), scene.mixture, scene.magnitude)
+    return _masked(scene, reference, mask, chosen)
 
 
 def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
