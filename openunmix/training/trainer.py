@@ -180,13 +180,12 @@ class Trainer:
         seed = self.config.seed + self.step * self.processes.world + self.processes.rank
         torch.manual_seed(seed)
         batch = batch.to(self.device)
+        draws = torch.Generator().manual_seed(seed)
         if self._augmentation is not None:
-            draws = torch.Generator().manual_seed(seed)
             changed = self._augmentation(batch.mixture, batch.sources, draws, batch.bandwidth)
             batch = Batch(*changed, batch.items)
         scene = self._scene(batch)
         if self.config.equalise:
-            draws = torch.Generator().manual_seed(seed)
             scene = equalised(scene, self.config.equalise, draws)
         self.networks.train()
         losses = torch.stack(self._losses(self.networks, scene, training=True))
