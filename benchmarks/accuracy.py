@@ -31,15 +31,6 @@ from openunmix.utils import load_separator
 RATE = 44100
 LONGEST = 240 * RATE
 
-IN_MEMORY = {"float32, in memory": EngineConfig()}
-STREAMS = {
-    "float32, stream, context 512": EngineConfig(context=512),
-    "float32, stream, context 1024": EngineConfig(context=1024),
-    "float32, stream, context 2048 (default)": EngineConfig(),
-}
-IN_MEMORY_HALF = {"bfloat16, in memory": EngineConfig(precision="bf16")}
-STREAMS_HALF = {"bfloat16, stream": EngineConfig(precision="bf16")}
-
 WINDOWS = [(300, 0), (300, 150), (150, 0), (600, 0), (600, 300), (None, 0)]
 
 
@@ -68,21 +59,34 @@ def main() -> None:
     print(f"{datetime.date.today()}\n")
     print("| networks | total | median of 50 ms | worst 50 ms | worst against the song | SDR |")
     print("|---|---|---|---|---|---|")
-    in_memory = IN_MEMORY | (IN_MEMORY_HALF if has_bfloat16() else {})
-    streams = STREAMS | (STREAMS_HALF if has_bfloat16() else {})
-    differences: dict[str, list[Difference]] = {name: [] for name in [*in_memory, *streams]}
+    settings = SETTINGS | (HALF if has_bfloat16() else {})
+    differences: dict[str, list[Difference]] = {name: [] for name in settings}
     for song in songs:
         mixture = song.sources.sum(dim=0)
         exact = separate_waveform(separator, mixture, EngineConfig(exact=True))
-        for name, config in in_memory.items():
-            estimates = separate_waveform(separator, mixture, config)
-            differences[name].append(difference(song, exact, estimates))
-        for name, config in streams.items():
-            estimates = torch.cat(list(separate_blocks(separator, [mixture], config)), dim=-1)
+        for name, (separate, config) in settings.items():
+            estimates = separate(separator, mixture, config)
             differences[name].append(difference(song, exact, estimates))
     for name, found in differences.items():
         print(f"| {name} | {row(found)} |", flush=True)
     print_windows(separator, songs)
+
+
+def separate_stream(separator: Separator, mixture: Tensor, config: EngineConfig) -> Tensor:
+    """Separate a signal as a stream."""
+    return torch.cat(list(separate_blocks(separator, [mixture], config)), dim=-1)
+
+
+SETTINGS = {
+    "float32, in memory": (separate_waveform, EngineConfig()),
+    "float32, stream, context 512": (separate_stream, EngineConfig(context=512)),
+    "float32, stream, context 1024": (separate_stream, EngineConfig(context=1024)),
+    "float32, stream, context 2048 (default)": (separate_stream, EngineConfig()),
+}
+HALF = {
+    "bfloat16, in memory": (separate_waveform, EngineConfig(precision="bf16")),
+    "bfloat16, stream": (separate_stream, EngineConfig(precision="bf16")),
+}
 
 
 def print_windows(separator: Separator, songs: Sequence[Song]) -> None:
