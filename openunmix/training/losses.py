@@ -24,6 +24,8 @@ __all__ = [
     "JOINT",
     "LOSSES",
     "Scene",
+    "filter_gains",
+    "filtered",
     "in_phase",
     "limit_band",
     "magnitude_l1",
@@ -385,6 +387,59 @@ def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
     return losses
 
 
+def filter_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    r"""Gains of a single-channel Wiener filter, from what all networks estimate.
+
+    .. math:: G_j = \frac{\sum_c M_{jc}^2 |X_c|^2}
+        {\sum_k \sum_c M_{kc}^2 |X_c|^2 + 10^{-6} \sum_c |X_c|^2}
+
+    with sums over channels :math:`c`. This is the filter of :mod:`openunmix.wiener` without the
+    places of the sources between the channels.
+
+    Parameters
+    ----------
+    magnitude : Tensor [shape=(frames, batch, channels, bins)], real
+        Of the mixtures.
+    masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
+        A mask for each source.
+
+    Returns
+    -------
+    list of Tensor [shape=(frames, batch, 1, bins)], real
+        A gain for each source; together they are hardly less than 1.
+    """
+    powers = [(mask * magnitude).square().sum(dim=2, keepdim=True) for mask in masks]
+    mixture = magnitude.square().sum(dim=2, keepdim=True)
+    total = torch.stack(powers).sum(dim=0) + 1e-6 * mixture + 1e-12
+    return [power / total for power in powers]
+
+
+def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+    """Phase-sensitive loss of what a filter makes of the estimates of all sources together.
+
+    The networks then learn what they are used for: the filter of the separator gives to each source
+    what the others leave.
+
+    Parameters
+    ----------
+    scene : Scene
+        Mixtures and sources, which are all that is in the mixtures.
+    masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
+        A mask for each source.
+
+    Returns
+    -------
+    list of Tensor [shape=()], real
+        A loss for each source, up to the least bandwidth: where one source says nothing, nobody
+        knows what the filter should leave to the others.
+    """
+    losses = []
+    for j, gain in enumerate(filter_gains(scene.magnitude, masks)):
+        reference = in_phase(scene.sum_of([j]), scene.mixture, scene.magnitude)
+        losses.append(relative_mse(*_masked(scene, reference, gain, range(len(masks)))))
+    return losses
+
+
 #: From a scene, a mask and the index of its source to a loss, by name.
 LOSSES: dict[str, Callable[[Scene, Tensor, int], Tensor]] = {
     "mse": lambda scene, mask, j: magnitude_mse(*_magnitudes(scene, mask, [j])[:2]),
@@ -397,4 +452,5 @@ LOSSES: dict[str, Callable[[Scene, Tensor, int], Tensor]] = {
 #: Losses that look at all sources at once, by name.
 JOINT: dict[str, Callable[[Scene, Sequence[Tensor]], list[Tensor]]] = {
     "multi-domain": multi_domain,
+    "filtered": filtered,
 }

@@ -11,6 +11,7 @@ import torch
 from openunmix.stft import stft
 from openunmix.training import losses
 from openunmix.training.losses import JOINT, LOSSES, Scene, limit_band, source_combinations
+from openunmix.wiener import wiener
 
 N_FFT, N_HOP, SAMPLES, RATE = 32, 16, 200, 8000
 
@@ -122,6 +123,39 @@ def test_multi_domain_loss_is_that_of_all_combinations(generator):
         expected = (magnitude - mask * scene.mixture.abs()).square().mean()
         expected = expected + 10 * losses.weighted_sdr(reference, waveforms(scene, mask), mixture)
         assert float(loss) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_filtered_loss_is_that_of_the_gains(scene, generator):
+    masks = random_masks(scene, generator)
+    powers = [(mask * scene.mixture).abs().square().sum(dim=2, keepdim=True) for mask in masks]
+    found = JOINT["filtered"](scene, masks)
+    assert len(found) == 3
+    for j, loss in enumerate(found):
+        gain = powers[j] / sum(powers)
+        source = scene.sources[:, :, j]
+        expected = FORMULAS["phase-sensitive"](source, gain * scene.mixture.abs(), scene.mixture)
+        assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_filter_gains_are_those_of_the_filter_for_one_channel(generator):
+    mixture = torch.randn(7, 2, 1, 9, generator=generator, dtype=torch.complex128)
+    masks = torch.rand(3, *mixture.shape, generator=generator, dtype=torch.float64) + 0.1
+    gains = torch.stack(losses.filter_gains(mixture.abs(), list(masks)))
+    as_in_filter = (masks * mixture.abs()).permute(2, 1, 4, 3, 0)  # batch, frames, bins, channels
+    expected = wiener(as_in_filter, mixture.permute(1, 0, 3, 2), iterations=1)
+    assert torch.allclose((gains * mixture).permute(2, 1, 4, 3, 0), expected, atol=1e-3)
+
+
+def test_every_filtered_loss_stops_at_the_least_bandwidth(generator):
+    sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
+    bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
+    scene = make_scene(sources, bandwidth)
+    masks = [mask.requires_grad_() for mask in random_masks(scene, generator)]
+    torch.stack(JOINT["filtered"](scene, masks)).sum().backward()
+    for mask in masks:
+        assert mask.grad[:, 0, :, :5].abs().sum() > 0
+        assert mask.grad[:, 0, :, 5:].abs().sum() == 0
+        assert mask.grad[:, 1].abs().sum(dim=(0, 1)).min() > 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
