@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--bass", type=Path, metavar="DIR", help="recorded notes of a bass guitar, to be played"
     )
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     unknown = sorted(set(args.parts) - set(_PARTS))
     if unknown:
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(_PARTS)}")
