@@ -48,6 +48,8 @@ class OpenUnmix(nn.Module):
     max_bin : int, optional
         The network sees only bins below this one; all ``nb_bins`` if not given. The mask covers
         all bins in any case.
+    dropout : float
+        Share of the values between recurrent layers that training leaves out.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class OpenUnmix(nn.Module):
         input_mean: np.ndarray | Tensor | None = None,
         input_scale: np.ndarray | Tensor | None = None,
         max_bin: int | None = None,
+        dropout: float = 0.4,
     ) -> None:
         super().__init__()
         if not unidirectional and hidden_size % 2:
@@ -78,7 +81,7 @@ class OpenUnmix(nn.Module):
             hidden_size=hidden_size if unidirectional else hidden_size // 2,
             num_layers=nb_layers,
             bidirectional=not unidirectional,
-            dropout=0.4 if nb_layers > 1 else 0.0,
+            dropout=dropout if nb_layers > 1 else 0.0,
         )
         self.fc2 = nn.Linear(2 * hidden_size, hidden_size, bias=False)
         self.bn2 = nn.BatchNorm1d(hidden_size)

@@ -65,6 +65,7 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--patience": ("patience", int, "validations without progress that end the run; 0: none"),
         "--weight-decay": ("weight_decay", float, "L2 penalty of the weights"),
         "--clip": ("clip", float, "largest norm of a network's gradient; 0: no limit"),
+        "--dropout": ("dropout", float, "share of values that recurrent layers do not see"),
         "--ema": ("average", float, "decay of the average of the weights; 0: no average"),
         "--equalise": ("equalise", float, "dB by which spectra of sources are changed at random"),
         "--seed": ("seed", int, "seed of weights, dropout and data"),
@@ -79,8 +80,8 @@ _CHOICES = {
 }
 # Settings that may be 0; all others must be positive.
 _MAY_BE_ZERO = [
-    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "average", "equalise"),
-    *("seed", "validate_every", "save_every"),
+    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "dropout", "average"),
+    *("equalise", "seed", "validate_every", "save_every"),
 ]
 
 
@@ -218,6 +219,8 @@ def _check(config: TrainingConfig) -> None:
         )
     if config.average >= 1:
         raise ValueError(f"--ema must be less than 1, not {config.average}")
+    if config.dropout >= 1:
+        raise ValueError(f"--dropout must be less than 1, not {config.dropout}")
     if config.bridged and len(config.targets) < 2:
         raise ValueError("--bridged needs several --targets")
     if config.loss in JOINT and len(config.targets) < 2:

@@ -72,6 +72,8 @@ class TrainingConfig:
         L2 penalty of Adam.
     clip : float
         Largest norm of the gradient of one network; 0 for no limit.
+    dropout : float
+        Share of the values between recurrent layers that a step leaves out.
     average : float
         Decay of the exponential moving average of the weights, 0 for none; the average is what
         is validated and saved.
@@ -122,6 +124,7 @@ class TrainingConfig:
     decay_factor: float = 0.3
     weight_decay: float = 1e-5
     clip: float = 5.0
+    dropout: float = 0.4
     average: float = 0.998
     patience: int = 0
     keep_best: bool = False

@@ -38,6 +38,7 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
             nb_layers=config.nb_layers,
             unidirectional=config.unidirectional,
             max_bin=max_bin,
+            dropout=config.dropout,
         )
         for target in config.targets
     }
@@ -76,6 +77,8 @@ def pretrained_networks(
         raise CheckpointError(
             f"the networks of {model} differ in size; train them one by one, with --target"
         )
+    for network in networks.values():
+        network.lstm.dropout = config.dropout if network.nb_layers > 1 else 0.0
     first = next(iter(networks.values()))
     common = resolved.config
     sample_rate = round(common.sample_rate)

@@ -470,6 +470,7 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--lr", "0"], "--lr must be positive"),
         (["--clip", "-1"], "--clip must be 0 or more"),
         (["--ema", "1"], "--ema must be less than 1"),
+        (["--dropout", "1"], "--dropout must be less than 1"),
         (["--nhop", "500"], "at least twice --nhop"),
         (["--nfft", "513"], "--nfft 513 must be even"),
         (["--extra", "drums"], "'drums' is not of the form NAME=VALUE"),
