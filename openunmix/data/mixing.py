@@ -142,7 +142,8 @@ class MixtureDataset(Dataset[Tensor]):
         piece = self._anywhere(rng, backing)
         replaced = piece.stem.target.split("+")
         found = dict(zip(self.library.targets, chosen, strict=True))
-        return list({**found, **dict.fromkeys(replaced), replaced[0]: piece}.values())
+        found.update({**dict.fromkeys(replaced), replaced[0]: piece})
+        return [found[target] for target in self.library.targets]
 
     def _sources(self, rng: np.random.Generator) -> list[_Choice | None]:
         """Draw an excerpt of each target."""
