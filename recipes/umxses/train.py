@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixtures import Material, NoisySpeech
@@ -16,10 +17,18 @@ from voices import SAMPLE_RATE
 
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.config import PRECISIONS
-from openunmix.training.losses import LOSSES, Scene, relative_mse
+from openunmix.training.losses import (
+    JOINT,
+    LOSSES,
+    Scene,
+    filter_gains,
+    filtered,
+    relative_mse,
+)
 from openunmix.utils import load_target_models
 
 _TARGETS = ("speech", "noise")
+_LOSSES = ("relative-mse-and-root", "filtered-and-root")
 _ITEMS = 200_000  # of an epoch
 _TESTS = 40
 
@@ -31,6 +40,8 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=_TARGETS)
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--loss", choices=_LOSSES, default=_LOSSES[0])
+    parser.add_argument("--dropout", type=float, default=0.4)
     parser.add_argument("--model", help="name or folder of a model to train further")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
     parser.add_argument("--device", default="cpu")
@@ -38,6 +49,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
     LOSSES["relative-mse-and-root"] = relative_mse_and_root
+    JOINT["filtered-and-root"] = filtered_and_root
     config = TrainingConfig(
         targets=tuple(args.targets),
         nb_channels=1,
@@ -47,7 +59,8 @@ def main() -> None:
         bandwidth=SAMPLE_RATE / 2,
         duration=2.0,
         steps=args.steps,
-        loss="relative-mse-and-root",
+        loss=args.loss,
+        dropout=args.dropout,
         cooldown=0.6,
         average=0.99,
         precision=args.precision,
@@ -83,12 +96,38 @@ def relative_mse_and_root(scene: Scene, mask: Tensor, target: int) -> Tensor:
     Tensor [shape=()], real
         The mean over the batch.
     """
-    mixture = scene.mixture.abs()
     reference = scene.sources[:, :, target].abs()
-    pairs = (reference, mask * mixture, mixture)
-    # The root of 0 has no slope.
-    roots = [(magnitude + 1e-4).sqrt() for magnitude in pairs]
-    return relative_mse(*pairs) + relative_mse(*roots)
+    magnitudes = (reference, mask * scene.magnitude, scene.magnitude)
+    return relative_mse(*magnitudes) + relative_mse(*roots(*magnitudes))
+
+
+def filtered_and_root(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+    """Sum of two losses of what the filter makes of both estimates: in phase, and of the roots.
+
+    Parameters
+    ----------
+    scene : Scene
+        Mixtures and sources.
+    masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
+        A mask for each source.
+
+    Returns
+    -------
+    list of Tensor [shape=()], real
+        A loss for each source.
+    """
+    losses = []
+    gains = filter_gains(scene.magnitude, masks)
+    for j, (gain, in_phase) in enumerate(zip(gains, filtered(scene, masks), strict=True)):
+        reference = scene.sources[:, :, j].abs()
+        magnitudes = (reference, gain * scene.magnitude, scene.magnitude)
+        losses.append(in_phase + relative_mse(*roots(*magnitudes)))
+    return losses
+
+
+def roots(*magnitudes: Tensor) -> list[Tensor]:
+    """Square roots of magnitudes; that of 0 has no slope, so all are a little larger."""
+    return [(magnitude + 1e-4).sqrt() for magnitude in magnitudes]
 
 
 def shown(record: dict[str, object]) -> str:
