@@ -415,10 +415,10 @@ def filter_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
 
 
 def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
-    """Phase-sensitive loss of what a filter makes of the estimates of all sources together.
+    """Loss of the estimates, and phase-sensitive loss of what a filter makes of them together.
 
-    The networks then learn what they are used for: the filter of the separator gives to each source
-    what the others leave.
+    The networks learn what they are used for: the filter of the separator gives to each source what
+    the others leave. As it only compares estimates, their scale comes from the first part.
 
     Parameters
     ----------
@@ -430,13 +430,15 @@ def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
     Returns
     -------
     list of Tensor [shape=()], real
-        A loss for each source, up to the least bandwidth: where one source says nothing, nobody
-        knows what the filter should leave to the others.
+        A loss for each source. The second part ends at the least bandwidth: where one source says
+        nothing, nobody knows what the filter should leave to the others.
     """
     losses = []
     for j, gain in enumerate(filter_gains(scene.magnitude, masks)):
+        alone = relative_mse(*_magnitudes(scene, masks[j], [j]))
         reference = in_phase(scene.sum_of([j]), scene.mixture, scene.magnitude)
-        losses.append(relative_mse(*_masked(scene, reference, gain, range(len(masks)))))
+        together = relative_mse(*_masked(scene, reference, gain, range(len(masks))))
+        losses.append(alone + together)
     return losses
 
 
