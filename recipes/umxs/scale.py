@@ -1,0 +1,24 @@
+"""Multiply what a network estimates: `scale.py FOLDER TARGET FACTOR OUTPUT`; all else is copied.
+
+The factor goes into the last affine layer, so that the network's mask is multiplied by it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from openunmix.checkpoints import load_folder, save_config, save_network
+
+folder, output = Path(sys.argv[1]), Path(sys.argv[4])
+scaled, factor = sys.argv[2], float(sys.argv[3])
+model = load_folder(folder)
+with torch.no_grad():
+    model.networks[scaled].output_scale.mul_(factor)
+    model.networks[scaled].output_mean.mul_(factor)
+for target, network in model.networks.items():
+    save_network(output, target, network)
+save_config(output, replace(model.config, sha256={}))
