@@ -78,7 +78,7 @@ def pretrained_networks(
             f"the networks of {model} differ in size; train them one by one, with --target"
         )
     for network in networks.values():
-        network.lstm.dropout = config.dropout if network.nb_layers > 1 else 0.0
+        network.lstm.dropout = config.dropout  # means nothing to a single layer
     first = next(iter(networks.values()))
     common = resolved.config
     sample_rate = round(common.sample_rate)

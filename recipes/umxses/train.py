@@ -17,14 +17,7 @@ from voices import SAMPLE_RATE
 
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.config import PRECISIONS
-from openunmix.training.losses import (
-    JOINT,
-    LOSSES,
-    Scene,
-    filter_gains,
-    filtered,
-    relative_mse,
-)
+from openunmix.training.losses import JOINT, LOSSES, Scene, filter_gains, relative_mse
 from openunmix.utils import load_target_models
 
 _TARGETS = ("speech", "noise")
@@ -41,7 +34,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=_TARGETS)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--loss", choices=_LOSSES, default=_LOSSES[0])
-    parser.add_argument("--dropout", type=float, default=0.4)
+    parser.add_argument("--dropout", type=float, default=TrainingConfig.dropout)
     parser.add_argument("--model", help="name or folder of a model to train further")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
     parser.add_argument("--device", default="cpu")
@@ -96,13 +89,11 @@ def relative_mse_and_root(scene: Scene, mask: Tensor, target: int) -> Tensor:
     Tensor [shape=()], real
         The mean over the batch.
     """
-    reference = scene.sources[:, :, target].abs()
-    magnitudes = (reference, mask * scene.magnitude, scene.magnitude)
-    return relative_mse(*magnitudes) + relative_mse(*roots(*magnitudes))
+    return LOSSES["relative-mse"](scene, mask, target) + _error_of_roots(scene, mask, target)
 
 
 def filtered_and_root(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
-    """Sum of two losses of what the filter makes of both estimates: in phase, and of the roots.
+    """Errors of the estimates, and of what the filter makes of both: in phase, and of the roots.
 
     Parameters
     ----------
@@ -116,18 +107,21 @@ def filtered_and_root(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
     list of Tensor [shape=()], real
         A loss for each source.
     """
-    losses = []
     gains = filter_gains(scene.magnitude, masks)
-    for j, (gain, in_phase) in enumerate(zip(gains, filtered(scene, masks), strict=True)):
-        reference = scene.sources[:, :, j].abs()
-        magnitudes = (reference, gain * scene.magnitude, scene.magnitude)
-        losses.append(in_phase + relative_mse(*roots(*magnitudes)))
-    return losses
+    return [
+        LOSSES["relative-mse"](scene, mask, j)
+        + LOSSES["phase-sensitive"](scene, gain, j)
+        + _error_of_roots(scene, gain, j)
+        for j, (mask, gain) in enumerate(zip(masks, gains, strict=True))
+    ]
 
 
-def roots(*magnitudes: Tensor) -> list[Tensor]:
-    """Square roots of magnitudes; that of 0 has no slope, so all are a little larger."""
-    return [(magnitude + 1e-4).sqrt() for magnitude in magnitudes]
+def _error_of_roots(scene: Scene, mask: Tensor, target: int) -> Tensor:
+    """Relative squared error of the square roots of magnitudes."""
+    reference = scene.sources[:, :, target].abs()
+    magnitudes = (reference, mask * scene.magnitude, scene.magnitude)
+    # The root of 0 has no slope.
+    return relative_mse(*((magnitude + 1e-4).sqrt() for magnitude in magnitudes))
 
 
 def shown(record: dict[str, object]) -> str:
