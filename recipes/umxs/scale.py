@@ -6,12 +6,12 @@ The factor goes into the last affine layer, so that the network's mask is multip
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from folders import save_folder
 
-from openunmix.checkpoints import load_folder, save_config, save_network
+from openunmix.checkpoints import load_folder
 
 folder, output = Path(sys.argv[1]), Path(sys.argv[4])
 scaled, factor = sys.argv[2], float(sys.argv[3])
@@ -19,6 +19,4 @@ model = load_folder(folder)
 with torch.no_grad():
     model.networks[scaled].output_scale.mul_(factor)
     model.networks[scaled].output_mean.mul_(factor)
-for target, network in model.networks.items():
-    save_network(output, target, network)
-save_config(output, replace(model.config, sha256={}))
+save_folder(output, model.networks, model.config)
