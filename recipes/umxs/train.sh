@@ -54,5 +54,5 @@ python "$here/join.py" "$output/before" "$output/vocals-mean" "$output/other" "$
   "$output/joined"
 
 # What is in phase is less than the magnitudes that the filter wants: the vocals of training songs
-# gain half a decibel by a factor of 1.2 to 1.4.
+# gain 0.4 to 0.5 dB by a factor of 1.2 to 1.4.
 python "$here/scale.py" "$output/joined" vocals 1.3 "$output/umxs"
