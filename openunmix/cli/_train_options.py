@@ -23,6 +23,8 @@ from openunmix.data import (
     make_datasets,
 )
 from openunmix.data.factory import DATASETS
+from openunmix.data.mixing import LEVELS
+from openunmix.data.studio import STUDIOS
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import JOINT, LOSSES
@@ -73,6 +75,8 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--save-every": ("save_every", int, "steps between checkpoints; 0: an epoch"),
     },
 }
+# Options of mixtures of stems.
+_MIXING = ("also", "extra", "exclude", "backing", "levels", "coherent", "transpose", "studio")
 _CHOICES = {
     "--loss": ("loss", [*LOSSES, *JOINT], "what is minimised"),
     "--schedule": ("schedule", list(SCHEDULES), "how the learning rate changes"),
@@ -112,6 +116,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER[=SHARE]",
         help="music without the targets, which takes the place of all other sources, in a share "
         "of the mixtures (default: in all)",
+    )
+    mixing = MixingConfig()
+    data.add_argument(
+        "--levels",
+        choices=LEVELS,
+        help=f"how loud stems are: {LEVELS[0]} (the default), or as {LEVELS[1]} with random gains",
+    )
+    data.add_argument(
+        "--coherent",
+        type=float,
+        metavar="SHARE",
+        help="share of the mixtures whose stems come from one time of one track "
+        f"(default: {mixing.coherent:g})",
+    )
+    data.add_argument(
+        "--transpose",
+        type=float,
+        metavar="X",
+        help="semitones by which half of the excerpts are played faster or slower at most "
+        f"(default: {mixing.transpose:g})",
+    )
+    data.add_argument(
+        "--studio",
+        action="append",
+        type=_pair,
+        metavar="TARGET=KIND",
+        help="change recordings of a source as in a studio: layers, overdrive, doubles, rooms; "
+        f"{' or '.join(STUDIOS)}; repeatable",
     )
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
@@ -255,10 +287,9 @@ def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argpars
     for dest, action in options.items():
         if action.required and not hasattr(args, dest):
             raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
-    if name != STEMS and (args.also or args.extra or args.exclude or args.backing):
-        raise ValueError(
-            f"--also, --extra, --exclude and --backing are for --dataset {STEMS}, not {name}"
-        )
+    mixing = [option for option in _MIXING if getattr(args, option) is not None]
+    if name != STEMS and mixing:
+        raise ValueError(f"--{mixing[0]} is for --dataset {STEMS}, not {name}")
     given = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
     if name == "synthetic" and not hasattr(args, "nb_valid_samples"):
         given["nb_valid_samples"] = _SYNTHETIC_VALID
@@ -312,13 +343,39 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
     together = "+".join(sorted(others))
     pieces = [] if backing is None else load_files(backing, together, config.sample_rate)
     library = StemLibrary(stems, sources, pieces)
+    mixing = _mixing(args, config, sources, backed)
+    return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
+
+
+def _mixing(
+    args: argparse.Namespace, config: TrainingConfig, sources: Sequence[str], backed: float
+) -> MixingConfig:
+    """Return how stems are mixed."""
+    studios = dict(args.studio or [])
+    for target, kind in studios.items():
+        if target not in sources or kind not in STUDIOS:
+            raise ValueError(
+                f"--studio {target}={kind}: give one of {', '.join(sources)}, and "
+                f"{' or '.join(STUDIOS)}"
+            )
+    given = {
+        option: getattr(args, option)
+        for option in ("levels", "coherent", "transpose")
+        if getattr(args, option) is not None
+    }
     mixing = MixingConfig(
         config.duration,
         config.sample_rate,
         balance={"drums": 0.5, "bass": -1.0},
         backed=backed,
+        studios={target: STUDIOS[kind] for target, kind in studios.items()},
+        **given,
     )
-    return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
+    if not 0 <= mixing.coherent <= 1:
+        raise ValueError(f"--coherent must be between 0 and 1, not {mixing.coherent:g}")
+    if not 0 <= mixing.transpose <= 12:
+        raise ValueError(f"--transpose must be between 0 and 12, not {mixing.transpose:g}")
+    return mixing
 
 
 def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Sequence[str]:

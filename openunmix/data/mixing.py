@@ -1,14 +1,14 @@
 """Mixtures made on the fly from a library of stems.
 
 Part of the mixtures are coherent, that is, all stems come from one time of one track; the others
-take each stem from anywhere. Levels are drawn, not inherited, so that a data set's own balance
-does not matter. Everything about a mixture follows from the seed and its index.
+take each stem from anywhere. Levels are drawn, so that a data set's own balance does not matter, or
+kept as they were recorded. Everything about a mixture follows from the seed and its index.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,8 +19,13 @@ from torch.utils.data import Dataset
 
 from openunmix.audio import resample
 from openunmix.data.stems import Stem, StemLibrary
+from openunmix.data.studio import Studio, produced
 
-__all__ = ["MixingConfig", "MixtureDataset"]
+__all__ = ["LEVELS", "MixingConfig", "MixtureDataset"]
+
+LEVELS = ("drawn", "recorded")
+# Factors of recorded levels, as in openunmix 1.3.0.
+_GAINS = (0.25, 1.25)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class MixingConfig:
         comes from anywhere.
     silent : float
         Probability that a source is silent, for each source on its own.
+    levels : str
+        One of :data:`LEVELS`: drawn around ``level``, or those of the files times 0.25 to 1.25.
+        Files that are no stems of a track with others have no level to keep; theirs is ``level``.
     level : float
         Mean root mean square of a source in dB relative to full scale.
     balance : dict of str to float
@@ -51,18 +59,23 @@ class MixingConfig:
     transpose : float
         Largest change of speed and pitch in semitones. Half of the excerpts are changed, those
         of one time of one track together.
+    studios : mapping of str to Studio
+        How the recordings of a source are changed, if at all. The studio's change of speed and
+        pitch takes the place of ``transpose`` for what comes from anywhere.
     """
 
     duration: float = 3.0
     sample_rate: int = 44100
     coherent: float = 0.4
     silent: float = 0.06
+    levels: str = "drawn"
     level: float = -22.0
     balance: dict[str, float] = field(default_factory=dict)
     spread: float = 4.0
     loudness_spread: float = 4.0
     backed: float = 0.0
     transpose: float = 2.0
+    studios: Mapping[str, Studio] = field(default_factory=dict)
 
 
 class _Choice(NamedTuple):
@@ -72,6 +85,7 @@ class _Choice(NamedTuple):
     start: int
     samples: int
     speed: float
+    gain: float = 1.0
 
 
 class MixtureDataset(Dataset[Tensor]):
@@ -107,8 +121,8 @@ class MixtureDataset(Dataset[Tensor]):
         chosen = self._choose(rng)
         loudness = rng.normal(0, self.config.loudness_spread)
         sources = [
-            self._vary(self._excerpt(choice), target, loudness + _many(choice), rng)
-            for target, choice in zip(self.library.targets, chosen, strict=True)
+            self._vary(self._sum(excerpts), target, loudness, rng)
+            for target, excerpts in zip(self.library.targets, chosen, strict=True)
         ]
         return torch.stack(sources)
 
@@ -127,26 +141,27 @@ class MixtureDataset(Dataset[Tensor]):
         """
         chosen = self._choose(np.random.default_rng((self.seed, index)))
         bands = {
-            target: choice.stem.bandwidth * choice.speed
-            for target, choice in zip(self.library.targets, chosen, strict=True)
-            if choice is not None
+            target: min(choice.stem.bandwidth * choice.speed for choice in excerpts)
+            for target, excerpts in zip(self.library.targets, chosen, strict=True)
+            if excerpts
         }
         return {target: band for target, band in bands.items() if band < math.inf}
 
-    def _choose(self, rng: np.random.Generator) -> list[_Choice | None]:
-        """Draw an excerpt of each target, or none of those that are in another one."""
+    def _choose(self, rng: np.random.Generator) -> list[list[_Choice]]:
+        """Draw the excerpts that each target is the sum of; none of those that are in another."""
         chosen = self._sources(rng)
         backing = self.library.backing
         if not backing or rng.random() >= self.config.backed:
             return chosen
-        piece = self._anywhere(rng, backing)
+        piece = self._anywhere(rng, backing, self.config.transpose)
         replaced = piece.stem.target.split("+")
         found = dict(zip(self.library.targets, chosen, strict=True))
-        found.update({**dict.fromkeys(replaced), replaced[0]: piece})
+        found.update({target: [] for target in replaced})
+        found[replaced[0]] = [piece]
         return [found[target] for target in self.library.targets]
 
-    def _sources(self, rng: np.random.Generator) -> list[_Choice | None]:
-        """Draw an excerpt of each target."""
+    def _sources(self, rng: np.random.Generator) -> list[list[_Choice]]:
+        """Draw the excerpts of each target."""
         library = self.library
         together: dict[str, _Choice] = {}
         if library.tracks and rng.random() < self.config.coherent:
@@ -154,46 +169,81 @@ class MixtureDataset(Dataset[Tensor]):
                 max(track.values(), key=lambda stem: stem.samples) for track in library.tracks
             ]
             stems = list(library.tracks[_draw(rng, longest)].values())
-            together = {choice.stem.target: choice for choice in self._place(rng, stems)}
-        return [
-            together.get(target) or self._anywhere(rng, library.by_target[target])
-            for target in library.targets
-        ]
+            placed = self._place(rng, stems, self.config.transpose)
+            together = {choice.stem.target: choice for choice in placed}
+        return [self._layers(rng, target, together.get(target)) for target in library.targets]
 
-    def _anywhere(self, rng: np.random.Generator, stems: Sequence[Stem]) -> _Choice:
+    def _layers(
+        self, rng: np.random.Generator, target: str, first: _Choice | None
+    ) -> list[_Choice]:
+        """Draw what is left to draw of a target: an excerpt, and perhaps a second one."""
+        stems, studio = self.library.by_target[target], self.config.studios.get(target)
+        transpose = studio.transpose if studio else self.config.transpose
+        chosen = [first or self._anywhere(rng, stems, transpose)]
+        if studio and rng.random() < studio.layer:
+            second = self._anywhere(rng, stems, transpose)
+            chosen.append(second._replace(gain=rng.uniform(0.3, 1.0)))
+        return chosen
+
+    def _anywhere(
+        self, rng: np.random.Generator, stems: Sequence[Stem], transpose: float
+    ) -> _Choice:
         """Draw an excerpt of one of some stems."""
-        return self._place(rng, [stems[_draw(rng, stems)]])[0]
+        return self._place(rng, [stems[_draw(rng, stems)]], transpose)[0]
 
-    def _place(self, rng: np.random.Generator, stems: Sequence[Stem]) -> list[_Choice]:
+    def _place(
+        self, rng: np.random.Generator, stems: Sequence[Stem], transpose: float
+    ) -> list[_Choice]:
         """Draw time and speed, the same for all of some stems."""
-        semitones = rng.uniform(-1, 1) * self.config.transpose * (rng.random() < 0.5)
+        semitones = rng.uniform(-1, 1) * transpose * (rng.random() < 0.5)
         samples = round(self.samples * 2 ** (semitones / 12))
         start = _start(rng, min(stem.samples for stem in stems), samples)
         return [_Choice(stem, start, samples, samples / self.samples) for stem in stems]
 
-    def _excerpt(self, choice: _Choice | None) -> Tensor:
-        """Return an excerpt, scaled so that its stem as a whole has a level of 1."""
-        if choice is None:
-            return torch.zeros(2, self.samples)
-        excerpt = choice.stem.excerpt(choice.start, choice.samples) / choice.stem.level
+    def _sum(self, excerpts: Sequence[_Choice]) -> Tensor:
+        """Return the sum of some excerpts."""
+        return sum(map(self._excerpt, excerpts), torch.zeros(2, self.samples))
+
+    def _excerpt(self, choice: _Choice) -> Tensor:
+        """Return an excerpt at the level of its recording, or so that its stem has one of 1."""
+        stem = choice.stem
+        excerpt = stem.excerpt(choice.start, choice.samples) * choice.gain * self._scale(stem)
         return resample(excerpt, choice.samples, self.samples)
+
+    def _scale(self, stem: Stem) -> float:
+        """Return the factor that brings a stem to its level, before gains are drawn."""
+        recorded = self.config.levels == "recorded"
+        if recorded and stem.track in self.library.shared:
+            return 1.0
+        sources = 1 + stem.target.count("+")
+        level = _factor(self.config.level) if recorded else 1.0
+        return level * math.sqrt(sources) / stem.level
 
     def _vary(
         self, excerpt: Tensor, target: str, loudness: float, rng: np.random.Generator
     ) -> Tensor:
-        """Draw a source's level, sides and presence."""
+        """Draw a source's level, sides, changes and presence."""
         config = self.config
-        mean = config.level + config.balance.get(target, 0.0) + loudness
-        gain = 10 ** (rng.normal(mean, config.spread) / 20)
+        gain = self._gain(target, rng) * _factor(loudness)
         swap, silent = rng.random() < 0.5, rng.random() < config.silent
-        pan = _pan(rng) if bool((excerpt[0] == excerpt[1]).all()) else torch.ones(2, 1)
-        excerpt = excerpt.flip(0) if swap else excerpt
-        return excerpt * pan * (0.0 if silent else gain)
+        dry = bool((excerpt[0] == excerpt[1]).all())
+        pan = _pan(rng) if dry else torch.ones(2, 1)
+        excerpt = (excerpt.flip(0) if swap else excerpt) * pan
+        if target in config.studios:
+            excerpt = produced(excerpt, dry, config.studios[target], config.sample_rate, rng)
+        return excerpt * (0.0 if silent else gain)
+
+    def _gain(self, target: str, rng: np.random.Generator) -> float:
+        """Draw the gain of a source."""
+        config = self.config
+        if config.levels == "recorded":
+            return rng.uniform(*_GAINS)
+        return _factor(rng.normal(config.level + config.balance.get(target, 0.0), config.spread))
 
 
-def _many(choice: _Choice | None) -> float:
-    """By how many dB an excerpt of several sources is louder than that of one."""
-    return 0.0 if choice is None else 10 * math.log10(1 + choice.stem.target.count("+"))
+def _factor(decibels: float) -> float:
+    """Return a level as a factor of amplitudes."""
+    return math.pow(10, decibels / 20)
 
 
 def _draw(rng: np.random.Generator, stems: Sequence[Stem]) -> int:

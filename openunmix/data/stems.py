@@ -89,7 +89,7 @@ class StemLibrary:
     """All stems of a data set, by target and by track.
 
     ``tracks`` are those that lack one of the targets at most and have two at least: stems that
-    were played together.
+    were played together. ``shared`` are the names of all tracks with more stems than one.
 
     Parameters
     ----------
@@ -113,6 +113,7 @@ class StemLibrary:
             if stem.target in self.by_target and stem.level > SILENCE:
                 self.by_target[stem.target].append(stem)
                 tracks.setdefault(stem.track, {})[stem.target] = stem
+        self.shared = {name for name, track in tracks.items() if len(track) > 1}
         enough = max(len(self.targets) - 1, 2)
         self.tracks = [track for track in tracks.values() if len(track) >= enough]
         missing = [target for target, found in self.by_target.items() if not found]

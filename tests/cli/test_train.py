@@ -21,6 +21,8 @@ from openunmix.checkpoints import SeparatorConfig, load_folder, save_config, sav
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
 from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
+from openunmix.data import MixingConfig
+from openunmix.data.studio import STUDIOS
 from openunmix.training import PRESETS
 from openunmix.training.batches import Examples
 from openunmix.training.state import load_state, state_file
@@ -247,6 +249,20 @@ def test_backing_takes_the_place_of_what_is_no_target(data):
         )
         == 0
     )
+
+
+def test_mixtures_are_made_as_asked(data):
+    def mixing(*arguments):
+        args = _train.parser().parse_args(["--root", "data", "--targets", "vocals", *arguments])
+        return load_data(args, settings(args)).train.config
+
+    assert mixing() == MixingConfig(balance={"drums": 0.5, "bass": -1.0})
+    changed = mixing(
+        *("--levels", "recorded", "--coherent", "0", "--transpose", "1.5"),
+        *("--studio", "vocals=voice", "--studio", "drums=band"),
+    )
+    assert (changed.levels, changed.coherent, changed.transpose) == ("recorded", 0, 1.5)
+    assert changed.studios == {"vocals": STUDIOS["voice"], "drums": STUDIOS["band"]}
 
 
 def test_weights_of_folders_are_numbers_at_the_end():
@@ -478,6 +494,12 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--backing", "data=2"], "--backing: the share must be between 0 and 1, not 2"),
         (["--backing", "data"], "sources that are no targets; there are none"),
         (["--exclude", "=drums"], "is not of the form"),
+        (["--levels", "loud"], "invalid choice"),
+        (["--coherent", "1.5"], "--coherent must be between 0 and 1, not 1.5"),
+        (["--transpose", "nan"], "--transpose must be between 0 and 12, not nan"),
+        (["--studio", "flute=voice"], "--studio flute=voice: give one of vocals, drums"),
+        (["--studio", "vocals=bathroom"], "--studio vocals=bathroom: give one of"),
+        (["--dataset", "synthetic", "--coherent", "0"], "--coherent is for --dataset stems"),
         (["--equalise", "-3"], "--equalise must be 0 or more"),
         (["--precision", "int8"], "invalid choice"),
         (["--target", "vocals"], "not allowed with argument"),
@@ -485,7 +507,7 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--targets", "vocals", "--loss", "multi-domain"], "needs several --targets"),
         (["--is-wav"], "--is-wav is not an option of --dataset stems"),
         (["--dataset", "trackfolder_var"], "needs --target-file"),
-        (["--dataset", "synthetic", "--extra", "drums=."], "are for --dataset stems"),
+        (["--dataset", "synthetic", "--extra", "drums=."], "--extra is for --dataset stems"),
         (["--dataset", "synthetic", "--targets", "flute"], "no target 'flute'"),
         (["--nb-workers", "-1"], "--nb-workers must be 0 or more, not -1"),
         (["--unknown"], "unrecognized arguments"),

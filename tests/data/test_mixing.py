@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from openunmix.data.mixing import MixingConfig, MixtureDataset
 from openunmix.data.stems import Stem, StemLibrary
+from openunmix.data.studio import Studio
 
 TARGETS = ["vocals", "drums", "bass"]
 RATE = 1000
@@ -211,6 +212,71 @@ def test_spreads_are_those_of_sources_and_of_the_mixture():
         assert float(own.square().mean().sqrt()) == pytest.approx(spread, abs=0.4)
         assert float(levels[:, 0].std()) == pytest.approx(max(spread, loudness_spread), abs=0.5)
         assert float(levels.mean()) == pytest.approx(-20, abs=0.8)
+
+
+def test_recorded_levels_are_kept_but_for_a_random_gain():
+    mixing = replace(PLAIN, levels="recorded")
+    for value in (800, 8000):
+        dataset = MixtureDataset(flat(value / 32767, value), mixing, 200, 1)
+        gains = torch.tensor([[rms(source) for source in sources] for sources in dataset])
+        gains = gains / value * 32767
+        assert 0.25 <= gains.min() < 0.3
+        assert 1.2 < gains.max() <= 1.2501
+        assert float(gains.mean()) == pytest.approx(0.75, abs=0.04)
+        assert (gains[:, 0] != gains[:, 1]).all()
+
+
+def test_files_that_share_no_track_have_no_recorded_level():
+    mixing = replace(PLAIN, levels="recorded", coherent=0.0)
+    for value in (800, 8000):
+        waveform = torch.tensor([[value], [-value]], dtype=torch.int16).expand(2, 4000)
+        stems = [Stem(target, target, waveform, value / 32767) for target in TARGETS]
+        dataset = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 100, 1)
+        levels = torch.tensor([[rms(source) for source in sources] for sources in dataset])
+        assert 0.025 <= levels.min() < 0.03
+        assert 0.12 < levels.max() < 0.126
+
+
+def test_studios_add_layers_of_the_same_source():
+    stems = [ramp("a", target) for target in TARGETS]
+    studios = {"vocals": Studio(layer=1.0)}
+    plain = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 20, 1)
+    layered = MixtureDataset(StemLibrary(stems, TARGETS), replace(PLAIN, studios=studios), 20, 1)
+    for one, two in zip(plain, layered, strict=True):
+        # A ramp is never below a quarter, so two of them are louder than one can be.
+        assert 1.3 * 0.25 * 0.1 <= two[0].abs().min() < two[0].abs().max() <= 0.5 * 2 * 0.1 + 1e-3
+        assert torch.equal(two[1].abs() > 0, one[1].abs() > 0)
+    assert any(two[0].abs().max() > 0.051 for two in layered)
+
+
+def test_studios_transpose_what_comes_from_anywhere():
+    stems = [tone(target, target, 100.0) for target in TARGETS]
+    mixing = replace(PLAIN, studios={"vocals": Studio(transpose=12.0)})
+    dataset = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 100, 1)
+    bands = [dataset.bandwidths(index) for index in range(100)]
+    vocals = torch.tensor([band["vocals"] for band in bands]) / 150
+    assert {band["drums"] for band in bands} == {150.0}
+    assert (vocals == 1).float().mean() == pytest.approx(0.5, abs=0.12)
+    assert 0.5 <= vocals.min() < 0.6
+    assert 1.8 < vocals.max() <= 2.0
+
+
+def test_bandwidth_of_layers_is_the_lowest():
+    stems = [replace(ramp(f"{i}", "vocals"), bandwidth=200.0 + 100 * i) for i in range(2)]
+    mixing = replace(PLAIN, studios={"vocals": Studio(layer=1.0)})
+    dataset = MixtureDataset(StemLibrary(stems, ["vocals"]), mixing, 100, 1)
+    lowest = sum(dataset.bandwidths(index)["vocals"] == 200.0 for index in range(100))
+    assert lowest / 100 == pytest.approx(0.75, abs=0.1)
+
+
+def test_studios_change_their_source_alone():
+    studio = Studio(overdrive=1.0, double=1.0, reverb=1.0)
+    stems = [ramp("a", target) for target in TARGETS]
+    plain = MixtureDataset(StemLibrary(stems, TARGETS), PLAIN, 5, 1)[0]
+    mixing = replace(PLAIN, studios={"bass": studio})
+    changed = MixtureDataset(StemLibrary(stems, TARGETS), mixing, 5, 1)[0]
+    assert torch.equal(changed[:2].abs(), plain[:2].abs())  # their sides are drawn anew
+    assert not torch.allclose(changed[2].abs(), plain[2].abs(), rtol=0.01)
 
 
 def test_sides_are_swapped_half_of_the_time():
