@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from openunmix.cli._options import Group
 from openunmix.data import (
+    STUDIOS,
     MixingConfig,
     MixtureDataset,
     StemLibrary,
@@ -24,7 +25,6 @@ from openunmix.data import (
 )
 from openunmix.data.factory import DATASETS
 from openunmix.data.mixing import LEVELS
-from openunmix.data.studio import STUDIOS
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import JOINT, LOSSES
@@ -328,6 +328,12 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
     unknown = {source for source, _ in extra} - set(sources)
     if unknown:
         raise ValueError(f"--extra: {sorted(unknown)} are not among {sources}")
+    backing, backed = args.backing or (None, 0.0)
+    if not 0 <= backed <= 1:
+        raise ValueError(f"--backing: the share must be between 0 and 1, not {backed:g}")
+    if backing and not others:
+        raise ValueError("--backing takes the place of sources that are no targets; there are none")
+    mixing = _mixing(args, config, sources, backed)
     unused = {track: targets.split(",") for track, targets in exclude.items()}
     stems = load_tracks(args.root / "train", sources, config.sample_rate, unused)
     for folder, weight in args.also or []:
@@ -335,15 +341,9 @@ def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDatase
     for target, text in extra:
         folder, weight = _weighted(text)
         stems += load_files(folder, target, config.sample_rate, weight)
-    backing, backed = args.backing or (None, 0.0)
-    if not 0 <= backed <= 1:
-        raise ValueError(f"--backing: the share must be between 0 and 1, not {backed:g}")
-    if backing and not others:
-        raise ValueError("--backing takes the place of sources that are no targets; there are none")
     together = "+".join(sorted(others))
     pieces = [] if backing is None else load_files(backing, together, config.sample_rate)
     library = StemLibrary(stems, sources, pieces)
-    mixing = _mixing(args, config, sources, backed)
     return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
 
 

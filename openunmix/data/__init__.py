@@ -26,6 +26,7 @@ from openunmix.data.stems import (
     load_stem,
     load_tracks,
 )
+from openunmix.data.studio import STUDIOS, Studio
 from openunmix.data.synthetic import SyntheticDataset, synthetic_song
 from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,
@@ -33,6 +34,7 @@ from openunmix.data.track_folder import (
 )
 
 __all__ = [
+    "STUDIOS",
     "AlignedDataset",
     "BatchAugmentation",
     "Compose",
@@ -49,6 +51,7 @@ __all__ = [
     "SourceSummary",
     "Stem",
     "StemLibrary",
+    "Studio",
     "SyntheticDataset",
     "UnmixDataset",
     "VariableSourcesTrackFolderDataset",

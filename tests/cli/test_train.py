@@ -21,8 +21,7 @@ from openunmix.checkpoints import SeparatorConfig, load_folder, save_config, sav
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
 from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
-from openunmix.data import MixingConfig
-from openunmix.data.studio import STUDIOS
+from openunmix.data import STUDIOS, MixingConfig
 from openunmix.training import PRESETS
 from openunmix.training.batches import Examples
 from openunmix.training.state import load_state, state_file
