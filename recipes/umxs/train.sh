@@ -4,6 +4,7 @@
 # what data/make.py made.
 set -eu
 data=$1 packages=$2 output=$3 here=$(dirname "$0")
+. "$here/exclude.sh"
 
 train() {
   umx-train --root "$data" "$@" \
@@ -11,13 +12,8 @@ train() {
     --extra vocals="$data/vocals/m4singer"
 }
 
-# In four of the songs the bass sounds inside `other` or `drums`: only their voices and drums help.
 train_all() {
-  train "$@" \
-    --exclude eif-Hydrogen=bass,other \
-    --exclude eif-Potassium=bass,other \
-    --exclude eif-Rubidium=bass,other \
-    --exclude eif-Caesium=bass,other
+  train "$@" $exclude
 }
 
 # All networks on the songs alone.
