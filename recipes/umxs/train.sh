@@ -51,4 +51,11 @@ python "$here/join.py" "$output/before" "$output/vocals-mean" "$output/other" "$
 
 # What is in phase is less than the magnitudes that the filter wants: the vocals of training songs
 # gain 0.4 to 0.5 dB by a factor of 1.2 to 1.4.
-python "$here/scale.py" "$output/joined" vocals 1.3 "$output/umxs"
+python "$here/scale.py" "$output/joined" vocals 1.3 "$output/scaled"
+
+# Vocals on stems that are never heard together and are changed as in a studio, so that the songs
+# are not learnt by heart.
+train --model "$output/scaled" --output "$output/apart" --targets vocals --steps 3000 --lr 5e-4 \
+  --schedule cosine --equalise 3 --levels recorded --coherent 0 --transpose 0 \
+  --studio vocals=voice --studio other=band
+python "$here/join.py" "$output/scaled" "$output/apart" "$output/umxs"
