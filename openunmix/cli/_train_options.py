@@ -117,34 +117,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="music without the targets, which takes the place of all other sources, in a share "
         "of the mixtures (default: in all)",
     )
-    mixing = MixingConfig()
-    data.add_argument(
-        "--levels",
-        choices=LEVELS,
-        help=f"how loud stems are: {LEVELS[0]} (the default), or as {LEVELS[1]} with random gains",
-    )
-    data.add_argument(
-        "--coherent",
-        type=float,
-        metavar="SHARE",
-        help="share of the mixtures whose stems come from one time of one track "
-        f"(default: {mixing.coherent:g})",
-    )
-    data.add_argument(
-        "--transpose",
-        type=float,
-        metavar="X",
-        help="semitones by which half of the excerpts are played faster or slower at most "
-        f"(default: {mixing.transpose:g})",
-    )
-    data.add_argument(
-        "--studio",
-        action="append",
-        type=_pair,
-        metavar="TARGET=KIND",
-        help="change recordings of a source as in a studio: layers, overdrive, doubles, rooms; "
-        f"{' or '.join(STUDIOS)}; repeatable",
-    )
+    _add_mixing_options(data)
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
         section = parser.add_argument_group(group)
@@ -164,6 +137,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--augment", action="store_true", help="change gain, sides, pitch, tempo of batches"
     )
     section.add_argument("--debug", action="store_true", help="no statistics of the input")
+
+
+def _add_mixing_options(group: Group) -> None:
+    """Add the options for how stems are mixed."""
+    default = MixingConfig()
+    group.add_argument(
+        "--levels",
+        choices=LEVELS,
+        help=f"how loud stems are: {LEVELS[0]} (the default), or as {LEVELS[1]} with random gains",
+    )
+    group.add_argument(
+        "--coherent",
+        type=float,
+        metavar="SHARE",
+        help="share of the mixtures whose stems come from one time of one track "
+        f"(default: {default.coherent:g})",
+    )
+    group.add_argument(
+        "--transpose",
+        type=float,
+        metavar="X",
+        help="semitones by which half of the excerpts are played faster or slower at most "
+        f"(default: {default.transpose:g})",
+    )
+    group.add_argument(
+        "--studio",
+        action="append",
+        type=_pair,
+        metavar="TARGET=KIND",
+        help="change recordings of a source as in a studio: layers, overdrive, doubles, rooms; "
+        f"{' or '.join(STUDIOS)}; repeatable",
+    )
 
 
 def _placeholder(kind: type) -> str:
