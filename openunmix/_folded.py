@@ -3,13 +3,14 @@ r"""Networks folded for inference.
 At inference every batch normalisation is an affine map, and so is the standardisation of the
 input: each merges into the dense layer beside it. With the merged weights a network is
 
-.. math:: c = \tanh(A_1 m + b_1), \quad h = \mathrm{BiLSTM}(c), \quad
+.. math:: c = \tanh(A_1 m^p + b_1), \quad h = \mathrm{BiLSTM}(c), \quad
     \hat m = m \odot \mathrm{relu}(A_3\, \mathrm{relu}(A_2 [c; h] + b_2) + b_3)
 
-for the mixture's magnitude :math:`m`. Its three parts are offered separately, because only the
-recurrent one needs other frames: :func:`FoldedNetworks.encode` and :func:`FoldedNetworks.decode`
-work frame by frame. :func:`FoldedNetworks.recur` goes on forwards where it was, so that it has seen
-all of the past; backwards it begins a little later in the signal than the frames that are wanted.
+for the mixture's magnitude :math:`m` and the power :math:`p` of the network's input. Its three
+parts are offered separately, because only the recurrent one needs other frames:
+:func:`FoldedNetworks.encode` and :func:`FoldedNetworks.decode` work frame by frame.
+:func:`FoldedNetworks.recur` goes on forwards where it was, so that it has seen all of the past;
+backwards it begins a little later in the signal than the frames that are wanted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from openunmix._recurrence import State, run_layer
-from openunmix.model import OpenUnmix
+from openunmix.model import OpenUnmix, compressed
 
 __all__ = ["Affine", "FoldedNetworks"]
 
@@ -65,16 +66,22 @@ class FoldedNetworks:
         self.exact = exact
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
-        encoders = [_fold_encoder(network, self.bins) for network in networks]
-        self.encoder = _each([torch.cat(parts) for parts in zip(*encoders, strict=True)], dtype)
+        self.encoders = [_each(_fold_encoder(network, self.bins), dtype) for network in networks]
         self.recurrent = [_layers(network.lstm, dtype) for network in networks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """Codes of all networks: (frames, channels, bins) to (frames, sum of hidden sizes)."""
-        seen = magnitude[..., : self.bins].to(self.dtype).flatten(1)
-        codes = functional.linear(seen, *self.encoder).tanh_()
+        bins = magnitude[..., : self.bins]
+        seen: dict[float, Tensor] = {}  # by power of the input, which networks share
+        each = []
+        for network, encoder in zip(self.networks, self.encoders, strict=True):
+            power = float(network.input_power or 1)
+            if power not in seen:
+                seen[power] = compressed(bins, network.input_power).to(self.dtype).flatten(1)
+            each.append(functional.linear(seen[power], *encoder))
+        codes = torch.cat(each, dim=1).tanh_()
         if self.bridged:
             count = len(self.networks)
             codes = codes.reshape(len(codes), count, -1).mean(dim=1).repeat(1, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 import struct
@@ -180,9 +181,18 @@ def _network_like(state: Mapping[str, Tensor], path: Path) -> OpenUnmix:
             nb_layers=max(sum(bool(_LAYER.fullmatch(key)) for key in state), 1),
             unidirectional="lstm.weight_ih_l0_reverse" not in state,
             max_bin=max_bin,
+            input_power=_input_power(state),
         )
     except ValueError as error:
         raise CheckpointError(f"{path} is not a network of Open-Unmix: {error}") from error
+
+
+def _input_power(state: Mapping[str, Tensor]) -> float:
+    """Return the exponent of the magnitudes that a network sees, 1 if its file has none."""
+    power = state.get("input_power")
+    if power is None:
+        return 1.0
+    return float(power) if power.ndim == 0 else math.nan
 
 
 def write_network(path: Path, network: OpenUnmix, dtype: torch.dtype | None = None) -> None:

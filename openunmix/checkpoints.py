@@ -365,7 +365,7 @@ def _fault(target: str) -> str | None:
     return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
 
 
-def _architecture(network: OpenUnmix) -> dict[str, int | bool]:
+def _architecture(network: OpenUnmix) -> dict[str, int | float | bool]:
     """Return the shape of a network with the keys of 1.3.0, and ours."""
     return {
         "nfft": 2 * (network.nb_output_bins - 1),
@@ -374,6 +374,7 @@ def _architecture(network: OpenUnmix) -> dict[str, int | bool]:
         "nb_layers": network.nb_layers,
         "unidirectional": network.unidirectional,
         "max_bin": network.nb_bins,
+        **({} if network.input_power is None else {"input_power": float(network.input_power)}),
     }
 
 

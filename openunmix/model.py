@@ -25,7 +25,10 @@ from openunmix._fast_wiener import WienerFilter
 from openunmix.transforms import make_filterbanks
 from openunmix.wiener import wiener
 
-__all__ = ["OpenUnmix", "Separator", "masks"]
+__all__ = ["OpenUnmix", "Separator", "compressed", "masks"]
+
+# Magnitudes below this one are compressed as if they were this one, where the slope is finite.
+_LEAST = 1e-12
 
 
 class OpenUnmix(nn.Module):
@@ -50,7 +53,12 @@ class OpenUnmix(nn.Module):
         all bins in any case.
     dropout : float
         Share of the values between recurrent layers that training leaves out.
+    input_power : float
+        Exponent of the magnitudes that the network sees, see :func:`compressed`; 1 in openunmix
+        1.3.0. The mask multiplies the magnitudes themselves in any case.
     """
+
+    input_power: Tensor | None
 
     def __init__(
         self,
@@ -63,10 +71,13 @@ class OpenUnmix(nn.Module):
         input_scale: np.ndarray | Tensor | None = None,
         max_bin: int | None = None,
         dropout: float = 0.4,
+        input_power: float = 1.0,
     ) -> None:
         super().__init__()
         if not unidirectional and hidden_size % 2:
             raise ValueError(f"hidden_size={hidden_size} must be even for a bidirectional network")
+        if not 0 < input_power <= 1:
+            raise ValueError(f"input_power={input_power} must be more than 0, and 1 at most")
         self.nb_output_bins = nb_bins
         self.nb_bins = max_bin if max_bin else nb_bins
         self.nb_channels = nb_channels
@@ -99,6 +110,9 @@ class OpenUnmix(nn.Module):
         self.input_scale = nn.Parameter(multiplied)
         self.output_scale = nn.Parameter(torch.ones(nb_bins))
         self.output_mean = nn.Parameter(torch.ones(nb_bins))
+        # Kept with the weights, which mean nothing without it, and absent where 1.3.0 has none.
+        power = None if input_power == 1 else torch.tensor(float(input_power))
+        self.register_buffer("input_power", power)
 
     def freeze(self) -> None:
         """Switch to evaluation for good: no dropout, running statistics, no gradients."""
@@ -162,7 +176,8 @@ class OpenUnmix(nn.Module):
         weight = self.fc1.weight.reshape(self.hidden_size, self.nb_channels, self.nb_bins)
         weight = weight * self.input_scale
         bias = (weight * self.input_mean).sum(dim=(1, 2))
-        visible = magnitude[..., : self.nb_bins].reshape(frames * batch, -1)
+        visible = compressed(magnitude[..., : self.nb_bins], self.input_power)
+        visible = visible.reshape(frames * batch, -1)
         code = self.bn1(functional.linear(visible, weight.flatten(1), bias))
         return torch.tanh(code).reshape(frames, batch, self.hidden_size)
 
@@ -205,6 +220,32 @@ class OpenUnmix(nn.Module):
         expanded = torch.func.functional_call(self.bn3, affine, self.fc3(decoded))
         mask = torch.relu(expanded)
         return mask.reshape(frames, batch, self.nb_channels, self.nb_output_bins)
+
+
+def compressed(magnitude: Tensor, power: Tensor | None) -> Tensor:
+    r"""Compress magnitudes by a power law, :math:`|X|^p`.
+
+    What is quiet then counts nearly as much as what is loud, and a song's level matters less: with
+    :math:`p = 0.25`, 12 dB become 3 dB.
+
+    Parameters
+    ----------
+    magnitude : Tensor, real, non-negative
+        Magnitudes.
+    power : Tensor [shape=()] or None
+        The exponent; None for 1.
+
+    Returns
+    -------
+    Tensor, real, non-negative
+        As many as there were.
+
+    Examples
+    --------
+    >>> compressed(torch.tensor([0.0, 0.0625, 1.0]), torch.tensor(0.25))
+    tensor([0.0010, 0.5000, 1.0000])
+    """
+    return magnitude if power is None else magnitude.clamp(min=_LEAST).pow(power)
 
 
 def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = False) -> list[Tensor]:

@@ -304,6 +304,7 @@ def _same_shape(network: OpenUnmix) -> OpenUnmix:
         nb_layers=network.nb_layers,
         unidirectional=network.unidirectional,
         max_bin=network.nb_bins,
+        input_power=float(network.input_power or 1.0),
     )
 
 

@@ -56,6 +56,7 @@ ARCHITECTURES = [
     {"max_bin": None},
     {"nb_layers": 1},
     {"nb_layers": 5},
+    {"input_power": 0.25},
     # 1.3.0 could write a model trained with --unidirectional, but not load it.
     {"unidirectional": True},
     {"unidirectional": True, "hidden_size": 7, "nb_layers": 2, "nb_channels": 3},
@@ -72,6 +73,7 @@ def test_architecture_is_read_from_the_weights(tmp_path, changes, suffix):
     for name in ("nb_output_bins", "nb_bins", "nb_channels", "hidden_size", "nb_layers"):
         assert getattr(loaded, name) == getattr(network, name)
     assert loaded.unidirectional == network.unidirectional
+    assert loaded.input_power == network.input_power
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     assert same(network, loaded)
@@ -268,6 +270,13 @@ def test_unknown_key_is_named(tmp_path):
     torch.save({**tiny_network().state_dict(), "fc4.weight": torch.ones(1)}, tmp_path / "v.pth")
     with pytest.raises(CheckpointError, match=r"'fc4.weight' has shape \(1,\), expected no such"):
         load_network(tmp_path / "v.pth")
+
+
+@pytest.mark.parametrize("power", [torch.tensor(7.0), torch.tensor(0.0), torch.ones(2)])
+def test_impossible_power_of_the_input_is_refused(tmp_path, power):
+    torch.save({**tiny_network().state_dict(), "input_power": power}, tmp_path / "vocals.pth")
+    with pytest.raises(CheckpointError, match=r"vocals.pth is not a network.*input_power="):
+        load_network(tmp_path / "vocals.pth")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -14,6 +14,7 @@ ARCHITECTURES = [
     {"nb_channels": 1, "max_bin": 41},
     {"unidirectional": True},
     {"nb_layers": 1},
+    {"input_power": 0.25},
     {"hidden_size": 12, "nb_layers": 2},
 ]
 
@@ -50,7 +51,12 @@ def test_folding_changes_rounding_only(tiny_network, generator, architecture):
 
 @pytest.mark.usefixtures("_no_grad")
 def test_networks_of_different_shapes_share_an_input(tiny_network, generator):
-    networks = [tiny_network(1), tiny_network(2, hidden_size=12, max_bin=20)]
+    networks = [
+        tiny_network(1),
+        tiny_network(2, hidden_size=12, max_bin=20),
+        tiny_network(3, hidden_size=6, input_power=0.25),
+        tiny_network(4),
+    ]
     folded = FoldedNetworks(networks)
     magnitude = torch.rand(30, 2, 65, generator=generator)
     before = magnitude.clone()

@@ -80,6 +80,25 @@ def test_odd_width_is_refused_for_two_directions_only():
     OpenUnmix(nb_bins=65, hidden_size=7, unidirectional=True)
 
 
+def test_power_of_the_input_changes_what_is_seen_not_what_is_masked(tiny_network, generator):
+    network, plain = tiny_network(input_power=0.25), tiny_network()
+    magnitude = torch.rand(20, 3, 2, 65, generator=generator)
+    torch.testing.assert_close(network.mask(magnitude), plain.mask(magnitude**0.25))
+    estimate = network(magnitude.permute(1, 2, 3, 0)).permute(3, 0, 1, 2)
+    torch.testing.assert_close(estimate, network.mask(magnitude) * magnitude)
+
+
+def test_power_of_the_input_is_kept_with_the_weights_only_if_it_is_not_1(tiny_network):
+    assert "input_power" not in tiny_network().state_dict()
+    assert tiny_network(input_power=0.25).state_dict()["input_power"] == 0.25
+
+
+@pytest.mark.parametrize("power", [0, -1, 1.5, float("nan")])
+def test_power_of_the_input_that_does_not_compress_is_refused(power):
+    with pytest.raises(ValueError, match=f"input_power={power} must be more than 0"):
+        OpenUnmix(nb_bins=65, hidden_size=8, input_power=power)
+
+
 def test_network_refuses_a_spectrogram_of_another_shape(tiny_network):
     with pytest.raises(ValueError, match=r"channels=1 and bins=65.*channels=2 and bins=65"):
         tiny_network()(torch.zeros(1, 1, 65, 10))
@@ -334,6 +353,14 @@ def test_gradients_are_those_of_finite_differences(tiny_separator, niter):
     assert torch.autograd.gradcheck(
         lambda audio, *_: separator(audio), (audio, *weights), fast_mode=True
     )
+
+
+def test_silence_has_finite_gradients_with_a_power_of_the_input(tiny_separator):
+    separator = tiny_separator(network={"input_power": 0.25})
+    audio = torch.cat([synth.mixture(1000), torch.zeros(2, 1000)], dim=1).requires_grad_()
+    separator(audio).square().sum().backward()
+    assert audio.grad.isfinite().all()
+    assert audio.grad.any()
 
 
 @pytest.mark.parametrize("niter", [0, 1, 2])

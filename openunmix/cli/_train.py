@@ -181,6 +181,7 @@ def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None
     options = {
         "--bridged": config.bridged,
         "--unidirectional": config.unidirectional,
+        "--input-power": config.input_power != 1,
         "--nb-layers": config.nb_layers != PRESETS["classic"].nb_layers,
     }
     unknown = ", ".join(option for option, given in options.items() if given)

@@ -54,6 +54,7 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--bandwidth": ("bandwidth", float, "highest frequency in Hz that the networks see"),
         "--nb-channels": ("nb_channels", int, "audio channels"),
         "--sample-rate": ("sample_rate", int, "Hz; files of other rates are resampled"),
+        "--input-power": ("input_power", float, "exponent of the magnitudes that they see"),
     },
     "training": {
         "--epochs": ("epochs", int, "passes over the data in the whole run"),
@@ -258,6 +259,8 @@ def _check(config: TrainingConfig) -> None:
         raise ValueError(f"--ema must be less than 1, not {config.average}")
     if config.dropout >= 1:
         raise ValueError(f"--dropout must be less than 1, not {config.dropout}")
+    if config.input_power > 1:
+        raise ValueError(f"--input-power must be 1 at most, not {config.input_power}")
     if config.bridged and len(config.targets) < 2:
         raise ValueError("--bridged needs several --targets")
     if config.loss in JOINT and len(config.targets) < 2:

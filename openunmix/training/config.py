@@ -18,6 +18,7 @@ ARCHITECTURE = (
     "hidden_size",
     "nb_layers",
     "unidirectional",
+    "input_power",
     "bridged",
     "nb_channels",
     "sample_rate",
@@ -35,7 +36,7 @@ class TrainingConfig:
     ----------
     targets : tuple of str
         The sources; one network is trained for each, all on the same mixtures.
-    hidden_size, nb_layers, unidirectional, nb_channels
+    hidden_size, nb_layers, unidirectional, input_power, nb_channels
         Architecture of the networks, see :class:`openunmix.model.OpenUnmix`.
     bridged : bool
         Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
@@ -105,6 +106,7 @@ class TrainingConfig:
     hidden_size: int = 256
     nb_layers: int = 3
     unidirectional: bool = False
+    input_power: float = 1.0
     bridged: bool = False
     nb_channels: int = 2
     sample_rate: int = 44100

@@ -39,6 +39,7 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
             unidirectional=config.unidirectional,
             max_bin=max_bin,
             dropout=config.dropout,
+            input_power=config.input_power,
         )
         for target in config.targets
     }
@@ -72,10 +73,14 @@ def pretrained_networks(
     """
     resolved = resolve_model(model, list(targets or config.targets))
     networks = load_networks(resolved.files, resolved.config)
-    shapes = {(n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins) for n in networks.values()}
+    shapes = {
+        (n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins, float(n.input_power or 1))
+        for n in networks.values()
+    }
     if len(shapes) > 1:
         raise CheckpointError(
-            f"the networks of {model} differ in size; train them one by one, with --target"
+            f"the networks of {model} differ in size or in the power of their input; train them "
+            "one by one, with --target"
         )
     for network in networks.values():
         network.lstm.dropout = config.dropout  # means nothing to a single layer
@@ -89,6 +94,7 @@ def pretrained_networks(
         nb_layers=first.nb_layers,
         unidirectional=first.unidirectional,
         bridged=common.bridged,
+        input_power=float(first.input_power or 1),
         nb_channels=common.channels,
         sample_rate=sample_rate,
         n_fft=common.n_fft,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from openunmix._precision import usable_precision
 from openunmix.data import BatchAugmentation
 from openunmix.errors import TrainingError
-from openunmix.model import OpenUnmix, masks
+from openunmix.model import OpenUnmix, compressed, masks
 from openunmix.stft import stft
 from openunmix.training.batches import Batch, Examples
 from openunmix.training.config import TrainingConfig
@@ -109,13 +109,14 @@ class Trainer:
                 network.input_scale.copy_(1 / scale[: network.nb_bins])
 
     def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
-        """Magnitudes of mixtures; the peaks of all sources (targets,) go to ``loudest``."""
+        """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
         plain = examples.without_augmentations()
         places = torch.linspace(0, len(plain) - 1, count).long().tolist()
         for index in range(count) if plain.is_endless else places:
             example = plain[index]
             torch.maximum(loudest, example.sources.abs().amax(dim=(1, 2)), out=loudest)
-            yield self._spectra(example.mixture.to(self.device)).abs()
+            magnitude = self._spectra(example.mixture.to(self.device)).abs()
+            yield compressed(magnitude, next(iter(self.averages().values())).input_power)
 
     def _spectra(self, waveforms: Tensor) -> Tensor:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""

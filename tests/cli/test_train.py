@@ -368,6 +368,22 @@ def test_unidirectional_networks_are_read_back(data):
     assert networks["drums"].hidden_size == 7
 
 
+def test_networks_that_see_compressed_magnitudes_are_read_back_and_trained_further(data, capsys):
+    assert train("--steps", "1") == 0
+    plain = load_folder("run").networks["drums"]
+    assert train("--steps", "1", "--input-power", "0.5") == 1
+    assert "is of a run with input_power=1.0; use the same" in capsys.readouterr().err
+    assert train("--steps", "1", "--input-power", "0.5", "--output", "root") == 0
+    network = load_folder("root").networks["drums"]
+    assert network.input_power == 0.5
+    # Roots of magnitudes vary less than these, so that their scale is another.
+    assert not torch.allclose(network.input_scale, plain.input_scale, rtol=0.1)
+    further = ["--output", "further", "--steps", 1, "--batch-size", 2, "--seq-dur", 0.5]
+    arguments = ["--root", "data", "--targets", "drums", "--model", "./root", *further]
+    assert exit_code(*arguments) == 0
+    assert load_folder("further").networks["drums"].input_power == 0.5
+
+
 # What goes wrong
 
 
@@ -476,6 +492,8 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
     [
         (["--hidden-size", "0"], "--hidden-size must be positive"),
         (["--hidden-size", "7"], "--hidden-size 7 must be even"),
+        (["--input-power", "0"], "--input-power must be positive"),
+        (["--input-power", "1.5"], "--input-power must be 1 at most, not 1.5"),
         (["--steps", "0"], "--steps must be positive"),
         (["--steps", "many"], "invalid int value"),
         (["--steps", "3", "--epochs", "2"], "--epochs or --steps, not both"),

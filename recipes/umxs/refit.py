@@ -1,0 +1,92 @@
+"""Another power of a network's input: the first layer is fitted anew, all others are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from openunmix.model import OpenUnmix, compressed
+
+__all__ = ["refitted"]
+
+# Codes are tanh of the values that are fitted; beyond this one it hardly matters what they are.
+_LARGEST = 2.5
+# Weight of the squared coefficients in the fit, relative to the features' variance.
+_RIDGE = 1e-3
+# Factor of the weights, which the normalisation after them takes back: what is new would otherwise
+# be small beside the steps of Adam.
+_SIZE = 8.0
+
+
+@torch.no_grad()
+def refitted(network: OpenUnmix, magnitudes: Iterable[Tensor], power: float) -> OpenUnmix:
+    """Let a network see another power of magnitudes.
+
+    The first layer is fitted by least squares, so that the codes of frames stay what they were as
+    nearly as it can make them. The network is a little worse then, and to be trained further.
+
+    Parameters
+    ----------
+    network : OpenUnmix
+        A network that sees magnitudes themselves, in evaluation mode.
+    magnitudes : iterable of Tensor [shape=(frames, channels, bins)], real, non-negative
+        Magnitudes of mixtures.
+    power : float
+        The power.
+
+    Returns
+    -------
+    OpenUnmix
+        A new network.
+    """
+    new = OpenUnmix(
+        network.nb_output_bins,
+        network.nb_channels,
+        network.hidden_size,
+        network.nb_layers,
+        network.unidirectional,
+        max_bin=network.nb_bins,
+        input_power=power,
+    )
+    new.load_state_dict({**new.state_dict(), **network.state_dict()})
+    size = network.nb_channels * network.nb_bins + 1
+    moments = torch.zeros(size, size, dtype=torch.float64)
+    products = torch.zeros(size, network.hidden_size, dtype=torch.float64)
+    largest = math.tanh(_LARGEST)
+    for magnitude in magnitudes:
+        seen = compressed(magnitude[..., : new.nb_bins], new.input_power).flatten(1).double()
+        seen = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)
+        code = network.encode(magnitude[:, None])[:, 0].double()
+        moments += seen.T @ seen
+        products += seen.T @ code.clamp(-largest, largest).atanh()
+    set_first_layer(new, moments, products)
+    return new.eval()
+
+
+def set_first_layer(network: OpenUnmix, moments: Tensor, products: Tensor) -> None:
+    """Solve the normal equations, and set statistics, first layer and normalisation from them.
+
+    The last of the inputs is the constant 1.
+    """
+    count = moments[-1, -1]
+    mean = moments[-1, :-1] / count
+    covariance = moments[:-1, :-1] / count - mean * mean[:, None]
+    ridge = torch.full_like(mean, _RIDGE * float(covariance.diagonal().mean() * count))
+    fitted = torch.linalg.solve(moments + torch.cat([ridge, ridge.new_zeros(1)]).diag(), products)
+    weight, offset = fitted[:-1].T, fitted[-1]
+
+    bins = mean.reshape(network.nb_channels, -1).mean(dim=0)
+    scale = covariance.diagonal().reshape(network.nb_channels, -1).mean(dim=0).sqrt()
+    scale = scale.clamp(min=1e-2 * float(scale.max()))
+    variance = ((weight @ covariance) * weight).sum(dim=1)
+    network.input_mean.copy_(-bins)
+    network.input_scale.copy_(1 / scale)
+    network.fc1.weight.copy_(_SIZE * weight * scale.repeat(network.nb_channels))
+    norm = network.bn1
+    norm.running_mean.copy_(_SIZE * weight @ (mean - bins.repeat(network.nb_channels)))
+    norm.running_var.copy_(_SIZE**2 * variance)
+    norm.weight.copy_(variance.sqrt())
+    norm.bias.copy_(weight @ mean + offset)
