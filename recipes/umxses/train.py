@@ -18,7 +18,7 @@ from voices import SAMPLE_RATE
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.config import PRECISIONS
 from openunmix.training.losses import JOINT, LOSSES, Scene, filter_gains, relative_mse
-from openunmix.utils import load_target_models
+from openunmix.training.networks import pretrained_networks
 
 _TARGETS = ("speech", "noise")
 _LOSSES = ("relative-mse-and-root", "filtered-and-root")
@@ -58,12 +58,15 @@ def main() -> None:
         average=0.99,
         precision=args.precision,
     )
+    networks = None
+    if args.model:
+        networks, config = pretrained_networks(args.model, config)
     fit(
         config,
         NoisySpeech(Material(args.data / "train.npz"), _ITEMS, config.duration, args.targets),
         args.output,
         NoisySpeech(Material(args.data / "valid.npz"), _TESTS, 6.0, args.targets),
-        networks=load_target_models(args.targets, args.model) if args.model else None,
+        networks=networks,
         device=args.device,
         workers=1,
         on_record=lambda trainer, record: logging.info(shown(record)),
