@@ -73,14 +73,10 @@ def pretrained_networks(
     """
     resolved = resolve_model(model, list(targets or config.targets))
     networks = load_networks(resolved.files, resolved.config)
-    shapes = {
-        (n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins, float(n.input_power or 1))
-        for n in networks.values()
-    }
+    shapes = {(n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins) for n in networks.values()}
     if len(shapes) > 1:
         raise CheckpointError(
-            f"the networks of {model} differ in size or in the power of their input; train them "
-            "one by one, with --target"
+            f"the networks of {model} differ in size; train them one by one, with --target"
         )
     for network in networks.values():
         network.lstm.dropout = config.dropout  # means nothing to a single layer
