@@ -55,7 +55,18 @@ python "$here/scale.py" "$output/joined" vocals 1.3 "$output/scaled"
 
 # Vocals on stems that are never heard together and are changed as in a studio, so that the songs
 # are not learnt by heart.
-train --model "$output/scaled" --output "$output/apart" --targets vocals --steps 3000 --lr 5e-4 \
-  --schedule cosine --equalise 3 --levels recorded --coherent 0 --transpose 0 \
-  --studio vocals=voice --studio other=band
-python "$here/join.py" "$output/scaled" "$output/apart" "$output/umxs"
+apart() {
+  train --targets vocals --lr 5e-4 --schedule cosine --equalise 3 --levels recorded --coherent 0 \
+    --transpose 0 --studio vocals=voice --studio other=band "$@"
+}
+apart --model "$output/scaled" --output "$output/apart" --steps 3000
+python "$here/join.py" "$output/scaled" "$output/apart" "$output/linear"
+
+# All but other with the fourth root of magnitudes, to which levels matter less: vocals as before,
+# drums and bass only a little, half of their weights being those that were fitted.
+python "$here/compress.py" "$output/linear" 0.25 "$data" "$output/root"
+apart --model "$output/root" --output "$output/root-vocals" --steps 4000
+more --model "$output/root" --output "$output/root-beat" --targets drums bass --steps 350 \
+  --warmup 20 --lr 2e-4
+python "$here/average.py" "$output/root" "$output/root-beat" 0.5 "$output/root-beat-mean"
+python "$here/join.py" "$output/linear" "$output/root-vocals" "$output/root-beat-mean" "$output/umxs"
