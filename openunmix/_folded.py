@@ -66,7 +66,14 @@ class FoldedNetworks:
         self.exact = exact
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
-        self.encoders = [_each(_fold_encoder(network, self.bins), dtype) for network in networks]
+        self.groups: dict[float, list[int]] = {}  # networks by power of their input
+        for index, network in enumerate(networks):
+            self.groups.setdefault(float(network.input_power or 1), []).append(index)
+        encoders = [_fold_encoder(network, self.bins) for network in networks]
+        self.encoders = [
+            _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype)
+            for group in self.groups.values()
+        ]
         self.recurrent = [_layers(network.lstm, dtype) for network in networks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
@@ -74,14 +81,13 @@ class FoldedNetworks:
     def encode(self, magnitude: Tensor) -> Tensor:
         """Codes of all networks: (frames, channels, bins) to (frames, sum of hidden sizes)."""
         bins = magnitude[..., : self.bins]
-        seen: dict[float, Tensor] = {}  # by power of the input, which networks share
-        each = []
-        for network, encoder in zip(self.networks, self.encoders, strict=True):
-            power = float(network.input_power or 1)
-            if power not in seen:
-                seen[power] = compressed(bins, network.input_power).to(self.dtype).flatten(1)
-            each.append(functional.linear(seen[power], *encoder))
-        codes = torch.cat(each, dim=1).tanh_()
+        own: dict[int, Tensor] = {}
+        for group, encoder in zip(self.groups.values(), self.encoders, strict=True):
+            seen = compressed(bins, self.networks[group[0]].input_power).to(self.dtype).flatten(1)
+            sizes = [self.networks[index].hidden_size for index in group]
+            joined = functional.linear(seen, *encoder)
+            own.update(zip(group, torch.split(joined, sizes, dim=1), strict=True))
+        codes = torch.cat([own[index] for index in range(len(own))], dim=1).tanh_()
         if self.bridged:
             count = len(self.networks)
             codes = codes.reshape(len(codes), count, -1).mean(dim=1).repeat(1, count)
