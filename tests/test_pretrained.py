@@ -224,9 +224,10 @@ def test_bundled_weights_of_this_copy_load(name):
     entry = MODELS[name]
     assert separator.sources == entry.targets
     untrained = load_separator(name, pretrained=False).state_dict()
-    assert {key: value.shape for key, value in separator.state_dict().items()} == {
-        key: value.shape for key, value in untrained.items()
-    }
+    shapes = {key: value.shape for key, value in separator.state_dict().items()}
+    # The power of the input belongs to the weights: networks without any see magnitudes.
+    known = {key: shape for key, shape in shapes.items() if not key.endswith(".input_power")}
+    assert known == {key: value.shape for key, value in untrained.items()}
 
 
 def test_bundled_speech_model_takes_noise_away():
