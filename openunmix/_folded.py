@@ -66,13 +66,13 @@ class FoldedNetworks:
         self.exact = exact
         self.networks = list(networks)
         self.bins = max(network.nb_bins for network in networks)
-        self.groups: dict[float, list[int]] = {}  # networks by power of their input
+        groups: dict[float, list[int]] = {}  # networks by power of their input
         for index, network in enumerate(networks):
-            self.groups.setdefault(float(network.input_power or 1), []).append(index)
+            groups.setdefault(float(network.input_power or 1), []).append(index)
         encoders = [_fold_encoder(network, self.bins) for network in networks]
         self.encoders = [
-            _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype)
-            for group in self.groups.values()
+            (group, _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype))
+            for group in groups.values()
         ]
         self.recurrent = [_layers(network.lstm, dtype) for network in networks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
@@ -82,7 +82,7 @@ class FoldedNetworks:
         """Codes of all networks: (frames, channels, bins) to (frames, sum of hidden sizes)."""
         bins = magnitude[..., : self.bins]
         own: dict[int, Tensor] = {}
-        for group, encoder in zip(self.groups.values(), self.encoders, strict=True):
+        for group, encoder in self.encoders:
             seen = compressed(bins, self.networks[group[0]].input_power).to(self.dtype).flatten(1)
             sizes = [self.networks[index].hidden_size for index in group]
             joined = functional.linear(seen, *encoder)

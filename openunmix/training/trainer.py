@@ -111,12 +111,12 @@ class Trainer:
     def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
         """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
         plain = examples.without_augmentations()
+        power = next(iter(self.averages().values())).input_power
         places = torch.linspace(0, len(plain) - 1, count).long().tolist()
         for index in range(count) if plain.is_endless else places:
             example = plain[index]
             torch.maximum(loudest, example.sources.abs().amax(dim=(1, 2)), out=loudest)
-            magnitude = self._spectra(example.mixture.to(self.device)).abs()
-            yield compressed(magnitude, next(iter(self.averages().values())).input_power)
+            yield compressed(self._spectra(example.mixture.to(self.device)).abs(), power)
 
     def _spectra(self, waveforms: Tensor) -> Tensor:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""

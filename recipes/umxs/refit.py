@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
+from folders import save_folder
 from torch import Tensor
 
+from openunmix.checkpoints import load_folder
 from openunmix.model import OpenUnmix, compressed
+from openunmix.stft import stft
 
-__all__ = ["refitted"]
+__all__ = ["refit_folder", "refitted"]
 
 # Codes are tanh of the values that are fitted; beyond this one it hardly matters what they are.
 _LARGEST = 2.5
@@ -21,17 +25,39 @@ _RIDGE = 1e-3
 _SIZE = 8.0
 
 
-@torch.no_grad()
-def refitted(network: OpenUnmix, magnitudes: Iterable[Tensor], power: float) -> OpenUnmix:
-    """Let a network see another power of magnitudes.
-
-    The first layer is fitted by least squares, so that the codes of frames stay what they were as
-    nearly as it can make them. The network is a little worse then, and to be trained further.
+def refit_folder(folder: Path, power: float, mixtures: Iterable[Tensor], output: Path) -> None:
+    """Let all networks of a model folder see another power of magnitudes.
 
     Parameters
     ----------
-    network : OpenUnmix
-        A network that sees magnitudes themselves, in evaluation mode.
+    folder : Path
+        The folder, of networks of one size that see magnitudes themselves.
+    power : float
+        The power.
+    mixtures : iterable of Tensor [shape=(channels, samples)], real
+        What the first layers are fitted to.
+    output : Path
+        The folder to write.
+    """
+    model = load_folder(folder)
+    spectra = (stft(mixture, model.config.n_fft, model.config.n_hop) for mixture in mixtures)
+    magnitudes = (spectrum.abs().permute(2, 0, 1) for spectrum in spectra)
+    save_folder(output, refitted(model.networks, magnitudes, power), model.config)
+
+
+@torch.no_grad()
+def refitted(
+    networks: Mapping[str, OpenUnmix], magnitudes: Iterable[Tensor], power: float
+) -> dict[str, OpenUnmix]:
+    """Let networks see another power of magnitudes.
+
+    The first layers are fitted by least squares, so that the codes of frames stay what they were as
+    nearly as they can make them. The networks are a little worse then, and to be trained further.
+
+    Parameters
+    ----------
+    networks : mapping of str to OpenUnmix
+        Networks of one size that see magnitudes themselves, in evaluation mode.
     magnitudes : iterable of Tensor [shape=(frames, channels, bins)], real, non-negative
         Magnitudes of mixtures.
     power : float
@@ -39,9 +65,32 @@ def refitted(network: OpenUnmix, magnitudes: Iterable[Tensor], power: float) -> 
 
     Returns
     -------
-    OpenUnmix
-        A new network.
+    dict of str to OpenUnmix
+        New networks.
     """
+    new = {target: _with_power(network, power) for target, network in networks.items()}
+    first = next(iter(new.values()))
+    size = first.nb_channels * first.nb_bins + 1
+    moments = torch.zeros(size, size, dtype=torch.float64)
+    products = {
+        target: torch.zeros(size, network.hidden_size, dtype=torch.float64)
+        for target, network in networks.items()
+    }
+    largest = math.tanh(_LARGEST)
+    for magnitude in magnitudes:
+        seen = compressed(magnitude[..., : first.nb_bins], first.input_power).flatten(1).double()
+        seen = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)
+        moments += seen.T @ seen
+        for target, network in networks.items():
+            code = network.encode(magnitude[:, None])[:, 0].double()
+            products[target] += seen.T @ code.clamp(-largest, largest).atanh()
+    for target, network in new.items():
+        set_first_layer(network, moments, products[target])
+    return new
+
+
+def _with_power(network: OpenUnmix, power: float) -> OpenUnmix:
+    """Return a copy of a network with another power of its input, in evaluation mode."""
     new = OpenUnmix(
         network.nb_output_bins,
         network.nb_channels,
@@ -52,17 +101,6 @@ def refitted(network: OpenUnmix, magnitudes: Iterable[Tensor], power: float) -> 
         input_power=power,
     )
     new.load_state_dict({**new.state_dict(), **network.state_dict()})
-    size = network.nb_channels * network.nb_bins + 1
-    moments = torch.zeros(size, size, dtype=torch.float64)
-    products = torch.zeros(size, network.hidden_size, dtype=torch.float64)
-    largest = math.tanh(_LARGEST)
-    for magnitude in magnitudes:
-        seen = compressed(magnitude[..., : new.nb_bins], new.input_power).flatten(1).double()
-        seen = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)
-        code = network.encode(magnitude[:, None])[:, 0].double()
-        moments += seen.T @ seen
-        products += seen.T @ code.clamp(-largest, largest).atanh()
-    set_first_layer(new, moments, products)
     return new.eval()
 
 
