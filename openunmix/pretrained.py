@@ -278,10 +278,11 @@ def load_target_models(
 def _untrained(model: str | Path, targets: Sequence[str] | None) -> checkpoints.ModelFolder:
     """Return networks of the same shape as a model's, with random weights."""
     entry = _known(model, MODELS)
-    if entry is None:
-        folder = checkpoints.load_folder(model, _as_list(targets))
-        networks = {target: _same_shape(network) for target, network in folder.networks.items()}
-        return folder._replace(networks=networks)
+    if entry is None or entry.bundled:
+        found = resolve_model(model, targets)
+        trained = checkpoints.load_networks(found.files, found.config)
+        networks = {target: _same_shape(network) for target, network in trained.items()}
+        return checkpoints.ModelFolder(networks, found.config, found.files)
     max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
     networks = {
         target: OpenUnmix(

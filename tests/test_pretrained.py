@@ -223,11 +223,7 @@ def test_bundled_weights_of_this_copy_load(name):
     separator = load_separator(name)
     entry = MODELS[name]
     assert separator.sources == entry.targets
-    untrained = load_separator(name, pretrained=False).state_dict()
-    shapes = {key: value.shape for key, value in separator.state_dict().items()}
-    # The power of the input belongs to the weights: networks without any see magnitudes.
-    known = {key: shape for key, shape in shapes.items() if not key.endswith(".input_power")}
-    assert known == {key: value.shape for key, value in untrained.items()}
+    load_separator(name, pretrained=False).load_state_dict(separator.state_dict())
 
 
 def test_bundled_speech_model_takes_noise_away():
@@ -247,7 +243,6 @@ def test_bundled_speech_model_takes_noise_away():
         ("umxhq", 2049, 2, 512, 1487, 8_893_000),
         ("umxl", 2049, 2, 1024, 1487, 28_257_000),
         ("umxse", 513, 1, 256, 513, 1_584_000),
-        ("umxses", 513, 1, 256, 513, 1_584_000),
     ],
 )
 def test_untrained_networks_have_the_published_shapes(

@@ -354,14 +354,15 @@ def test_model_is_trained_further_with_its_architecture(data, model):
     assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
 
 
-def test_networks_keep_their_own_powers_of_the_input(data, model, tiny_network):
+def test_networks_keep_their_own_powers_of_the_input(data, model, tiny_network, caplog):
     # The bundled model has networks of both kinds.
     network = tiny_network(7, 65, 2, 6, unidirectional=True, max_bin=40, input_power=0.25)
     save_network(model, "drums", network)
     options = ["--batch-size", 2, "--seq-dur", 0.5, "--output", "run", "--model", model]
     for steps in (1, 2):  # the second one goes on with the first
         arguments = ["--root", "data", "--targets", "vocals", "drums", *options]
-        assert exit_code(*arguments, "--steps", steps) == 0
+        assert exit_code(*arguments, "--steps", steps, "--pth") == 0
+    assert "as it ignores --unidirectional, --input-power" in caplog.text
     networks = load_folder("run").networks
     assert networks["vocals"].input_power is None
     assert networks["drums"].input_power == 0.25
