@@ -282,7 +282,7 @@ def _untrained(model: str | Path, targets: Sequence[str] | None) -> checkpoints.
         found = resolve_model(model, targets)
         trained = checkpoints.load_networks(found.files, found.config)
         networks = {target: _same_shape(network) for target, network in trained.items()}
-        return checkpoints.ModelFolder(networks, found.config, found.files)
+        return checkpoints.ModelFolder(networks, found.config, dict(found.files))
     max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
     networks = {
         target: OpenUnmix(
