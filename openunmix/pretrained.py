@@ -271,18 +271,19 @@ def load_target_models(
         model = resolve_model(model_str_or_path, targets)
         networks = checkpoints.load_networks(model.files, model.config)
     else:
-        networks = _untrained(model_str_or_path, targets).networks
+        networks, _ = _untrained(model_str_or_path, targets)
     return {target: network.to(device) for target, network in networks.items()}
 
 
-def _untrained(model: str | Path, targets: Sequence[str] | None) -> checkpoints.ModelFolder:
-    """Return networks of the same shape as a model's, with random weights."""
+def _untrained(
+    model: str | Path, targets: Sequence[str] | None
+) -> tuple[dict[str, OpenUnmix], SeparatorConfig]:
+    """Return networks of the same shape as a model's, with random weights, and its settings."""
     entry = _known(model, MODELS)
     if entry is None or entry.bundled:
         found = resolve_model(model, targets)
         trained = checkpoints.load_networks(found.files, found.config)
-        networks = {target: _same_shape(network) for target, network in trained.items()}
-        return checkpoints.ModelFolder(networks, found.config, dict(found.files))
+        return {target: _same_shape(network) for target, network in trained.items()}, found.config
     max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
     networks = {
         target: OpenUnmix(
@@ -293,7 +294,7 @@ def _untrained(model: str | Path, targets: Sequence[str] | None) -> checkpoints.
         )
         for target in _choose(entry, targets)
     }
-    return checkpoints.ModelFolder(networks, _config_of_entry(entry), files={})
+    return networks, _config_of_entry(entry)
 
 
 def _same_shape(network: OpenUnmix) -> OpenUnmix:
@@ -349,5 +350,5 @@ def load_separator(
     if pretrained:
         model = resolve_model(model_str_or_path, targets)
         return build_separator(model, niter, residual, wiener_win_len, device, filterbank)
-    networks, config, _ = _untrained(model_str_or_path, targets)
+    networks, config = _untrained(model_str_or_path, targets)
     return _separator(networks, config, niter, residual, wiener_win_len, filterbank).to(device)
