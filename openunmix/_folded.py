@@ -68,7 +68,7 @@ class FoldedNetworks:
         self.bins = max(network.nb_bins for network in networks)
         groups: dict[float, list[int]] = {}  # networks by power of their input
         for index, network in enumerate(networks):
-            groups.setdefault(float(network.input_power or 1), []).append(index)
+            groups.setdefault(network.architecture["input_power"], []).append(index)
         encoders = [_fold_encoder(network, self.bins) for network in networks]
         self.encoders = [
             (group, _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype))

@@ -15,6 +15,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,6 +114,19 @@ class OpenUnmix(nn.Module):
         # Kept with the weights, which mean nothing without it, and absent where 1.3.0 has none.
         power = None if input_power == 1 else torch.tensor(float(input_power))
         self.register_buffer("input_power", power)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Arguments that make a network of the same architecture, by name."""
+        return {
+            "nb_bins": self.nb_output_bins,
+            "nb_channels": self.nb_channels,
+            "hidden_size": self.hidden_size,
+            "nb_layers": self.nb_layers,
+            "unidirectional": self.unidirectional,
+            "max_bin": self.nb_bins,
+            "input_power": 1.0 if self.input_power is None else float(self.input_power),
+        }
 
     def freeze(self) -> None:
         """Switch to evaluation for good: no dropout, running statistics, no gradients."""

@@ -283,7 +283,9 @@ def _untrained(
     if entry is None or entry.bundled:
         found = resolve_model(model, targets)
         trained = checkpoints.load_networks(found.files, found.config)
-        return {target: _same_shape(network) for target, network in trained.items()}, found.config
+        return {
+            target: OpenUnmix(**network.architecture) for target, network in trained.items()
+        }, found.config
     max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
     networks = {
         target: OpenUnmix(
@@ -295,19 +297,6 @@ def _untrained(
         for target in _choose(entry, targets)
     }
     return networks, _config_of_entry(entry)
-
-
-def _same_shape(network: OpenUnmix) -> OpenUnmix:
-    """Return a network of the same architecture with random weights."""
-    return OpenUnmix(
-        nb_bins=network.nb_output_bins,
-        nb_channels=network.nb_channels,
-        hidden_size=network.hidden_size,
-        nb_layers=network.nb_layers,
-        unidirectional=network.unidirectional,
-        max_bin=network.nb_bins,
-        input_power=float(network.input_power or 1.0),
-    )
 
 
 def load_separator(

@@ -99,6 +99,26 @@ def test_power_of_the_input_that_does_not_compress_is_refused(power):
         OpenUnmix(nb_bins=65, hidden_size=8, input_power=power)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"nb_bins": 33},
+        {"nb_channels": 1},
+        {"hidden_size": 6},
+        {"nb_layers": 2},
+        {"unidirectional": True},
+        {"max_bin": 40},
+        {"input_power": 0.25},
+    ],
+)
+def test_architecture_makes_a_network_of_the_same_shapes(tiny_network, other):
+    network = tiny_network(**other)
+    again = OpenUnmix(**network.architecture)
+    again.load_state_dict(network.state_dict())
+    assert again.architecture == network.architecture
+    assert again.architecture.items() >= other.items()
+
+
 def test_network_refuses_a_spectrogram_of_another_shape(tiny_network):
     with pytest.raises(ValueError, match=r"channels=1 and bins=65.*channels=2 and bins=65"):
         tiny_network()(torch.zeros(1, 1, 65, 10))

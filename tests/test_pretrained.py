@@ -215,14 +215,8 @@ def test_missing_bundled_weights_are_a_clear_error(tmp_path, monkeypatch):
         load_separator("umxs")
 
 
-def _need_weights(name):
-    if not (registry.bundled_folder(MODELS[name]) / "separator.json").exists():
-        pytest.skip("this copy was made without the bundled weights")
-
-
 @pytest.mark.parametrize("name", ["umxs", "umxses"])
 def test_bundled_weights_of_this_copy_load(name):
-    _need_weights(name)
     separator = load_separator(name)
     entry = MODELS[name]
     assert separator.sources == entry.targets
@@ -230,7 +224,6 @@ def test_bundled_weights_of_this_copy_load(name):
 
 
 def test_bundled_speech_model_takes_noise_away():
-    _need_weights("umxses")
     noise = 0.05 * torch.randn(1, 1, 32000, generator=torch.Generator().manual_seed(0))
     estimates = load_separator("umxses")(noise)[0, :, 0]
     speech, rest = estimates.square().mean(dim=-1) / noise.square().mean()
@@ -251,8 +244,6 @@ def test_bundled_speech_model_takes_noise_away():
 def test_untrained_networks_have_the_published_shapes(
     name, bins, channels, hidden_size, max_bin, parameters
 ):
-    if MODELS[name].bundled:
-        _need_weights(name)
     target = MODELS[name].targets[0]
     network = load_target_models([target], name, pretrained=False)[target]
     assert (network.nb_output_bins, network.nb_channels) == (bins, channels)

@@ -90,7 +90,7 @@ def pretrained_networks(
         nb_layers=first.nb_layers,
         unidirectional=first.unidirectional,
         bridged=common.bridged,
-        input_power=min(float(network.input_power or 1) for network in networks.values()),
+        input_power=min(network.architecture["input_power"] for network in networks.values()),
         nb_channels=common.channels,
         sample_rate=sample_rate,
         n_fft=common.n_fft,

@@ -91,15 +91,7 @@ def refitted(
 
 def _with_power(network: OpenUnmix, power: float) -> OpenUnmix:
     """Return a copy of a network with another power of its input, in evaluation mode."""
-    new = OpenUnmix(
-        network.nb_output_bins,
-        network.nb_channels,
-        network.hidden_size,
-        network.nb_layers,
-        network.unidirectional,
-        max_bin=network.nb_bins,
-        input_power=power,
-    )
+    new = OpenUnmix(**{**network.architecture, "input_power": power})
     new.load_state_dict({**new.state_dict(), **network.state_dict()})
     return new.eval()
 
