@@ -247,6 +247,7 @@ def test_program_of_the_documentation_separates(server):
         ({"model": "x" * 2000}, song(), 422, "longer than 1000"),
         ({"targets": ["bass"] * 60}, song(), 400, "too many fields"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,  # which tells when it was made
 )
 def test_bad_request_is_explained_and_leaves_nothing(server, fields, content, code, message):
     before = kept(server.folder / "data")
