@@ -18,7 +18,9 @@ demo: $(VENV)/.demo  ## Separate a real song with the bundled model, and score t
 	$(BIN)/python scripts/demo.py
 
 test: check  ## Run all checks, then the tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not browser" --numprocesses auto --maxprocesses 4 \
+		--dist loadfile
+	$(BIN)/python -m pytest -m browser tests/player
 
 check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 	$(BIN)/ruff format --check .
