@@ -365,17 +365,13 @@ def _fault(target: str) -> str | None:
     return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
 
 
-def _architecture(network: OpenUnmix) -> dict[str, int | float | bool]:
-    """Return the shape of a network with the keys of 1.3.0, and ours."""
-    return {
-        "nfft": 2 * (network.nb_output_bins - 1),
-        "nb_channels": network.nb_channels,
-        "hidden_size": network.hidden_size,
-        "nb_layers": network.nb_layers,
-        "unidirectional": network.unidirectional,
-        "max_bin": network.nb_bins,
-        **({} if network.input_power is None else {"input_power": float(network.input_power)}),
-    }
+def _architecture(network: OpenUnmix) -> dict[str, Any]:
+    """Return the architecture of a network with the keys of 1.3.0, and ours."""
+    architecture = network.architecture
+    nfft = 2 * (architecture.pop("nb_bins") - 1)
+    if network.input_power is None:
+        del architecture["input_power"]
+    return {"nfft": nfft, **architecture}
 
 
 def save_checkpoint(state: Mapping[str, Any], is_best: bool, path: str | Path, target: str) -> None:

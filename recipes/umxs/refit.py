@@ -91,7 +91,7 @@ def refitted(
 
 def _with_power(network: OpenUnmix, power: float) -> OpenUnmix:
     """Return a copy of a network with another power of its input, in evaluation mode."""
-    new = OpenUnmix(**{**network.architecture, "input_power": power})
+    new = OpenUnmix(**network.architecture | {"input_power": power})
     new.load_state_dict({**new.state_dict(), **network.state_dict()})
     return new.eval()
 
