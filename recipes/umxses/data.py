@@ -21,6 +21,7 @@ from openunmix.audio import read_audio, resample
 
 _ROOMS = {"train": 400, "valid": 60}
 _PAUSES = (0.05, 0.45)  # seconds between two clips of a voice
+_LEAST_SPEECH = 5  # seconds of a voice
 _NOT_NOISE = ("silence",)
 _LONGEST_NOISE = 180  # seconds kept of a scene
 
@@ -84,7 +85,8 @@ def all_voices(cache: Path) -> dict[str, np.ndarray]:
             pause = np.zeros(round(rng.uniform(*_PAUSES) * SAMPLE_RATE), dtype=np.int16)
             parts[voice] += [as_int16(clip), pause]
         print(package.name)
-    return {voice: np.concatenate(clips) for voice, clips in parts.items()}
+    joined = {voice: np.concatenate(clips) for voice, clips in parts.items()}
+    return {v: one for v, one in joined.items() if len(one) >= _LEAST_SPEECH * SAMPLE_RATE}
 
 
 def all_noises(folder: Path) -> dict[str, np.ndarray]:

@@ -22,9 +22,12 @@ SAMPLE_RATE = 16000
 _FRAME = SAMPLE_RATE // 50
 _SILENCE = 1e-4  # RMS of a frame, full scale at 1
 _LEVEL = 0.05  # RMS of speech as it is kept
-# Beeps, tones, silence and jokes among telephone prompts.
-_NO_SPEECH = re.compile(
-    r"beep|tone|silence|monkeys|weasels|confbridge-(join|leave)$|glorious|demo-echotest-done"
+_LEFT_OUT = (
+    # Beeps, tones, silence and jokes among telephone prompts.
+    r"asterisk.*(beep|tone|silence|monkeys|weasels|glorious|demo-echotest-done)",
+    r"asterisk.*confbridge-(join|leave)$",
+    # Readers of the games of KDE in the languages that validation has of KLettres.
+    r"(kajongg|ktuberling-data)/(de|en|nds|uk)/",
 )
 
 
@@ -49,6 +52,7 @@ class Package(NamedTuple):
 
 _ASTERISK = "usr/share/asterisk/sounds"
 _FISH = "usr/share/games/fillets-ng/sound"
+_STAMPS = "usr/share/tuxpaint/stamps"
 
 PACKAGES = (
     Package("asterisk-core-sounds-en-g722", _ASTERISK, "*.g722", "CC BY-SA 3.0, Allison Smith"),
@@ -60,6 +64,11 @@ PACKAGES = (
     Package("fillets-ng-data-cs", _FISH, "*.ogg", "GPL 2, ALTAR interactive"),
     Package("fillets-ng-data-nl", _FISH, "*.ogg", "GPL 2, the Fish Fillets NG team"),
     Package("klettres-data", "usr/share/klettres", "*.ogg", "GPL 2 or later, the KLettres team"),
+    Package("gcin-voice", "usr/share/gcin-voice/ogg", "*.ogg", "LGPL 3, CC BY 3.0, Liu and Chu Lo"),
+    Package("kajongg", "usr/share/kajongg/voices", "*.ogg", "GPL 2 or later, the Kajongg team"),
+    Package("ktuberling-data", "usr/share/ktuberling/sounds", "*/*", "GPL 2 or later, KDE"),
+    Package("qabcs-data", "usr/share/qabcs/abcs", "*/sounds/*/*.ogg", "GPL 3 or later, DanSoft"),
+    Package("tuxpaint-stamps-default", _STAMPS, "*_desc*.ogg", "GPL 2, the Tux Paint team"),
 )
 
 #: Speakers that are heard in validation only: two that speak, four for the babble behind them.
@@ -120,7 +129,8 @@ def voices_of(package: Package, cache: Path) -> Iterator[tuple[str, np.ndarray]]
     folder = fetch(package, cache) / package.folder
     for path in sorted(folder.rglob(package.pattern)):
         relative = path.relative_to(folder)
-        if _NO_SPEECH.search(str(relative.with_suffix(""))):
+        what = f"{package.name}/{relative.with_suffix('')}"
+        if any(re.match(pattern, what) for pattern in _LEFT_OUT):
             continue
         try:
             clip = _screened(_decoded(path))
@@ -132,16 +142,22 @@ def voices_of(package: Package, cache: Path) -> Iterator[tuple[str, np.ndarray]]
 
 def _voice(package: str, path: Path) -> str:
     """Name the speaker of a recording, given its path in the package's folder."""
-    if package.startswith("asterisk"):
+    collection = package.split("-")[0]
+    speaker = path.parts[0]
+    if collection == "asterisk":
         language = package.split("-")[3]
         # The English and the Spanish prompts are spoken by one person.
-        return f"asterisk-{'en' if language == 'es' else language}"
-    if package.startswith("fillets"):
+        speaker = "en" if language == "es" else language
+    elif collection == "festvox":
+        speaker = "ru"
+    elif collection == "fillets":
         role = re.match(r"[^-]+-([mv])-", path.name)
-        return f"fillets-{path.parent.name}-{role[1] if role else 'others'}"
-    if package.startswith("klettres"):
-        return f"klettres-{path.parts[0]}"
-    return package
+        speaker = f"{path.parent.name}-{role[1] if role else 'others'}"
+    elif collection == "gcin":
+        speaker = path.stem
+    elif collection == "tuxpaint":
+        speaker = re.search(r"_desc_?(\w*)", path.name)[1] or "en"
+    return f"{collection}-{speaker}"
 
 
 def _decoded(path: Path) -> np.ndarray:
@@ -153,6 +169,8 @@ def _decoded(path: Path) -> np.ndarray:
             return np.zeros(0, dtype=np.float32)
         return np.concatenate(frames).astype(np.float32) / 32768
     waveform, rate = read_audio(path)
+    if rate < SAMPLE_RATE:  # without treble
+        return np.zeros(0, dtype=np.float32)
     mono = waveform.mean(dim=0, keepdim=True)
     return np.asarray(resample(mono, rate, SAMPLE_RATE))[0]
 

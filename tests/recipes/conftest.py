@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "recipes" / "umxs" / "data"))
+RECIPES = Path(__file__).parents[2] / "recipes"
+sys.path += [str(RECIPES / "umxs" / "data"), str(RECIPES / "umxses")]
