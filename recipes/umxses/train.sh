@@ -28,7 +28,8 @@ last() {
 }
 last fitted root 5000 0.2
 last longer fitted 14800 0.1
-last last longer 17000 0.1
+last longest longer 17000 0.1
+last last longest 14000 0.1
 
 # The filter would take away more of the speech than a listener can spare: with 1.3 times its
 # estimates, training voices are understood better at 10 and 15 dB, where there is little noise.
