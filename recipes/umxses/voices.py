@@ -161,7 +161,7 @@ def _voice(package: str, path: Path) -> str:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    """Read a recording as one channel (samples,) at 16 kHz."""
+    """Read a recording as one channel (samples,) at 16 kHz, empty if it was sampled at less."""
     if path.suffix == ".g722":
         with av.open(str(path), format="g722") as file:
             frames = [frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)]
@@ -169,7 +169,7 @@ def _decoded(path: Path) -> np.ndarray:
             return np.zeros(0, dtype=np.float32)
         return np.concatenate(frames).astype(np.float32) / 32768
     waveform, rate = read_audio(path)
-    if rate < SAMPLE_RATE:  # without treble
+    if rate < SAMPLE_RATE:  # there is no treble in it
         return np.zeros(0, dtype=np.float32)
     mono = waveform.mean(dim=0, keepdim=True)
     return np.asarray(resample(mono, rate, SAMPLE_RATE))[0]
