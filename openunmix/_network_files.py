@@ -51,7 +51,7 @@ _UNREADABLE = (
 )
 
 
-def load_network(path: str | Path) -> OpenUnmix:
+def load_network(path: str | Path, shared: Path | None = None) -> OpenUnmix:
     """Load the network of one target.
 
     Parameters
@@ -59,6 +59,8 @@ def load_network(path: str | Path) -> OpenUnmix:
     path : str or Path
         Weights as ``.safetensors``, or as a state dict written by ``torch.save``, possibly
         within a training state (``.chkpnt``).
+    shared : Path, optional
+        The file of the layers that it shares with others.
 
     Returns
     -------
@@ -68,10 +70,14 @@ def load_network(path: str | Path) -> OpenUnmix:
     Raises
     ------
     CheckpointError
-        If the file is damaged, holds code, or is not a complete network of Open-Unmix.
+        If a file is damaged, holds code, or they are not a complete network of Open-Unmix.
     """
     path = Path(path)
-    state = _migrate(_read_tensors(path), path)
+    state = _read_state(path)
+    if shared is not None:
+        state = {**_read_state(shared), **state}
+    for norm in ("bn1", "bn2", "bn3"):
+        state.setdefault(f"{norm}.num_batches_tracked", torch.tensor(0))
     with torch.device("meta"):  # the shapes alone: nothing is allocated for what does not fit
         network = _network_like(state, path)
     expected = network.state_dict()
@@ -85,6 +91,11 @@ def load_network(path: str | Path) -> OpenUnmix:
             )
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict of any version, with today's keys and types."""
+    return _migrate(_read_tensors(path), path)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -156,8 +167,6 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{path}: {key!r} is of {value.dtype}, expected floating point")
         if value.layout != torch.strided or not value.isfinite().all():
             raise CheckpointError(f"{path}: {key!r} has values that are not finite numbers")
-    for norm in ("bn1", "bn2", "bn3"):
-        state.setdefault(f"{norm}.num_batches_tracked", torch.tensor(0))
     return {
         key: value.long() if key.endswith("num_batches_tracked") else value.float().contiguous()
         for key, value in state.items()
@@ -195,15 +204,15 @@ def _input_power(state: Mapping[str, Tensor]) -> float:
     return float(power) if power.ndim == 0 else math.nan
 
 
-def write_network(path: Path, network: OpenUnmix, dtype: torch.dtype | None = None) -> None:
-    """Write the weights of a network as safetensors.
+def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
+    """Write the weights of a network, or some of them, as safetensors.
 
     Parameters
     ----------
     path : Path
         The file, in a folder that exists.
-    network : OpenUnmix
-        The network.
+    state : mapping of str to Tensor
+        The weights by name.
     dtype : torch.dtype, optional
         Type of the matrices in the file; vectors keep theirs.
 
@@ -214,9 +223,9 @@ def write_network(path: Path, network: OpenUnmix, dtype: torch.dtype | None = No
     """
     from safetensors.torch import save
 
-    state = {key: _cast(key, value, dtype) for key, value in network.state_dict().items()}
+    stored = {key: _cast(key, value, dtype) for key, value in state.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(state, {"format": "pt"}))
+        temporary.write_bytes(save(stored, {"format": "pt"}))
 
 
 def _cast(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

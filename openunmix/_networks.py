@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -18,11 +18,15 @@ __all__ = ["ModuleNetworks", "Networks", "networks_of"]
 class Networks(Protocol):
     """What the engine needs of the networks: three steps, of which one looks at its neighbours."""
 
+    @property
+    def contexts(self) -> Sequence[int]:
+        """Index of the context of each network; some may share one."""
+
     def encode(self, magnitude: Tensor) -> Tensor:
         """Look at each frame alone: (frames, channels, bins) to (frames, codes of all)."""
 
     def recur(self, index: int, codes: Tensor, frames: int, state: Any) -> tuple[Tensor, Any]:
-        """Look around: (frames + later ones, codes) to (frames, context), and the state after."""
+        """Make a context: (frames + later ones, codes) to (frames, hidden), and the state after."""
 
     def decode(
         self, index: int, codes: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
@@ -53,6 +57,7 @@ class ModuleNetworks:
         context: int = 0,
     ) -> None:
         self.modules = list(modules)
+        self.contexts = range(len(self.modules))
         if any(module.training for module in self.modules):
             raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.channels = channels

@@ -12,9 +12,18 @@ from typing import Any
 from openunmix._files import replacing, sha256_of
 from openunmix.errors import CheckpointError
 
-__all__ = ["CONFIG_NAME", "SeparatorConfig", "forget_hash", "read_config", "save_config"]
+__all__ = [
+    "CONFIG_NAME",
+    "SHARED_NAME",
+    "SeparatorConfig",
+    "forget_hash",
+    "read_config",
+    "save_config",
+]
 
 CONFIG_NAME = "separator.json"
+#: The file of what shared networks have in common, see :func:`openunmix.model.share`.
+SHARED_NAME = "shared.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class SeparatorConfig:
         Highest frequency that the networks see, in Hz.
     bridged : bool
         Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
+    shared : bool
+        Whether the networks share layers, see :func:`openunmix.model.share`.
     sha256 : mapping of str to str
         The hash of every file of weights that has one on record.
     extra : mapping
@@ -51,11 +62,12 @@ class SeparatorConfig:
     unidirectional: bool = False
     bandwidth: float | None = None
     bridged: bool = False
+    shared: bool = False
     sha256: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-# The keys of the file, which are 1.3.0's and four of ours, with their fields and types.
+# The keys of the file, which are 1.3.0's and five of ours, with their fields and types.
 _KEYS: Mapping[str, tuple[str, type]] = {
     "nfft": ("n_fft", int),
     "nhop": ("n_hop", int),
@@ -65,6 +77,7 @@ _KEYS: Mapping[str, tuple[str, type]] = {
     "unidirectional": ("unidirectional", bool),
     "bandwidth": ("bandwidth", float),
     "bridged": ("bridged", bool),
+    "shared": ("shared", bool),
 }
 _REQUIRED = ("nfft", "nhop", "sample_rate", "nb_channels")
 
@@ -170,8 +183,8 @@ def _write(folder: Path, config: SeparatorConfig) -> Path:
     """Write the file with the hashes as given."""
     path = folder / CONFIG_NAME
     values = {key: getattr(config, name) for key, (name, _) in _KEYS.items()}
-    if not config.bridged:
-        del values["bridged"]
+    for rare in ("bridged", "shared"):
+        values[rare] = values[rare] or None
     content = {key: value for key, value in values.items() if value is not None}
     with replacing(path) as temporary:
         text = json.dumps({**config.extra, **content, "sha256": config.sha256}, indent=2)

@@ -5,6 +5,7 @@
     <folder>/separator.json           n_fft, n_hop, sample rate, channels; SHA-256 of the weights
     <folder>/<target>.safetensors     the weights, or
     <folder>/<target>.pth             the weights as openunmix 1.3.0 writes them
+    <folder>/shared.safetensors       the layers that all targets have in common, if they do
     <folder>/<target>.json            how they were made; for people, never needed to load them
     <folder>/<target>.chkpnt          the state of an unfinished training
 
@@ -27,13 +28,14 @@ from openunmix._files import replacing, sha256_of
 from openunmix._network_files import load_network, write_network
 from openunmix._separator_json import (
     CONFIG_NAME,
+    SHARED_NAME,
     SeparatorConfig,
     forget_hash,
     read_config,
     save_config,
 )
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix
+from openunmix.model import SHARED, OpenUnmix, share
 from openunmix.registry import MODELS
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "read_config",
     "save_checkpoint",
     "save_config",
+    "save_folder",
     "save_network",
     "verify_weights",
 ]
@@ -166,10 +169,12 @@ def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
 def _weights_at(path: Path) -> list[Path]:
     """Return the files of weights in a folder, or the file itself.
 
-    Hidden files are left out: a process that is killed while it writes leaves some.
+    Hidden files are left out: a process that is killed while it writes leaves some. What networks
+    share is none of a target.
     """
     files = path.iterdir() if path.is_dir() else [path]
-    return sorted(f for f in files if f.suffix in _SUFFIXES and not f.name.startswith("."))
+    usable = (file for file in files if not file.name.startswith(".") and file.name != SHARED_NAME)
+    return sorted(file for file in usable if file.suffix in _SUFFIXES)
 
 
 def _target_of(file: Path) -> str:
@@ -257,16 +262,33 @@ def verify_weights(files: Mapping[str, Path], config: SeparatorConfig) -> dict[s
     CheckpointError
         If a hash is not the one on record.
     """
-    hashes = {target: sha256_of(file) for target, file in files.items()}
-    for target, file in files.items():
-        expected = config.sha256.get(file.name, hashes[target])
-        if hashes[target] != expected.lower():
-            raise CheckpointError(
-                f"{file} is damaged or was exchanged: its SHA-256 is {hashes[target]}, but "
-                f"{CONFIG_NAME} says {expected}. Get the folder again, or remove the hash from "
-                f"{CONFIG_NAME} if you changed the file yourself"
-            )
-    return hashes
+    if config.shared:
+        _verified(_shared_file(files), config)
+    return {target: _verified(file, config) for target, file in files.items()}
+
+
+def _verified(file: Path, config: SeparatorConfig) -> str:
+    """Return the SHA-256 of a file; raise if it is not the one on record."""
+    found = sha256_of(file)
+    expected = config.sha256.get(file.name, found)
+    if found != expected.lower():
+        raise CheckpointError(
+            f"{file} is damaged or was exchanged: its SHA-256 is {found}, but {CONFIG_NAME} says "
+            f"{expected}. Get the folder again, or remove the hash from {CONFIG_NAME} if you "
+            "changed the file yourself"
+        )
+    return found
+
+
+def _shared_file(files: Mapping[str, Path]) -> Path:
+    """Return the file of what networks share, which is beside them."""
+    file = next(iter(files.values())).with_name(SHARED_NAME)
+    if not file.is_file():
+        raise CheckpointError(
+            f"{file} is missing, and {CONFIG_NAME} says that the networks share layers; get the "
+            "folder again"
+        )
+    return file
 
 
 def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, OpenUnmix]:
@@ -289,7 +311,10 @@ def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[st
     CheckpointError
         If a file is damaged, unsafe, or does not fit the settings.
     """
-    networks = {target: load_network(file) for target, file in files.items()}
+    shared = _shared_file(files) if config.shared else None
+    networks = {target: load_network(file, shared) for target, file in files.items()}
+    if config.shared:
+        share(networks.values())
     bins = config.n_fft // 2 + 1
     for target, network in networks.items():
         if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
@@ -301,12 +326,52 @@ def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[st
     return networks
 
 
+def save_folder(
+    folder: str | Path,
+    networks: Mapping[str, OpenUnmix],
+    config: SeparatorConfig,
+    metadata: Mapping[str, Mapping[str, Any]] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder, which :func:`load_folder` reads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder, made if it does not exist.
+    networks : mapping of str to OpenUnmix
+        A network per target.
+    config : SeparatorConfig
+        What they have in common; if they share layers, those are a file of their own.
+    metadata : mapping of str to mapping, optional
+        How each was made, see :func:`save_network`.
+    dtype : torch.dtype, optional
+        As for :func:`save_network`; so are the errors.
+    """
+    for target, network in networks.items():
+        made = metadata.get(target) if metadata else None
+        save_network(folder, target, network, made, dtype, shared=config.shared)
+    if config.shared:
+        first = next(iter(networks.values()))
+        state = first.state_dict()
+        forget_hash(Path(folder), SHARED_NAME)
+        common = {key: value for key, value in state.items() if _is_shared(key)}
+        write_network(Path(folder, SHARED_NAME), common, dtype)
+    save_config(folder, config)
+
+
+def _is_shared(key: str) -> bool:
+    """Whether a weight is of a layer that shared networks have in common."""
+    return key.partition(".")[0] in SHARED
+
+
 def save_network(
     folder: str | Path,
     target: str,
     network: OpenUnmix,
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
+    shared: bool = False,
 ) -> Path:
     """Write the network of one target as ``<target>.safetensors`` and ``<target>.json``.
 
@@ -326,6 +391,8 @@ def save_network(
     dtype : torch.dtype, optional
         Type of the matrices in the file, for example ``torch.float16``, which halves its size.
         Vectors, a thousandth of the values, keep theirs, as some are too large for it.
+    shared : bool
+        Whether to leave out the layers that shared networks have in common.
 
     Returns
     -------
@@ -345,7 +412,9 @@ def save_network(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{target}.safetensors"
     forget_hash(folder, path.name)
-    write_network(path, network, dtype)
+    state = network.state_dict()
+    kept = {key: value for key, value in state.items() if not (shared and _is_shared(key))}
+    write_network(path, kept, dtype)
     with replacing(folder / f"{target}.json") as temporary:
         temporary.write_text(description, "utf-8")
     return path
@@ -362,6 +431,8 @@ def _fault(target: str) -> str | None:
     """Return why a name cannot be that of a target, None if it can."""
     if not _TARGET.fullmatch(target):
         return f"{target!r} is not of letters, digits, '_', '-' and spaces only"
+    if f"{target}.safetensors" == SHARED_NAME:
+        return f"{target!r} is the name of what networks share"
     return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
 
 

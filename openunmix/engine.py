@@ -100,12 +100,13 @@ class EngineConfig:
 class _Codes:
     """The frames that wait for their turn, as the codes that the networks made of them."""
 
-    def __init__(self, networks: Networks, count: int, config: EngineConfig, bridged: bool) -> None:
+    def __init__(self, networks: Networks, config: EngineConfig, bridged: bool) -> None:
         self.networks = networks
         self.bridged = bridged  # see openunmix.model.masks
         self.config = config
         self.count = 0  # frames that wait
-        self._states: list[Any] = [None] * count  # of each network, after the frames before
+        # Of each context, after the frames before.
+        self._states: list[Any] = [None] * (max(networks.contexts) + 1)
         self._parts: list[Tensor] = []  # their codes
 
     def add(self, spectra: Tensor) -> None:
@@ -129,7 +130,7 @@ class _Codes:
         if self.bridged:
             contexts = [torch.stack(contexts).mean(dim=0)] * len(contexts)
         self.count -= frames
-        return joined[:frames], contexts
+        return joined[:frames], [contexts[index] for index in self.networks.contexts]
 
 
 class _Spectra:
@@ -168,8 +169,7 @@ class _Separation:
         precision = usable_precision(config.precision, self.device)
         sequence = None if config.exact else config.sequence
         self.networks = networks_of(separator, _PRECISIONS[precision], sequence, config.context)
-        count = len(separator.target_models)
-        self.codes = _Codes(self.networks, count, config, separator.bridged)
+        self.codes = _Codes(self.networks, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
@@ -328,7 +328,8 @@ def estimate_memory(separator: Separator, config: EngineConfig | None = None) ->
     window = separator.wiener_win_len or config.block
     step = max(window - config.overlap, 1)
     weights = sum(parameter.nbytes for parameter in separator.parameters())
-    hidden = [getattr(net, "hidden_size", bins) for net in separator.target_models.values()]
+    recurrent = {getattr(net, "lstm", net): net for net in separator.target_models.values()}
+    hidden = [getattr(net, "hidden_size", bins) for net in recurrent.values()]
     at_a_time = min(torch.get_num_threads(), len(hidden))  # see openunmix._threads
     per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * at_a_time * max(hidden))
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)

@@ -14,7 +14,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,10 @@ from openunmix._fast_wiener import WienerFilter
 from openunmix.transforms import make_filterbanks
 from openunmix.wiener import wiener
 
-__all__ = ["OpenUnmix", "Separator", "compressed", "masks"]
+__all__ = ["SHARED", "OpenUnmix", "Separator", "compressed", "masks", "share"]
+
+#: What shared networks have in common: all that comes before the last two dense layers.
+SHARED = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "input_power")
 
 # Magnitudes below this one are compressed as if they were this one, where the slope is finite.
 _LEAST = 1e-12
@@ -265,6 +268,8 @@ def compressed(magnitude: Tensor, power: Tensor | None) -> Tensor:
 def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = False) -> list[Tensor]:
     """Masks that several networks estimate for the same mixture.
 
+    What networks share, see :func:`share`, is computed once.
+
     Parameters
     ----------
     networks : sequence of OpenUnmix
@@ -285,11 +290,44 @@ def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = Fals
     .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
        Improving music separation by bridging networks", ICASSP, 2021.
     """
-    if not bridged:
-        return [network.mask(magnitude) for network in networks]
-    code = torch.stack([network.encode(magnitude) for network in networks]).mean(dim=0)
-    context = torch.stack([network.recur(code) for network in networks]).mean(dim=0)
-    return [network.decode(code, context) for network in networks]
+    encoders = {network.fc1: network for network in networks}
+    codes = {key: network.encode(magnitude) for key, network in encoders.items()}
+    if bridged:
+        codes = dict.fromkeys(codes, torch.stack(list(codes.values())).mean(dim=0))
+    recurrent = {network.lstm: network for network in networks}
+    contexts = {key: network.recur(codes[network.fc1]) for key, network in recurrent.items()}
+    if bridged:
+        contexts = dict.fromkeys(contexts, torch.stack(list(contexts.values())).mean(dim=0))
+    return [network.decode(codes[network.fc1], contexts[network.lstm]) for network in networks]
+
+
+def share(networks: Iterable[OpenUnmix]) -> None:
+    """Let networks have the encoder and the recurrent layers of the first one for their own.
+
+    Of each network its last two dense layers are left. Targets that are learnt together teach the
+    layers that they share, which are computed once and can be wider for that.
+
+    Parameters
+    ----------
+    networks : iterable of OpenUnmix
+        Networks of one architecture; all but the first are changed.
+
+    Examples
+    --------
+    >>> one, other = OpenUnmix(nb_bins=9, hidden_size=4), OpenUnmix(nb_bins=9, hidden_size=4)
+    >>> share([one, other])
+    >>> other.lstm is one.lstm, other.fc2 is one.fc2
+    (True, False)
+    """
+    first, *others = networks
+    for other in others:
+        for name in SHARED:
+            setattr(other, name, getattr(first, name))
+
+
+def _any_shared(networks: Sequence[OpenUnmix]) -> bool:
+    """Whether some networks have a layer in common."""
+    return len({network.lstm for network in networks}) < len(networks)
 
 
 def _statistic(values: np.ndarray | Tensor, bins: int, name: str) -> Tensor:
@@ -419,10 +457,11 @@ class Separator(nn.Module):
     def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
         """Magnitude of each target from that of the mixture, (batch, channels, bins, frames)."""
         networks = list(self.target_models.values())
-        if not self.bridged:
+        own = [network for network in networks if isinstance(network, OpenUnmix)]
+        if not self.bridged and (len(own) < len(networks) or not _any_shared(own)):
             return [network(mixture) for network in networks]
         frames_first = mixture.permute(3, 0, 1, 2)
-        estimated = masks(networks, frames_first, bridged=True)  # type: ignore[arg-type]
+        estimated = masks(own, frames_first, self.bridged)
         return [(mask * frames_first).permute(1, 2, 3, 0) for mask in estimated]
 
     def _check(self, audio: Tensor) -> None:

@@ -12,8 +12,7 @@ import torch
 from openunmix.checkpoints import (
     load_network,
     load_networks,
-    save_config,
-    save_network,
+    save_folder,
 )
 from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.download import cache_folder, cached_path, fetch_model, is_intact
@@ -110,6 +109,8 @@ def _size(entry: ModelEntry) -> str:
     """Return the size of a model in megabytes, of its files if they are here."""
     files = _files(entry)
     here = all(file.is_file() for file in files)
+    if entry.bundled:  # with what networks share
+        files = list(bundled_folder(entry).glob("*.safetensors"))
     size = sum(file.stat().st_size for file in files) if here else entry.size
     return "?" if size is None else f"{size / 1e6:.0f} MB"
 
@@ -200,10 +201,13 @@ def _convert(args: argparse.Namespace) -> int:
     """Write a model as a folder of safetensors."""
     model = resolve_model(args.source)
     dtype = _DTYPES[args.dtype] if args.dtype else None
-    for target, network in load_networks(model.files, model.config).items():
-        origin = {"model": model.name, "sha256": model.sha256[target], "licence": model.licence}
-        save_network(args.destination, target, network, {"converted_from": origin}, dtype)
-    save_config(args.destination, model.config)
+    networks = load_networks(model.files, model.config)
+    origins = {
+        target: {"model": model.name, "sha256": sha256, "licence": model.licence}
+        for target, sha256 in model.sha256.items()
+    }
+    metadata = {target: {"converted_from": origin} for target, origin in origins.items()}
+    save_folder(args.destination, networks, model.config, metadata, dtype)
     print(f"{model.name} is in {args.destination}", file=sys.stderr)
     return 0
 

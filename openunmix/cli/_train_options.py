@@ -131,6 +131,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             section.add_argument(
                 "--bridged", action="store_true", help="let the networks share what they see"
             )
+            section.add_argument(
+                "--shared", action="store_true", help="let the networks share all but two layers"
+            )
             section.add_argument("--model", help="train this model further: a name or a folder")
     for option, (field, choices, text) in _CHOICES.items():
         section.add_argument(option, dest=field, choices=choices, help=text)
@@ -261,10 +264,14 @@ def _check(config: TrainingConfig) -> None:
         raise ValueError(f"--dropout must be less than 1, not {config.dropout}")
     if config.input_power > 1:
         raise ValueError(f"--input-power must be 1 at most, not {config.input_power}")
-    if config.bridged and len(config.targets) < 2:
-        raise ValueError("--bridged needs several --targets")
-    if config.loss in JOINT and len(config.targets) < 2:
-        raise ValueError(f"--loss {config.loss} needs several --targets")
+    joint = {
+        "--bridged": config.bridged,
+        "--shared": config.shared,
+        f"--loss {config.loss}": config.loss in JOINT,
+    }
+    for option, given in joint.items():
+        if given and len(config.targets) < 2:
+            raise ValueError(f"{option} needs several --targets")
 
 
 class Data(NamedTuple):
@@ -395,11 +402,11 @@ def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Se
         what = f"mixtures of the stems in {args.root / 'train'}"
     else:
         what = f"{name} with {len(data.train)} items an epoch"  # type: ignore[arg-type]
-    bridged = ", bridged" if config.bridged else ""
+    common = ", bridged" * config.bridged + ", shared" * config.shared
     length = f"{config.epochs} epochs" if config.epochs else f"{config.steps} steps"
     return [
         f"training on {what}",
-        f"{len(config.targets)} network(s) of hidden size {config.hidden_size}{bridged} for "
+        f"{len(config.targets)} network(s) of hidden size {config.hidden_size}{common} for "
         f"{', '.join(config.targets)}; loss {config.loss}",
         f"{length} of {config.batch_size} excerpts of {config.duration:g} s, to {args.output}",
     ]

@@ -20,6 +20,7 @@ ARCHITECTURE = (
     "unidirectional",
     "input_power",
     "bridged",
+    "shared",
     "nb_channels",
     "sample_rate",
     "n_fft",
@@ -40,6 +41,8 @@ class TrainingConfig:
         Architecture of the networks, see :class:`openunmix.model.OpenUnmix`.
     bridged : bool
         Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
+    shared : bool
+        Whether the networks share layers, see :func:`openunmix.model.share`.
     sample_rate : int
         Hz.
     n_fft, n_hop : int
@@ -72,7 +75,7 @@ class TrainingConfig:
     weight_decay : float
         L2 penalty of Adam.
     clip : float
-        Largest norm of the gradient of one network; 0 for no limit.
+        Largest norm of the gradient of one network, or of all that share layers; 0 for no limit.
     dropout : float
         Share of the values between recurrent layers that a step leaves out.
     average : float
@@ -108,6 +111,7 @@ class TrainingConfig:
     unidirectional: bool = False
     input_power: float = 1.0
     bridged: bool = False
+    shared: bool = False
     nb_channels: int = 2
     sample_rate: int = 44100
     n_fft: int = 4096

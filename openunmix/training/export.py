@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from openunmix._version import __version__
-from openunmix.checkpoints import SeparatorConfig, save_checkpoint, save_config, save_network
+from openunmix.checkpoints import SeparatorConfig, save_checkpoint, save_folder
 from openunmix.training.config import TrainingConfig
 from openunmix.training.trainer import Trainer
 
@@ -38,6 +38,7 @@ def separator_config(config: TrainingConfig) -> SeparatorConfig:
         unidirectional=config.unidirectional,
         bandwidth=config.bandwidth,
         bridged=config.bridged,
+        shared=config.shared,
     )
 
 
@@ -66,9 +67,9 @@ def save_model(
         "config": trainer.config.to_json(),
         **(metadata or {}),
     }
-    for target, network in trainer.averages().items():
-        save_network(folder, target, network, details, dtype)
-    save_config(folder, separator_config(trainer.config))
+    networks = trainer.averages()
+    config = separator_config(trainer.config)
+    save_folder(folder, networks, config, dict.fromkeys(networks, details), dtype)
 
 
 def save_as_before(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openunmix.checkpoints import load_networks
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix
+from openunmix.model import OpenUnmix, share
 from openunmix.pretrained import resolve_model
 from openunmix.stft import bandwidth_to_max_bin
 from openunmix.training.config import TrainingConfig
@@ -30,7 +30,7 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
         A network by target; the weights follow from the state of torch's random numbers.
     """
     max_bin = bandwidth_to_max_bin(config.sample_rate, config.n_fft, config.bandwidth)
-    return {
+    networks = {
         target: OpenUnmix(
             nb_bins=config.n_fft // 2 + 1,
             nb_channels=config.nb_channels,
@@ -43,6 +43,9 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
         )
         for target in config.targets
     }
+    if config.shared:
+        share(networks.values())
+    return networks
 
 
 def pretrained_networks(
@@ -90,6 +93,7 @@ def pretrained_networks(
         nb_layers=first.nb_layers,
         unidirectional=first.unidirectional,
         bridged=common.bridged,
+        shared=common.shared,
         input_power=min(network.architecture["input_power"] for network in networks.values()),
         nb_channels=common.channels,
         sample_rate=sample_rate,

@@ -138,10 +138,10 @@ class Trainer:
     def _losses(self, networks: nn.ModuleDict, scene: Scene, training: bool) -> list[Tensor]:
         """Loss of each target; in training, gradients are added to those there are.
 
-        Networks that do not see each other are taken one by one, which takes less memory.
+        Networks that have nothing in common are taken one by one, which takes less memory.
         """
         config, models = self.config, list(_each(networks).values())
-        together = config.bridged or config.loss in JOINT
+        together = config.bridged or config.shared or config.loss in JOINT
         found: list[Tensor] = []
         for first in [0] if together else range(len(models)):
             group = models if together else [models[first]]
@@ -193,7 +193,8 @@ class Trainer:
         self._share(losses)
         self.scaler.unscale_(self.optimizer)
         if self.config.clip:
-            for network in self.networks.values():
+            apart = [self.networks] if self.config.shared else self.networks.values()
+            for network in apart:
                 nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -249,8 +250,8 @@ class Trainer:
         return {
             "config": self.config.to_json(),
             "step": self.step,
-            "networks": self.networks.state_dict(),
-            "average": self.average.state_dict(),
+            "networks": _weights(self.networks),
+            "average": _weights(self.average),
             "optimizer": {**optimizer, "state": moments},
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -265,8 +266,9 @@ class Trainer:
             Of a trainer with the same networks.
         """
         self.step = state["step"]
-        self.networks.load_state_dict(state["networks"])
-        self.average.load_state_dict(state["average"])
+        complete = not self.config.shared
+        self.networks.load_state_dict(state["networks"], strict=complete)
+        self.average.load_state_dict(state["average"], strict=complete)
         optimizer = state["optimizer"]
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
         groups = [
@@ -296,6 +298,12 @@ def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
     return {target: cast(OpenUnmix, network) for target, network in networks.items()}
 
 
+def _weights(networks: nn.Module) -> dict[str, Tensor]:
+    """Weights and statistics by name, each of them once, also where networks share it."""
+    named = (*networks.named_parameters(), *networks.named_buffers())
+    return {name: value.detach() for name, value in named}
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, networks: nn.Module, decay: float) -> None:
     """Move an average of weights and statistics a little towards their current values.
@@ -308,7 +316,7 @@ def update_average(average: nn.Module, networks: nn.Module, decay: float) -> Non
         What the average keeps of itself, from 0 to 1.
     """
     current = networks.state_dict()
-    for name, value in average.state_dict().items():
+    for name, value in _weights(average).items():
         if value.is_floating_point():
             value.lerp_(current[name], 1 - decay)
         else:
