@@ -232,7 +232,7 @@ _UMXS = _of_music(
     "umxs",
     "",
     {name: WeightFile(f"{name}.safetensors") for name in ("vocals", "drums", "bass", "other")},
-    hidden_size=256,
+    hidden_size=448,
     trained_on="free songs, partly with stems from another separator; see recipes/umxs",
     licence="research and personal, non-commercial use",
     citation="Open-Unmix 2",
