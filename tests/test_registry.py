@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from openunmix._separator_json import SHARED_NAME
 from openunmix.errors import UnknownModelError
 from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS, bundled_folder, find_model
 from openunmix.stft import bandwidth_to_max_bin
@@ -87,7 +88,8 @@ def test_bundled_weights_are_complete_and_have_hashes(name):
     entry = find_model(name)
     folder = bundled_folder(entry)
     config = json.loads((folder / "separator.json").read_text())
-    assert set(config["sha256"]) == {file.name for file in entry.files.values()}
+    shared = {SHARED_NAME} if config.get("shared") else set()
+    assert set(config["sha256"]) == {file.name for file in entry.files.values()} | shared
     assert config["sample_rate"] == entry.sample_rate
     assert (config["nfft"], config["nhop"]) == (entry.n_fft, entry.n_hop)
     assert config["nb_channels"] == entry.channels

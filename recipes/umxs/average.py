@@ -1,6 +1,6 @@
-"""Average weights before and after training: `average.py BEFORE AFTER SHARE OUTPUT`.
+"""Average model folders: `average.py OUTPUT FOLDER=WEIGHT ... [TARGET:FOLDER ...]`.
 
-SHARE is the weight of AFTER, whose targets decide which networks are written.
+A target that is named with a folder has its last layers from there alone.
 """
 
 from __future__ import annotations
@@ -9,16 +9,30 @@ import sys
 from pathlib import Path
 
 import torch
-from folders import save_folder
+from torch import Tensor
 
-from openunmix.checkpoints import load_folder
+from openunmix.checkpoints import load_folder, save_folder
+from openunmix.model import SHARED
 
-before, after = (load_folder(Path(folder)) for folder in sys.argv[1:3])
-share, output = float(sys.argv[3]), Path(sys.argv[4])
-for target, network in after.networks.items():
-    start = before.networks[target].state_dict()
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(start[name], 1 - share)
-save_folder(output, after.networks, after.config)
+output, *arguments = sys.argv[1:]
+weights = {Path(a.partition("=")[0]): float(a.partition("=")[2]) for a in arguments if "=" in a}
+chosen = {a.partition(":")[0]: Path(a.partition(":")[2]) for a in arguments if "=" not in a}
+models = {folder: load_folder(folder) for folder in {**weights, **dict.fromkeys(chosen.values())}}
+
+
+def mean(target: str, name: str) -> Tensor:
+    """Return the mean of a weight of a target."""
+    is_shared = name.partition(".")[0] in SHARED
+    used = {chosen[target]: 1.0} if target in chosen and not is_shared else weights
+    values = [w * models[f].networks[target].state_dict()[name].double() for f, w in used.items()]
+    return torch.stack(values).sum(dim=0) / sum(used.values())
+
+
+networks, config = models[next(iter(weights))][:2]
+means = {
+    target: {name: mean(target, name).to(value) for name, value in network.state_dict().items()}
+    for target, network in networks.items()
+}
+for target, network in networks.items():
+    network.load_state_dict(means[target])
+save_folder(output, networks, config)

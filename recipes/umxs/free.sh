@@ -1,9 +1,15 @@
 #!/bin/sh
 # Train on free material alone, to know what that costs: ./free.sh DATA PACKAGES OUTPUT.
-# The first stage of train.sh with songs under CC0, CC BY and CC BY-SA, and what data/make.py made.
+# Four networks of hidden size 256, with songs under CC0, CC BY and CC BY-SA and what data/make.py made.
 set -eu
 data=$(cd "$1" && pwd) packages=$2 output=$3
-. "$(dirname "$0")/exclude.sh"
+# In four of the songs the bass sounds inside `other` or `drums`.
+exclude="
+  --exclude eif-Hydrogen=bass,other
+  --exclude eif-Potassium=bass,other
+  --exclude eif-Rubidium=bass,other
+  --exclude eif-Caesium=bass,other
+"
 
 mkdir -p "$output/songs/train"
 ln -sfn "$data/valid" "$output/songs/valid"

@@ -1,6 +1,6 @@
 """Let both networks see compressed magnitudes: `compress.py FOLDER POWER DATA OUTPUT`.
 
-Their first layers are fitted to noisy speech, see `../umxs/refit.py`.
+Their first layers are fitted to noisy speech, see `refit.py`.
 """
 
 from __future__ import annotations

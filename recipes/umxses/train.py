@@ -37,7 +37,9 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, default=TrainingConfig.dropout)
     parser.add_argument("--model", help="name or folder of a model to train further")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--nb-workers", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
@@ -51,6 +53,7 @@ def main() -> None:
         n_hop=512,
         bandwidth=SAMPLE_RATE / 2,
         duration=2.0,
+        batch_size=args.batch_size,
         steps=args.steps,
         loss=args.loss,
         dropout=args.dropout,
@@ -68,7 +71,7 @@ def main() -> None:
         NoisySpeech(Material(args.data / "valid.npz"), _TESTS, 6.0, args.targets),
         networks=networks,
         device=args.device,
-        workers=1,
+        workers=args.nb_workers,
         on_record=lambda trainer, record: logging.info(shown(record)),
     )
 

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import torch
-from folders import save_folder
 
-from openunmix.checkpoints import load_folder
+from openunmix.checkpoints import load_folder, save_folder
 
 folder, output = Path(sys.argv[1]), Path(sys.argv[4])
 scaled, factor = sys.argv[2], float(sys.argv[3])

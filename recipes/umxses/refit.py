@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from folders import save_folder
 from torch import Tensor
 
-from openunmix.checkpoints import load_folder
+from openunmix.checkpoints import load_folder, save_folder
 from openunmix.model import OpenUnmix, compressed
 from openunmix.stft import stft
 

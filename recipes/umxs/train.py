@@ -1,0 +1,127 @@
+"""Train umxs: ``python train.py DATA PACKAGES SUNG OUTPUT``. Started again, it goes on.
+
+DATA and PACKAGES are those of ``README.md``, SUNG is what ``sing.py`` made. OUTPUT gets a model
+folder for every number of steps in ``--keep``, and ``checkpoint/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import torch
+from mixer import TARGETS, Mixer
+
+from openunmix.data.stems import Stem, load_files, load_tracks
+from openunmix.model import compressed
+from openunmix.stft import stft
+from openunmix.training import TrainingConfig
+from openunmix.training.export import save_model
+from openunmix.training.networks import new_networks
+from openunmix.training.parallel import Processes
+from openunmix.training.state import find_state, load_state, save_state, state_file
+from openunmix.training.statistics import input_statistics
+from openunmix.training.trainer import Trainer
+
+# How often each kind of stems is drawn. In four songs the bass sounds inside other or drums.
+_SHARES = {
+    "vocals": {"songs": 0.5, "solo": 0.25, "mir1k": 0.13, "sung": 0.12},
+    "drums": {"songs": 0.6, "drums": 0.25, "tunes": 0.15},
+    "bass": {"songs": 0.6, "bass": 0.2, "tunes": 0.2},
+    "other": {"songs": 0.6, "other": 0.15, "tunes": 0.25},
+}
+_NO_BASS = {f"eif-{name}": TARGETS[2:] for name in ("Hydrogen", "Potassium", "Rubidium", "Caesium")}
+_EVERY = 200  # steps between records and checkpoints
+
+
+def main() -> None:
+    """Train until all steps are done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data", "packages", "sung", "output"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--steps", type=int, default=11_000)
+    parser.add_argument("--keep", type=int, nargs="*", default=[5_200, 7_800, 11_000])
+    parser.add_argument("--batch-size", type=int, default=96)
+    parser.add_argument("--hidden-size", type=int, default=448)
+    parser.add_argument("--device", default="cuda")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+    config = TrainingConfig(
+        targets=TARGETS,
+        shared=True,
+        hidden_size=args.hidden_size,
+        input_power=0.25,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        learning_rate=1.5e-3,
+        schedule="cosine",
+        warmup=200,
+        dropout=0.3,
+        equalise=3.5,
+        average=0.999,
+    )
+    train(config, all_stems(args.data, args.packages, args.sung), args)
+
+
+def all_stems(data: Path, packages: Path, sung: Path) -> dict[str, dict[str, list[Stem]]]:
+    """Decode everything: stems by target and kind."""
+    rate = TrainingConfig.sample_rate
+    songs = load_tracks(data / "train", TARGETS, rate, _NO_BASS)
+    tunes = load_tracks(packages / "train", TARGETS[1:], rate)
+    stems: dict[str, dict[str, list[Stem]]] = {
+        target: {
+            "songs": [stem for stem in songs if stem.target == target],
+            "tunes": [stem for stem in tunes if stem.target == target],
+        }
+        for target in TARGETS
+    }
+    solo = [data / "vocals" / name for name in ("gtsinger", "m4singer")]
+    stems["vocals"]["solo"] = [s for path in solo for s in load_files(path, "vocals", rate)]
+    stems["vocals"]["mir1k"] = load_files(data / "vocals" / "mir1k", "vocals", rate)
+    stems["vocals"]["sung"] = load_files(sung, "vocals", rate)
+    for target in TARGETS[1:]:
+        stems[target][target] = load_files(packages / target, target, rate)
+    return stems
+
+
+def train(
+    config: TrainingConfig, stems: dict[str, dict[str, list[Stem]]], args: argparse.Namespace
+) -> None:
+    """Train, or go on, and write what is to be kept."""
+    processes = Processes(args.device)
+    mixer = Mixer(stems, _SHARES, config.duration, processes.device, config.seed)
+    networks = new_networks(config)
+    power = torch.tensor(config.input_power)
+    magnitudes = (
+        compressed(stft(mixture, config.n_fft, config.n_hop).abs(), power)
+        for mixture in mixer.batch(config.batch_size).mixture.cpu()
+    )
+    mean, scale = input_statistics(magnitudes)
+    first = networks[TARGETS[0]]  # whose statistics are those of all
+    with torch.no_grad():
+        first.input_mean.copy_(-mean[: first.nb_bins])
+        first.input_scale.copy_(1 / scale[: first.nb_bins])
+    trainer = Trainer(config, config.steps, networks, processes)
+    found = find_state(args.output)
+    if found is not None:
+        trainer.load_state_dict(load_state(found))
+        # Not those mixtures once more.
+        mixer = Mixer(stems, _SHARES, config.duration, processes.device, config.seed + trainer.step)
+    begun, begin = time.monotonic(), trainer.step
+    while trainer.step < config.steps:
+        losses = trainer.update(mixer.batch(config.batch_size))
+        step = trainer.step
+        if step in args.keep:
+            save_model(args.output / str(step), trainer)
+        if step % _EVERY == 0 or step == config.steps:
+            save_state(state_file(args.output), {**trainer.state_dict(), "history": {}})
+            rate = (step - begin) / (time.monotonic() - begun)
+            shown = ", ".join(f"{target} {loss:.4f}" for target, loss in losses.items())
+            logging.info("step %d, %.2f a second: %s", step, rate, shown)
+
+
+if __name__ == "__main__":
+    main()
