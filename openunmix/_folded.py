@@ -66,53 +66,46 @@ class FoldedNetworks:
         self.dtype = dtype
         self.bridged = bridged
         self.exact = exact
-        self.encoding = list({network.fc1: network for network in networks}.values())
-        recurrent = list({network.lstm: network for network in networks}.values())
+        fronts = {network.front: network for network in networks}
+        self.contexts = [list(fronts).index(network.front) for network in networks]
+        self.fronts = list(fronts.values())
         self.bins = max(network.nb_bins for network in networks)
-        groups: dict[float, list[int]] = {}  # encoders by power of their input
-        for index, network in enumerate(self.encoding):
+        groups: dict[float, list[int]] = {}  # fronts by power of their input
+        for index, network in enumerate(self.fronts):
             groups.setdefault(network.architecture["input_power"], []).append(index)
-        encoders = [_fold_encoder(network, self.bins) for network in self.encoding]
+        encoders = [_fold_encoder(network, self.bins) for network in self.fronts]
         self.encoders = [
             (group, _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype))
             for group in groups.values()
         ]
-        self.recurrent = [_layers(network.lstm, dtype) for network in recurrent]
+        self.recurrent = [_layers(network.lstm, dtype) for network in self.fronts]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
-        # Which code each recurrent part looks at; which code and which context each network does.
-        places = {network.fc1: index for index, network in enumerate(self.encoding)}
-        self._seen = [places[network.fc1] for network in recurrent]
-        self._codes = [places[network.fc1] for network in networks]
-        order = {network.lstm: index for index, network in enumerate(recurrent)}
-        self.contexts = [order[network.lstm] for network in networks]
 
     def encode(self, magnitude: Tensor) -> Tensor:
-        """All codes, or their mean: (frames, channels, bins) to (frames, sum of hidden sizes)."""
+        """Codes of all fronts, or their mean: (frames, channels, bins) to (frames, hidden)."""
         bins = magnitude[..., : self.bins]
         own: dict[int, Tensor] = {}
         for group, encoder in self.encoders:
-            power = self.encoding[group[0]].input_power
-            seen = compressed(bins, power).to(self.dtype).flatten(1)
-            sizes = [self.encoding[index].hidden_size for index in group]
+            seen = compressed(bins, self.fronts[group[0]].input_power).to(self.dtype).flatten(1)
+            sizes = [self.fronts[index].hidden_size for index in group]
             joined = functional.linear(seen, *encoder)
             own.update(zip(group, torch.split(joined, sizes, dim=1), strict=True))
         codes = torch.cat([own[index] for index in range(len(own))], dim=1).tanh_()
         return codes.reshape(len(codes), len(own), -1).mean(dim=1) if self.bridged else codes
 
-    def _code(self, place: int, codes: Tensor) -> Tensor:
-        """One code: (frames, sum of hidden sizes) to (frames, hidden)."""
+    def _own(self, front: int, codes: Tensor) -> Tensor:
+        """Code of one front: (frames, hidden sizes) to (frames, hidden)."""
         if self.bridged:
             return codes
-        sizes = [network.hidden_size for network in self.encoding]
-        return torch.split(codes, sizes, dim=1)[place]
+        return torch.split(codes, [network.hidden_size for network in self.fronts], dim=1)[front]
 
     def recur(
         self, index: int, codes: Tensor, frames: int, states: list[State] | None
     ) -> tuple[Tensor, list[State]]:
-        """Recurrent layers of one context: (frames + later ones, codes) to (frames, hidden)."""
+        """Recurrent layers of one front: (frames + later ones, codes) to (frames, hidden)."""
         after = []
-        codes = self._code(self._seen[index], codes)
+        codes = self._own(index, codes)
         for number, (forward, *backward) in enumerate(self.recurrent[index]):
             before = states[number] if states else None
             outputs, state = run_layer(forward, codes[:frames], before, self.exact)
@@ -130,7 +123,7 @@ class FoldedNetworks:
         self, index: int, codes: Tensor, context: Tensor, magnitude: Tensor, out: Tensor
     ) -> None:
         """Estimate of one network, from codes, context and magnitude, written to ``out``."""
-        joined = torch.cat([self._code(self._codes[index], codes), context], dim=-1)
+        joined = torch.cat([self._own(self.contexts[index], codes), context], dim=-1)
         hidden = functional.linear(joined, *self.mixers[index]).relu_()
         mask = functional.linear(hidden, *self.decoders[index]).relu_()
         torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)

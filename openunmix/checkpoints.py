@@ -346,16 +346,22 @@ def save_folder(
     metadata : mapping of str to mapping, optional
         How each was made, see :func:`save_network`.
     dtype : torch.dtype, optional
-        As for :func:`save_network`; so are the errors.
+        As for :func:`save_network`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`save_network`, and if networks do not share what they should.
     """
+    if config.shared and len({network.front for network in networks.values()}) > 1:
+        raise ValueError(f"{', '.join(networks)} share no layers: use openunmix.model.share")
     for target, network in networks.items():
         made = metadata.get(target) if metadata else None
         save_network(folder, target, network, made, dtype, shared=config.shared)
     if config.shared:
-        first = next(iter(networks.values()))
-        state = first.state_dict()
-        forget_hash(Path(folder), SHARED_NAME)
+        state = next(iter(networks.values())).state_dict()
         common = {key: value for key, value in state.items() if _is_shared(key)}
+        forget_hash(Path(folder), SHARED_NAME)
         write_network(Path(folder, SHARED_NAME), common, dtype)
     save_config(folder, config)
 

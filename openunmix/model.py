@@ -131,6 +131,11 @@ class OpenUnmix(nn.Module):
             "input_power": 1.0 if self.input_power is None else float(self.input_power),
         }
 
+    @property
+    def front(self) -> tuple[nn.Module, ...]:
+        """Layers before the last two dense ones; shared networks have the same, see `share`."""
+        return self.fc1, self.bn1, self.lstm
+
     def freeze(self) -> None:
         """Switch to evaluation for good: no dropout, running statistics, no gradients."""
         self.requires_grad_(False)
@@ -290,15 +295,14 @@ def masks(networks: Sequence[OpenUnmix], magnitude: Tensor, bridged: bool = Fals
     .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
        Improving music separation by bridging networks", ICASSP, 2021.
     """
-    encoders = {network.fc1: network for network in networks}
-    codes = {key: network.encode(magnitude) for key, network in encoders.items()}
+    fronts = {network.front: network for network in networks}
+    codes = {front: network.encode(magnitude) for front, network in fronts.items()}
     if bridged:
-        codes = dict.fromkeys(codes, torch.stack(list(codes.values())).mean(dim=0))
-    recurrent = {network.lstm: network for network in networks}
-    contexts = {key: network.recur(codes[network.fc1]) for key, network in recurrent.items()}
+        codes = dict.fromkeys(fronts, torch.stack([*codes.values()]).mean(dim=0))
+    contexts = {front: network.recur(codes[front]) for front, network in fronts.items()}
     if bridged:
-        contexts = dict.fromkeys(contexts, torch.stack(list(contexts.values())).mean(dim=0))
-    return [network.decode(codes[network.fc1], contexts[network.lstm]) for network in networks]
+        contexts = dict.fromkeys(fronts, torch.stack([*contexts.values()]).mean(dim=0))
+    return [network.decode(codes[network.front], contexts[network.front]) for network in networks]
 
 
 def share(networks: Iterable[OpenUnmix]) -> None:
@@ -323,11 +327,6 @@ def share(networks: Iterable[OpenUnmix]) -> None:
     for other in others:
         for name in SHARED:
             setattr(other, name, getattr(first, name))
-
-
-def _any_shared(networks: Sequence[OpenUnmix]) -> bool:
-    """Whether some networks have a layer in common."""
-    return len({network.lstm for network in networks}) < len(networks)
 
 
 def _statistic(values: np.ndarray | Tensor, bins: int, name: str) -> Tensor:
@@ -458,7 +457,8 @@ class Separator(nn.Module):
         """Magnitude of each target from that of the mixture, (batch, channels, bins, frames)."""
         networks = list(self.target_models.values())
         own = [network for network in networks if isinstance(network, OpenUnmix)]
-        if not self.bridged and (len(own) < len(networks) or not _any_shared(own)):
+        fronts = {network.front for network in own}
+        if not self.bridged and (len(own) < len(networks) or len(fronts) == len(own)):
             return [network(mixture) for network in networks]
         frames_first = mixture.permute(3, 0, 1, 2)
         estimated = masks(own, frames_first, self.bridged)

@@ -162,6 +162,21 @@ def test_a_shared_file_of_another_width_is_refused(networks, folder):
         load_folder(folder)
 
 
+def test_networks_that_share_nothing_are_not_saved_as_shared(networks, tmp_path):
+    with pytest.raises(ValueError, match="vocals, other share no layers"):
+        save_folder(tmp_path, {"vocals": networks["vocals"], "other": new_network()}, CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_networks_that_share_some_layers_alone_keep_their_own(networks):
+    other = new_network()
+    other.fc1 = networks["vocals"].fc1
+    magnitude = torch.rand(7, 1, 2, N_FFT // 2 + 1)
+    torch.testing.assert_close(
+        masks([networks["vocals"], other], magnitude)[1], other.mask(magnitude)
+    )
+
+
 def test_no_target_is_called_shared(networks, tmp_path):
     with pytest.raises(ValueError, match="'shared' is the name of what networks share"):
         save_network(tmp_path, "shared", networks["vocals"])

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import torch
 
-from openunmix.checkpoints import (
-    load_network,
-    load_networks,
-    save_folder,
-)
+from openunmix.checkpoints import load_network, load_networks, save_folder
 from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.download import cache_folder, cached_path, fetch_model, is_intact
 from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError
