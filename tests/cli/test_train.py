@@ -17,11 +17,18 @@ import torch
 from synth import noise, panned, tone
 
 from openunmix.audio import read_audio
-from openunmix.checkpoints import SeparatorConfig, load_folder, save_config, save_network
+from openunmix.checkpoints import (
+    SeparatorConfig,
+    load_folder,
+    load_network,
+    save_config,
+    save_network,
+)
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
 from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
 from openunmix.data import STUDIOS, MixingConfig
+from openunmix.model import OpenUnmix
 from openunmix.training import PRESETS
 from openunmix.training.batches import Examples
 from openunmix.training.state import load_state, state_file
@@ -184,6 +191,20 @@ def test_all_targets_on_shared_mixtures(data):
     assert config.bridged
     song = "data/valid/c/mixture.wav"
     assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
+
+
+def test_shared_networks_are_trained_used_and_trained_further(data, caplog):
+    assert train("--steps", "1", "--shared", "--pth") == 0
+    assert "1.3.0 cannot use" not in caplog.text  # which gets complete networks
+    assert load_network("run/drums.pth").state_dict().keys() == OpenUnmix().state_dict().keys()
+    assert Path("run/shared.safetensors").is_file()
+    song = "data/valid/c/mixture.wav"
+    assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
+    assert train("--steps", "1", "--model", "run", "--output", "both") == 0
+    assert load_folder("both").config.shared
+    further = ["--root", "data", "--model", "run", "--output", "one", "--target", "drums"]
+    assert exit_code(*further, *SMALL, "--steps", 1) == 0
+    assert load_folder("one").networks.keys() == {"drums"}
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "waveform-l1", "multi-domain"])
@@ -535,6 +556,7 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--precision", "int8"], "invalid choice"),
         (["--target", "vocals"], "not allowed with argument"),
         (["--targets", "vocals", "--bridged"], "--bridged needs several --targets"),
+        (["--targets", "vocals", "--shared"], "--shared needs several --targets"),
         (["--targets", "vocals", "--loss", "multi-domain"], "needs several --targets"),
         (["--is-wav"], "--is-wav is not an option of --dataset stems"),
         (["--dataset", "trackfolder_var"], "needs --target-file"),
