@@ -93,6 +93,9 @@ def test_bundled_weights_are_complete_and_have_hashes(name):
     assert config["sample_rate"] == entry.sample_rate
     assert (config["nfft"], config["nhop"]) == (entry.n_fft, entry.n_hop)
     assert config["nb_channels"] == entry.channels
+    for target in entry.targets:
+        made = json.loads((folder / f"{target}.json").read_text())
+        assert made["args"]["hidden_size"] == entry.hidden_size
 
 
 @pytest.mark.parametrize(
