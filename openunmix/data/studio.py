@@ -96,19 +96,19 @@ def produced(
     return recording
 
 
-def overdriven(recording: Tensor, drive: float) -> Tensor:
+def overdriven(recording: Tensor, drive: float | Tensor) -> Tensor:
     r"""Clip a recording softly, :math:`\tanh(d x / r)`, with its root mean square :math:`r`.
 
     Parameters
     ----------
-    recording : Tensor [shape=(channels, samples)], real
-        The recording.
-    drive : float
+    recording : Tensor [shape=(..., channels, samples)], real
+        The recording, or several.
+    drive : float, or Tensor [shape=(..., 1, 1)]
         The drive :math:`d`.
 
     Returns
     -------
-    Tensor [shape=(channels, samples)], real
+    Tensor [shape=(..., channels, samples)], real
         As loud as the recording.
 
     Examples
@@ -171,28 +171,28 @@ def room(seconds: float, gap: float, sample_rate: float, rng: np.random.Generato
     return response / response.square().sum(dim=1, keepdim=True).sqrt()
 
 
-def reverberant(recording: Tensor, response: Tensor, gain: float) -> Tensor:
+def reverberant(recording: Tensor, response: Tensor, gain: float | Tensor) -> Tensor:
     """Add what a room answers.
 
     Parameters
     ----------
-    recording, response : Tensor [shape=(channels, samples)], real
-        The recording, and the response of the room.
-    gain : float
+    recording, response : Tensor [shape=(..., channels, samples)], real
+        The recording, or several, and the response of each one's room.
+    gain : float, or Tensor [shape=(..., 1, 1)]
         Factor of the answer.
 
     Returns
     -------
-    Tensor [shape=(channels, samples)], real
+    Tensor [shape=(..., channels, samples)], real
         As long as the recording.
     """
-    samples = recording.shape[1]
-    size = 1 << (samples + response.shape[1] - 1).bit_length()
+    samples = recording.shape[-1]
+    size = 1 << (samples + response.shape[-1] - 1).bit_length()
     spectrum = torch.fft.rfft(recording, size) * torch.fft.rfft(response, size)
     answer: Tensor = torch.fft.irfft(spectrum, size)
-    return recording + gain * answer[:, :samples]
+    return recording + gain * answer[..., :samples]
 
 
 def _level(recording: Tensor) -> Tensor:
-    """Root mean square; a little more than 0 for silence."""
-    return recording.square().mean().clamp(min=1e-18).sqrt()
+    """Root mean square (..., 1, 1); a little more than 0 for silence."""
+    return recording.square().mean(dim=(-2, -1), keepdim=True).clamp(min=1e-18).sqrt()

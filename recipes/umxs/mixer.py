@@ -16,6 +16,7 @@ from torch import Tensor
 
 from openunmix.data.batch_augment import resample_to
 from openunmix.data.stems import SILENCE, Stem
+from openunmix.data.studio import doubled, overdriven, reverberant
 from openunmix.training import Batch
 
 __all__ = ["TARGETS", "Mixer"]
@@ -182,10 +183,8 @@ class Mixer:
             parts = self.rng.random(len(items))
             for order, item in enumerate(items):
                 if item in places:
-                    numbers[order], parts[order] = (
-                        pool.numbers[places[item].song],
-                        places[item].part,
-                    )
+                    numbers[order] = pool.numbers[places[item].song]
+                    parts[order] = places[item].part
             excerpts[torch.from_numpy(items).to(self.device)] = pool.excerpts(
                 numbers, parts, samples
             )
@@ -210,25 +209,18 @@ class Mixer:
         return source * self._uniform(*_GAINS, size) * heard
 
     def _overdriven(self, source: Tensor, chance: float, most: float) -> Tensor:
-        """Clip some items softly, as :func:`openunmix.data.studio.overdriven` does."""
-        level = _level(source)
-        clipped = torch.tanh(self._uniform(0.5, most, len(source)) * source / level)
-        clipped = clipped * level / _level(clipped)
+        """Clip some items softly."""
+        clipped = overdriven(source, self._uniform(0.5, most, len(source)))
         return clipped.where(self._happens(chance, len(source))[:, None, None], source)
 
     def _doubled(self, source: Tensor, is_dry: np.ndarray) -> Tensor:
         """Add some items to themselves a little later, perhaps on the other side."""
-        chosen = self._chosen(_DOUBLED, is_dry)
-        count = len(chosen)
-        delay = (self._uniform(0.008, 0.035, count) * _RATE).long()
-        places = torch.arange(self.samples, device=self.device) - delay
-        first = source[chosen]
-        second = first.gather(2, places.clamp(min=0).expand(-1, 2, -1)) * (places >= 0)
-        second = second * self._uniform(0.4, 1.0, count)
-        near = 1 - self._uniform(0.0, 0.9, count)[..., 0] * self._happens(0.5, count)[:, None]
-        left = first[:, 0] + near * second[:, 0]
-        right = near * first[:, 1] + second[:, 1]
-        return source.index_copy(0, chosen, torch.stack([left, right], dim=1))
+        source = source.clone()
+        for item in self._chosen(_DOUBLED, is_dry).tolist():
+            delay = round(self.rng.uniform(0.008, 0.035) * _RATE)
+            apart = self.rng.uniform(0, 0.9) * (self.rng.random() < 0.5)
+            source[item] = doubled(source[item], delay, self.rng.uniform(0.4, 1.0), apart)
+        return source
 
     def _reverberant(self, source: Tensor, is_dry: np.ndarray) -> Tensor:
         """Put some items in rooms: noise that falls by 60 dB in 0.3 to 1.6 s."""
@@ -241,11 +233,8 @@ class Mixer:
         response = noise * torch.exp(-math.log(1000) * time / self._uniform(0.3, 1.6, count))
         response = response * (time >= self._uniform(0.0, 0.04, count))
         response = response / response.square().sum(dim=-1, keepdim=True).sqrt()
-        size = 1 << (self.samples + length - 1).bit_length()
-        spectrum = torch.fft.rfft(source[chosen], size) * torch.fft.rfft(response, size)
-        answer = torch.fft.irfft(spectrum, size)[..., : self.samples]
-        answer = answer * self._uniform(0.1, 0.6, count)
-        return source.index_add(0, chosen, answer)
+        placed = reverberant(source[chosen], response, self._uniform(0.1, 0.6, count))
+        return source.index_copy(0, chosen, placed)
 
     def _chosen(self, chances: tuple[float, float], is_dry: np.ndarray) -> Tensor:
         """Draw items: with the first chance, or the second one where they are dry."""
@@ -260,8 +249,3 @@ class Mixer:
     def _happens(self, chance: float, size: int) -> Tensor:
         """Draw whether something happens: (size,)."""
         return torch.rand(size, generator=self.generator, device=self.device) < chance
-
-
-def _level(source: Tensor) -> Tensor:
-    """Root mean square of every item, (size, 1, 1); a little more than 0 for silence."""
-    return source.square().mean(dim=(1, 2), keepdim=True).clamp(min=1e-18).sqrt()

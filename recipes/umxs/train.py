@@ -15,14 +15,11 @@ import torch
 from mixer import TARGETS, Mixer
 
 from openunmix.data.stems import Stem, load_files, load_tracks
-from openunmix.model import compressed
-from openunmix.stft import stft
-from openunmix.training import TrainingConfig
+from openunmix.training import Example, TrainingConfig
+from openunmix.training.batches import Examples
 from openunmix.training.export import save_model
-from openunmix.training.networks import new_networks
 from openunmix.training.parallel import Processes
 from openunmix.training.state import find_state, load_state, save_state, state_file
-from openunmix.training.statistics import input_statistics
 from openunmix.training.trainer import Trainer
 
 # How often each kind of stems is drawn. In four songs the bass sounds inside other or drums.
@@ -91,25 +88,17 @@ def train(
     config: TrainingConfig, stems: dict[str, dict[str, list[Stem]]], args: argparse.Namespace
 ) -> None:
     """Train, or go on, and write what is to be kept."""
-    processes = Processes(args.device)
-    mixer = Mixer(stems, _SHARES, config.duration, processes.device, config.seed)
-    networks = new_networks(config)
-    power = torch.tensor(config.input_power)
-    magnitudes = (
-        compressed(stft(mixture, config.n_fft, config.n_hop).abs(), power)
-        for mixture in mixer.batch(config.batch_size).mixture.cpu()
-    )
-    mean, scale = input_statistics(magnitudes)
-    first = networks[TARGETS[0]]  # whose statistics are those of all
-    with torch.no_grad():
-        first.input_mean.copy_(-mean[: first.nb_bins])
-        first.input_scale.copy_(1 / scale[: first.nb_bins])
-    trainer = Trainer(config, config.steps, networks, processes)
+    trainer = Trainer(config, config.steps, processes=Processes(args.device))
     found = find_state(args.output)
     if found is not None:
         trainer.load_state_dict(load_state(found))
-        # Not those mixtures once more.
-        mixer = Mixer(stems, _SHARES, config.duration, processes.device, config.seed + trainer.step)
+    # A run that goes on draws other mixtures than those it has had.
+    seed = config.seed + trainer.step
+    mixer = Mixer(stems, _SHARES, config.duration, trainer.device, seed)
+    if found is None:
+        first = mixer.batch(config.batch_size).to(torch.device("cpu"))
+        examples = [Example(*pair) for pair in zip(first.mixture, first.sources, strict=True)]
+        trainer.standardise(Examples(examples, TARGETS, config.nb_channels))
     begun, begin = time.monotonic(), trainer.step
     while trainer.step < config.steps:
         losses = trainer.update(mixer.batch(config.batch_size))

@@ -26,16 +26,17 @@ last() {
   name=$1 model=$2 steps=$3 dropout=$4
   shift 4
   python "$here/train.py" "$data" "$output/$name" --model "$output/$model" --steps "$steps" \
-    --dropout "$dropout" --loss filtered-and-root "$@"
+    --dropout "$dropout" --loss filtered-and-root --precision float32 "$@"
 }
-last fitted root 5000 0.2 --precision float32
-last longer fitted 14800 0.1 --precision float32
-last longest longer 17000 0.1 --precision float32
-last last longest 14000 0.1 --precision float32
+last fitted root 5000 0.2
+last longer fitted 14800 0.1
+last longest longer 17000 0.1
+last last longest 14000 0.1
 
 # On a GPU, which takes eight minutes for it; on two cores that would be days.
 if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-  last best last 7500 0.1 --batch-size 64 --device cuda --nb-workers 7
+  last best last 7500 0.1 --batch-size 64 --precision bf16 \
+    --device cuda --nb-workers 7
 else
   ln -sfn last "$output/best"
 fi

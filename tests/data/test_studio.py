@@ -107,3 +107,14 @@ def test_known_studios_change_levels_by_little(kind):
     recording = noise()
     levels = [rms(produced(recording, True, STUDIOS[kind], RATE, rng)) for _ in range(100)]
     assert 0.5 < min(levels) / rms(recording) <= max(levels) / rms(recording) < 2.2
+
+
+def test_several_recordings_are_changed_as_each_alone():
+    recordings, responses = torch.randn(2, 3, 2, 500).unbind()
+    amounts = torch.tensor([0.5, 2.0, 5.0])[:, None, None]
+    found = overdriven(recordings, amounts), reverberant(recordings, responses, amounts)
+    for item, amount in enumerate(amounts.flatten().tolist()):
+        torch.testing.assert_close(found[0][item], overdriven(recordings[item], amount))
+        torch.testing.assert_close(
+            found[1][item], reverberant(recordings[item], responses[item], amount)
+        )
