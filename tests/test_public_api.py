@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,41 @@ def test_call_of_demucs_works():
     from openunmix.filtering import wiener
 
     assert wiener is filtering.wiener
+
+
+ROOT = Path(__file__).parent.parent
+# An entry of the log or of the changes keeps the names of its day.
+DOCUMENTS = sorted({ROOT / "README.md", *ROOT.glob("docs/*.md")} - {ROOT / "docs/log.md"})
+DOCUMENTED = sorted(
+    {
+        path
+        for document in DOCUMENTS
+        for path in re.findall(r"\bopenunmix(?:\.[A-Za-z_]\w*)+", document.read_text("utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize("path", DOCUMENTED)
+def test_documented_path_is_there(path):
+    pkgutil.resolve_name(path)
+
+
+def test_documents_name_paths():
+    assert len(DOCUMENTED) > 20
+
+
+# What stands at the top of the package; a new idea belongs in one of the packages.
+TOP = """
+_audio _evaluation _fast_wiener _files _folded _framing _mixture _network_files _networks
+_precision _recurrence _separator_json _sequences _threads _version _windows _workspace audio
+bss_eval checkpoints cli data download engine errors evaluate files filtering metrics model player
+predict pretrained registry report separate stft training transforms utils wiener
+"""
+
+
+def test_nothing_new_stands_at_the_top_of_the_package():
+    found = {module.name for module in pkgutil.iter_modules(openunmix.__path__)}
+    assert found == set(TOP.split())
 
 
 MODULES = ["openunmix", *(m.name for m in pkgutil.walk_packages(openunmix.__path__, "openunmix."))]
