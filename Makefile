@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## Separate a real song with the bundled model, and score t
 test: check  ## Run all checks, then the tests
 	$(BIN)/python -m pytest -m "not slow and not browser" --numprocesses auto --maxprocesses 4 \
 		--dist loadfile
-	$(BIN)/python -m pytest -m browser tests/player
+	$(BIN)/python -m pytest -m browser tests/web
 
 check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 	$(BIN)/ruff format --check .

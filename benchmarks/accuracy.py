@@ -22,9 +22,9 @@ import torch
 from separation import has_bfloat16, machine
 from torch import Tensor
 
-from openunmix.engine import EngineConfig, separate_blocks, separate_waveform
-from openunmix.metrics import sdr_mdx21
+from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
+from openunmix.predict.stream import EngineConfig, separate_blocks, separate_waveform
 from openunmix.training.validation import Song, load_songs, median_scores, song_scores
 from openunmix.utils import load_separator
 

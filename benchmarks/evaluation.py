@@ -132,7 +132,7 @@ def peak_memory() -> float:
 
 def work_ours(signals: tuple[torch.Tensor, torch.Tensor]) -> dict[str, Any]:
     """Score with Open-Unmix."""
-    from openunmix.bss_eval import bss_eval
+    from openunmix.evaluate.bss_eval import bss_eval
 
     return measured(
         lambda: [

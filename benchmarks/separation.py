@@ -77,7 +77,7 @@ def machine() -> str:
 
 def has_bfloat16() -> bool:
     """Whether the processor multiplies matrices of bfloat16; without, float32 takes its place."""
-    from openunmix._precision import usable_precision
+    from openunmix.predict._runtime import usable_precision
 
     return usable_precision("bf16", torch.device("cpu")) == "bf16"
 
@@ -157,7 +157,7 @@ def print_start(args: argparse.Namespace, folder: Path) -> None:
 
 def save_model(folder: Path, weights: Path) -> None:
     """Write the weights as a model folder."""
-    from openunmix.checkpoints import SeparatorConfig, save_config, save_network
+    from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
 
     for target, network in separator(str(weights)).target_models.items():
         save_network(folder, target, network)
@@ -228,7 +228,7 @@ def work_reference(seconds: int, weights: str) -> dict[str, float]:
 
 def work_engine(precision: str, seconds: int, weights: str) -> dict[str, float]:
     """Separate a waveform in memory."""
-    from openunmix.engine import EngineConfig, separate_waveform
+    from openunmix.predict.stream import EngineConfig, separate_waveform
 
     made, config = separator(weights), EngineConfig(precision=precision)
     audio = noise(seconds)
@@ -238,7 +238,7 @@ def work_engine(precision: str, seconds: int, weights: str) -> dict[str, float]:
 
 def work_stream(seconds: int, weights: str) -> dict[str, float]:
     """Separate a stream that is never in memory as a whole."""
-    from openunmix.engine import separate_blocks
+    from openunmix.predict.stream import separate_blocks
 
     def blocks() -> Iterator[torch.Tensor]:
         for _ in range(seconds):

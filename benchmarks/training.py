@@ -207,8 +207,7 @@ def work_ours(args: argparse.Namespace) -> dict[str, float]:
     from openunmix.data import FixedSourcesTrackFolderDataset, aug_from_str
     from openunmix.training import PRESETS, Trainer
     from openunmix.training.batches import Batches, Examples
-    from openunmix.training.memory import keep_freed_memory
-    from openunmix.training.parallel import Processes
+    from openunmix.training.parallel import Processes, keep_freed_memory
 
     settings = CONTENDERS[args.worker].settings
     if settings["memory"]:

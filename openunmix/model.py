@@ -4,7 +4,7 @@ r"""The mask network of one target, and the separator built from several of them
 a dense layer compresses each frame, three recurrent layers look at the past and the future,
 two dense layers expand the result to a mask that multiplies the mixture [1]_.
 :class:`Separator` runs one network per target and turns their magnitudes into waveforms with
-the multichannel Wiener filter of :mod:`openunmix.wiener`.
+the multichannel Wiener filter of :mod:`openunmix.filtering.gaussian`.
 
 References
 ----------
@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from openunmix._fast_wiener import WienerFilter
+from openunmix.filtering._fast import WienerFilter
+from openunmix.filtering.gaussian import wiener
 from openunmix.transforms import make_filterbanks
-from openunmix.wiener import wiener
 
 __all__ = ["SHARED", "OpenUnmix", "Separator", "compressed", "masks", "share"]
 

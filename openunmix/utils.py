@@ -7,9 +7,9 @@ import math
 from torch import Tensor
 
 from openunmix.audio import resample
-from openunmix.checkpoints import save_checkpoint
 from openunmix.pretrained import load_separator, load_target_models
-from openunmix.stft import bandwidth_to_max_bin
+from openunmix.pretrained.folder import save_checkpoint
+from openunmix.transforms.fourier import bandwidth_to_max_bin
 
 __all__ = [
     "AverageMeter",

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from openunmix.audio import AudioWriter, read_audio
-from openunmix.metrics import sdr_mdx21
-from openunmix.registry import BUNDLED_MODEL
+from openunmix.evaluate.metrics import sdr_mdx21
+from openunmix.pretrained.registry import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
 

@@ -32,7 +32,7 @@ from openunmix.evaluate import (
     median_over_tracks,
 )
 from openunmix.pretrained import resolve_model
-from openunmix.registry import BUNDLED_MODEL
+from openunmix.pretrained.registry import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "models.md"

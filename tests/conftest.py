@@ -101,4 +101,4 @@ def _decoded_folder(tmp_path_factory):
 @pytest.fixture
 def bfloat16(monkeypatch):
     """Let bfloat16 be used on every processor; on some it is slow, but right."""
-    monkeypatch.setattr("openunmix._precision._has_bfloat16", lambda: True)
+    monkeypatch.setattr("openunmix.predict._runtime._has_bfloat16", lambda: True)

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from models import save_model
-from synth import mixture
+from helpers.models import save_model
+from helpers.sounds import mixture
 
 from openunmix import pretrained
 from openunmix._version import __version__
 from openunmix.audio import AudioWriter
 from openunmix.cli import _evaluate, _models, _separate, _serve, _train
 from openunmix.model import OpenUnmix, Separator
-from openunmix.registry import MODELS
+from openunmix.pretrained.registry import MODELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]

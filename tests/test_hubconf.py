@@ -49,12 +49,12 @@ for name in ("safetensors", "soundfile", "soxr", "av", "mutagen", "tqdm"):
 separator = torch.hub.load({str(ROOT)!r}, "umxse", source="local", pretrained=False)
 separator.freeze()
 print(tuple(separator(torch.zeros(1, 1, 2000)).shape))
-from openunmix.checkpoints import load_network
+from openunmix.pretrained.folder import load_network
 load_network({str(tmp_path / "vocals.safetensors")!r})
 """
-    from weights_server import tiny_network
+    from helpers.weights_server import tiny_network
 
-    from openunmix.checkpoints import save_network
+    from openunmix.pretrained.folder import save_network
 
     save_network(tmp_path, "vocals", tiny_network())
     done = subprocess.run(

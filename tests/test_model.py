@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
-import synth
 import torch
-from compare import difference
+from helpers import golden as reference
+from helpers import sounds as synth
+from helpers.checks import difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openunmix import checkpoints, pretrained, stft, utils
+from openunmix import pretrained, utils
+from openunmix.pretrained import folder as checkpoints
+from openunmix.transforms import fourier as stft
 from openunmix.utils import AverageMeter, EarlyStopping, preprocess
 
 

@@ -9,10 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from openunmix._evaluation.oracles import MIXTURE, ORACLES
-from openunmix._evaluation.scores import METRICS
-from openunmix._evaluation.system import TARGETS
-from openunmix._evaluation.tracks import audio_files, find_estimates
 from openunmix.cli._options import (
     EXIT_CODES,
     add_aggregate,
@@ -35,10 +31,14 @@ from openunmix.evaluate import (
     find_tracks,
     median_over_tracks,
 )
-from openunmix.player import write_page
+from openunmix.evaluate.oracles import MIXTURE, ORACLES
+from openunmix.evaluate.report import worst_tracks, write_report
+from openunmix.evaluate.scores import METRICS
+from openunmix.evaluate.system import TARGETS
+from openunmix.evaluate.tracks import audio_files, find_estimates
 from openunmix.pretrained import resolve_model
-from openunmix.registry import DEFAULT_MODEL
-from openunmix.report import worst_tracks, write_report
+from openunmix.pretrained.registry import DEFAULT_MODEL
+from openunmix.web import write_page
 
 __all__ = ["main", "parser", "run"]
 

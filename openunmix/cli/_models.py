@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from openunmix.checkpoints import load_network, load_networks, save_folder
 from openunmix.cli._options import EXIT_CODES, run_command, say
-from openunmix.download import cache_folder, cached_path, fetch_model, is_intact
 from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError
 from openunmix.pretrained import resolve_model
-from openunmix.registry import MODELS, ModelEntry, bundled_folder, find_model
+from openunmix.pretrained.download import cache_folder, cached_path, fetch_model, is_intact
+from openunmix.pretrained.folder import load_network, load_networks, save_folder
+from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
 
 __all__ = ["main", "parser", "run"]
 

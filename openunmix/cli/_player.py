@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from urllib.parse import quote
 
-from openunmix._mixture import Part
 from openunmix._version import __version__
 from openunmix.cli._paths import song_name
-from openunmix.files import FileResult
-from openunmix.player import write_page
+from openunmix.predict._file_stream import Part
+from openunmix.predict.files import FileResult
 from openunmix.pretrained import ResolvedModel
+from openunmix.web import write_page
 
 __all__ = ["write_player"]
 

@@ -19,7 +19,6 @@ import torch
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, AudioReader
-from openunmix.checkpoints import find_weights
 from openunmix.cli._options import (
     EXIT_CODES,
     Group,
@@ -35,12 +34,13 @@ from openunmix.cli._options import (
 from openunmix.cli._paths import find_inputs, output_folders
 from openunmix.cli._player import write_player
 from openunmix.cli._progress import Progress
-from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
 from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
-from openunmix.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
 from openunmix.model import Separator
+from openunmix.predict.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
+from openunmix.predict.stream import EngineConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
-from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS
+from openunmix.pretrained.folder import find_weights
+from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS
 
 __all__ = ["main", "parser", "run"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from openunmix._version import __version__
 from openunmix.cli._options import choose_device, run_command, say
-from openunmix.player.settings import LOOPBACK_NAMES, Settings
-from openunmix.registry import BUNDLED_MODEL, DEFAULT_MODEL
+from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
+from openunmix.web.server.settings import LOOPBACK_NAMES, Settings
 
 __all__ = ["main", "parser", "run"]
 
@@ -141,10 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal says to stop; return the exit code."""
     settings = _settings(args)
-    from openunmix.player.server import Server  # what it needs may be missing
+    from openunmix.web.server import Server  # what it needs may be missing
 
     if not args.quiet:
-        logging.getLogger("openunmix.player").setLevel(logging.INFO)
+        logging.getLogger("openunmix.web").setLevel(logging.INFO)
     with _listen(args.host, args.port) as listener, suppress(KeyboardInterrupt):
         server = Server(settings)
         _announce(_address(args.host, listener), settings, args)

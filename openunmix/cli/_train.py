@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from openunmix._files import replacing
-from openunmix.checkpoints import load_folder
 from openunmix.cli._options import (
     EXIT_CODES,
     add_no_cuda,
@@ -39,14 +38,13 @@ from openunmix.cli._train_progress import Display
 from openunmix.data import examine
 from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import OpenUnmix
+from openunmix.pretrained.folder import load_folder
 from openunmix.training import PRESETS, Trainer, TrainingConfig, fit
+from openunmix.training.checkpoint import find_state, state_file
 from openunmix.training.loop import Scores
-from openunmix.training.memory import keep_freed_memory
 from openunmix.training.networks import pretrained_networks
-from openunmix.training.parallel import launched
-from openunmix.training.report import SCORES_NAME, environment, write_report
-from openunmix.training.state import find_state, state_file
-from openunmix.training.tensorboard import TensorBoard
+from openunmix.training.parallel import keep_freed_memory, launched
+from openunmix.training.report import SCORES_NAME, TensorBoard, environment, write_report
 from openunmix.training.validation import (
     Song,
     load_songs,

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from openunmix.training import Progress, Trainer
-from openunmix.training.records import mean
+from openunmix.training.history import mean
 
 __all__ = ["Display"]
 

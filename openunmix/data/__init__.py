@@ -1,7 +1,9 @@
 """Training data: pairs of mixture and target, from files or made by the code."""
 
 from openunmix.data.aligned import AlignedDataset
-from openunmix.data.augment import (
+from openunmix.data.augment.batches import BatchAugmentation
+from openunmix.data.augment.effects import STUDIOS, Studio
+from openunmix.data.augment.sources import (
     Compose,
     _augment_channelswap,
     _augment_force_stereo,
@@ -9,13 +11,12 @@ from openunmix.data.augment import (
     aug_from_str,
 )
 from openunmix.data.base import MixingDataset, Pair, UnmixDataset
-from openunmix.data.batch_augment import BatchAugmentation
-from openunmix.data.doctor import examine
+from openunmix.data.check import examine
+from openunmix.data.check.report import Finding, Report, SourceSummary
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import MixingConfig, MixtureDataset
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
-from openunmix.data.report import Finding, Report, SourceSummary
 from openunmix.data.source_folder import SourceFolderDataset
 from openunmix.data.stems import (
     Stem,
@@ -26,7 +27,6 @@ from openunmix.data.stems import (
     load_stem,
     load_tracks,
 )
-from openunmix.data.studio import STUDIOS, Studio
 from openunmix.data.synthetic import SyntheticDataset, synthetic_song
 from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,

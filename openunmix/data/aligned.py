@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from openunmix.data.augment import Augmentation
+from openunmix.data._folders import files_of
+from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Pair, UnmixDataset
-from openunmix.data.folders import files_of
 from openunmix.data.recordings import Recording
 
 __all__ = ["AlignedDataset"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openunmix.data.aligned import AlignedDataset
-from openunmix.data.augment import aug_from_str
+from openunmix.data.augment.sources import aug_from_str
 from openunmix.data.base import UnmixDataset
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.source_folder import SourceFolderDataset

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from openunmix.audio import resample
+from openunmix.data.augment.effects import Studio, produced
 from openunmix.data.stems import Stem, StemLibrary
-from openunmix.data.studio import Studio, produced
 
 __all__ = ["LEVELS", "MixingConfig", "MixtureDataset"]
 

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.data.augment import Augmentation
-from openunmix.data.base import ExcerptDataset, Pair
-from openunmix.data.excerpts import Excerpt
-from openunmix.data.folders import usable
+from openunmix.data._folders import usable
+from openunmix.data.augment.sources import Augmentation
+from openunmix.data.base import Excerpt, ExcerptDataset, Pair
 from openunmix.data.recordings import Recording
 from openunmix.errors import DownloadError, MissingExtraError
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +17,122 @@ from torch import Tensor
 from openunmix.audio import (
     AudioClip,
     AudioReader,
+    Resampler,
     downmix_to_stereo,
     read_audio,
     resampled_length,
 )
-from openunmix.data.decoded import decoded_file, read_decoded
 from openunmix.errors import AudioFileError
 
-__all__ = ["Recording", "load_audio", "load_info", "to_channels"]
+__all__ = [
+    "Recording",
+    "decoded_file",
+    "decoded_folder",
+    "load_audio",
+    "load_info",
+    "read_decoded",
+    "to_channels",
+]
+
+_BYTES = 4  # of a float32
+
+
+def decoded_folder() -> Path:
+    """Return the folder of converted files, which need not exist yet.
+
+    Returns
+    -------
+    Path
+        As said above; ``XDG_CACHE_HOME`` takes the place of ``~/.cache``.
+    """
+    chosen = os.environ.get("OPENUNMIX_DECODED")
+    if chosen:
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache, "openunmix", "decoded")
+
+
+def decoded_file(path: Path, stream: int, sample_rate: int) -> Path:
+    """Convert a stream, unless that has been done.
+
+    Parameters
+    ----------
+    path : Path
+        An audio file.
+    stream : int
+        Which of its audio streams.
+    sample_rate : int
+        Rate wanted in Hz.
+
+    Returns
+    -------
+    Path
+        A file of float32 samples, the channels of one time after each other.
+
+    Raises
+    ------
+    AudioFileError
+        If the stream cannot be read, or the result cannot be written.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise AudioFileError(f"{path} cannot be read: {error.strerror}") from error
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns, stream, sample_rate)
+    name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+    target = decoded_folder() / f"{name}.f32"
+    if not target.exists():
+        try:
+            _convert(path, stream, sample_rate, target)
+        except AudioFileError:
+            raise
+        except OSError as error:
+            raise AudioFileError(
+                f"{path}: its decoded audio cannot be kept in {target.parent} ({error.strerror}); "
+                "make room there, or name another folder in the variable OPENUNMIX_DECODED"
+            ) from error
+    return target
+
+
+def _convert(path: Path, stream: int, sample_rate: int, target: Path) -> None:
+    """Decode and resample in blocks to a temporary file, and give it its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with AudioReader(path, stream=stream) as reader:
+        resampler = Resampler(reader.info.sample_rate, sample_rate, reader.info.channels)
+        empty = np.zeros((reader.info.channels, 0), dtype=np.float32)
+        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for block in reader:
+                    resampler.process(block).T.astype("<f4").tofile(file)
+                resampler.process(empty, last=True).T.astype("<f4").tofile(file)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def read_decoded(file: Path, channels: int, start: int, length: int) -> Tensor:
+    """Read an excerpt of a converted file.
+
+    Parameters
+    ----------
+    file : Path
+        What :func:`decoded_file` returned.
+    channels : int
+        Its number of channels.
+    start, length : int
+        First sample, and the number of them.
+
+    Returns
+    -------
+    Tensor [shape=(channels, samples)], real
+        Fewer samples where the file ends.
+    """
+    offset = _BYTES * channels * start
+    samples = np.fromfile(file, dtype="<f4", count=channels * length, offset=offset)
+    return torch.from_numpy(samples.reshape(-1, channels).T.astype(np.float32, order="C"))
+
 
 # Codings, as libsndfile calls them, of which any part can be read for itself: WAV, AIFF, FLAC ...
 _DIRECT = ("pcm_s8", "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float", "double")
@@ -91,7 +202,7 @@ class Recording:
         Returns
         -------
         bool
-            If not, the file is converted once, see :mod:`openunmix.data.decoded`.
+            If not, the file is converted once, see :mod:`openunmix.data.recordings`.
         """
         return sample_rate == self.sample_rate and self.codec in _DIRECT
 

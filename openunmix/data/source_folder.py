@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from openunmix.data.augment import Augmentation
-from openunmix.data.base import ExcerptDataset
-from openunmix.data.excerpts import Excerpt
-from openunmix.data.folders import files_of, usable
+from openunmix.data._folders import files_of, usable
+from openunmix.data.augment.sources import Augmentation
+from openunmix.data.base import Excerpt, ExcerptDataset
 from openunmix.data.recordings import Recording
 from openunmix.errors import AudioFileError
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from openunmix.data._instruments import PLAYERS, new_plan
-from openunmix.data.augment import Augmentation
+from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import MixingDataset
 
 __all__ = ["SyntheticDataset", "synthetic_song"]

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.data.augment import Augmentation
-from openunmix.data.base import ExcerptDataset
-from openunmix.data.excerpts import Excerpt
-from openunmix.data.folders import files_of
+from openunmix.data._folders import files_of
+from openunmix.data.augment.sources import Augmentation
+from openunmix.data.base import Excerpt, ExcerptDataset
 from openunmix.data.recordings import Recording
 from openunmix.errors import AudioFileError
 

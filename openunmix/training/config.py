@@ -95,7 +95,7 @@ class TrainingConfig:
         :class:`~openunmix.data.BatchAugmentation`.
     equalise : float
         By how many dB spectra of sources are changed at random, as by an equaliser; 0 for not at
-        all. See :func:`openunmix.training.equaliser.equalised`.
+        all. See :func:`openunmix.training.losses.equalised`.
     statistics_excerpts : int
         Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
         them at 0 and 1.

@@ -20,11 +20,17 @@ from torch.utils.data import Dataset
 from openunmix.errors import CheckpointError, TrainingError
 from openunmix.model import OpenUnmix
 from openunmix.training.batches import Batch, Batches, Examples, collate
+from openunmix.training.checkpoint import (
+    find_state,
+    load_state,
+    save_as_before,
+    save_model,
+    save_state,
+    state_file,
+)
 from openunmix.training.config import ARCHITECTURE, TrainingConfig
-from openunmix.training.export import save_as_before, save_model
+from openunmix.training.history import History, mean
 from openunmix.training.parallel import Processes
-from openunmix.training.records import History, mean
-from openunmix.training.state import find_state, load_state, save_state, state_file
 from openunmix.training.trainer import Trainer
 
 __all__ = ["Progress", "Scores", "fit"]

@@ -10,19 +10,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from openunmix._precision import usable_precision
 from openunmix.data import BatchAugmentation
 from openunmix.errors import TrainingError
 from openunmix.model import OpenUnmix, compressed, masks
-from openunmix.stft import stft
+from openunmix.predict._runtime import usable_precision
 from openunmix.training.batches import Batch, Examples
 from openunmix.training.config import TrainingConfig
-from openunmix.training.equaliser import equalised
-from openunmix.training.losses import JOINT, LOSSES, Scene
-from openunmix.training.networks import new_networks
+from openunmix.training.losses import JOINT, LOSSES, Scene, equalised
+from openunmix.training.networks import input_statistics, new_networks
 from openunmix.training.parallel import Processes
 from openunmix.training.schedules import Schedule
-from openunmix.training.statistics import input_statistics
+from openunmix.transforms.fourier import stft
 
 __all__ = ["Trainer", "update_average"]
 

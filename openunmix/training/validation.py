@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from openunmix.data import Stem, find_sources, load_tracks
 from openunmix.data.recordings import to_channels
-from openunmix.engine import EngineConfig, separate_waveform
-from openunmix.metrics import sdr_mdx21
+from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
+from openunmix.predict.stream import EngineConfig, separate_waveform
 from openunmix.training.batches import Examples
 
 __all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores", "songs_of"]
@@ -140,7 +140,8 @@ def song_scores(
     Returns
     -------
     dict of str to dict of str to float
-        :func:`openunmix.metrics.sdr_mdx21` in dB by song and target, NaN for a silent stem.
+        :func:`~openunmix.evaluate.metrics.sdr_mdx21` in dB by song and target, NaN for a silent
+        stem.
     """
     scores = {}
     for song in songs:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openunmix.checkpoints import load_folder, save_folder
 from openunmix.model import SHARED
+from openunmix.pretrained.folder import load_folder, save_folder
 
 output, *arguments = sys.argv[1:]
 weights = {Path(a.partition("=")[0]): float(a.partition("=")[2]) for a in arguments if "=" in a}

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.data.batch_augment import resample_to
+from openunmix.data.augment.batches import resample_to
+from openunmix.data.augment.effects import doubled, overdriven, reverberant
 from openunmix.data.stems import SILENCE, Stem
-from openunmix.data.studio import doubled, overdriven, reverberant
 from openunmix.training import Batch
 
 __all__ = ["TARGETS", "Mixer"]

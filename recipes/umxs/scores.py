@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import openunmix
-from openunmix.metrics import sdr_mdx21
+from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.training.validation import Song, load_songs, median_scores, song_scores
 from openunmix.utils import load_separator
 

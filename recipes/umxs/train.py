@@ -17,9 +17,8 @@ from mixer import TARGETS, Mixer
 from openunmix.data.stems import Stem, load_files, load_tracks
 from openunmix.training import Example, TrainingConfig
 from openunmix.training.batches import Examples
-from openunmix.training.export import save_model
+from openunmix.training.checkpoint import find_state, load_state, save_model, save_state, state_file
 from openunmix.training.parallel import Processes
-from openunmix.training.state import find_state, load_state, save_state, state_file
 from openunmix.training.trainer import Trainer
 
 # How often each kind of stems is drawn. In four songs the bass sounds inside other or drums.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from openunmix.checkpoints import load_folder, save_folder
+from openunmix.pretrained.folder import load_folder, save_folder
 
 *folders, output = map(Path, sys.argv[1:])
 models = [load_folder(folder) for folder in folders]

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openunmix.checkpoints import load_folder, save_folder
 from openunmix.model import OpenUnmix, compressed
-from openunmix.stft import stft
+from openunmix.pretrained.folder import load_folder, save_folder
+from openunmix.transforms.fourier import stft
 
 __all__ = ["refit_folder", "refitted"]
 

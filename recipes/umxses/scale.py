@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from openunmix.checkpoints import load_folder, save_folder
+from openunmix.pretrained.folder import load_folder, save_folder
 
 folder, output = Path(sys.argv[1]), Path(sys.argv[4])
 scaled, factor = sys.argv[2], float(sys.argv[3])

@@ -22,9 +22,9 @@ from torch import Tensor
 from voices import SAMPLE_RATE
 
 import openunmix
-from openunmix.engine import separate_waveform
-from openunmix.metrics import si_sdr
+from openunmix.evaluate.metrics import si_sdr
 from openunmix.model import Separator
+from openunmix.predict.stream import separate_waveform
 from openunmix.utils import load_separator
 
 _SPEAKERS = ("asterisk-fr", "asterisk-it")

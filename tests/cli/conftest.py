@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from commands import TARGETS, exit_code
-from models import save_model
+from helpers.commands import TARGETS, exit_code
+from helpers.models import save_model
 
-from openunmix import registry
 from openunmix.cli import _separate
-from openunmix.files import separate_file
+from openunmix.predict.files import separate_file
+from openunmix.pretrained import registry
 
 
 @pytest.fixture

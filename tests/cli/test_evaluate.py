@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 
-import models
 import pytest
 import soundfile
-import synth
+from helpers import models
+from helpers import sounds as synth
 
 from openunmix.cli._evaluate import main, parser
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 import torch
-from weights_server import Behaviour, make_entry, pickled, serving, tiny_network
+from helpers.weights_server import Behaviour, make_entry, pickled, serving, tiny_network
 
-from openunmix import registry
-from openunmix.checkpoints import SeparatorConfig, load_folder, save_config, save_network
 from openunmix.cli._models import main
-from openunmix.download import cache_folder, cached_path
-from openunmix.registry import MODELS
+from openunmix.pretrained import registry
+from openunmix.pretrained.download import cache_folder, cached_path
+from openunmix.pretrained.folder import SeparatorConfig, load_folder, save_config, save_network
+from openunmix.pretrained.registry import MODELS
 
 CONFIG = SeparatorConfig(n_fft=64, n_hop=16, sample_rate=8000.0, channels=2)
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from commands import TARGETS, manifest, song, tree
-from synth import mixture
+from helpers.commands import TARGETS, manifest, song, tree
+from helpers.sounds import mixture
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 

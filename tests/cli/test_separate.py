@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from commands import TARGETS, manifest, song, total, tree
-from compare import decibels
-from synth import mixture, noise
+from helpers.checks import decibels
+from helpers.commands import TARGETS, manifest, song, total, tree
+from helpers.sounds import mixture, noise
 
 from openunmix import cli
 from openunmix.audio import read_audio
-from openunmix.engine import EngineConfig, estimate_memory, separate_waveform
+from openunmix.predict.stream import EngineConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import load_separator
 
 pytestmark = pytest.mark.usefixtures("work_folder")

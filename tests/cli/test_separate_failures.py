@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from commands import TARGETS, exit_code, song, tree
-from synth import mixture
+from helpers.commands import TARGETS, exit_code, song, tree
+from helpers.sounds import mixture
 
 from openunmix.audio import AudioWriter
 from openunmix.errors import AudioFileError

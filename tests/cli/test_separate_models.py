@@ -6,11 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import TARGETS, exit_code, song, tree
-from weights_server import Behaviour, make_entry, pickled, serving, taking_at_most, tiny_network
+from helpers.commands import TARGETS, exit_code, song, tree
+from helpers.weights_server import (
+    Behaviour,
+    make_entry,
+    pickled,
+    serving,
+    taking_at_most,
+    tiny_network,
+)
 
-from openunmix.download import cached_path
-from openunmix.registry import MODELS
+from openunmix.pretrained.download import cached_path
+from openunmix.pretrained.registry import MODELS
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from commands import TARGETS, manifest, song, total, tree
-from compare import decibels
-from synth import mixture, noise
+from helpers.checks import decibels
+from helpers.commands import TARGETS, manifest, song, total, tree
+from helpers.sounds import mixture, noise
 from tqdm import tqdm
 
 pytestmark = pytest.mark.usefixtures("work_folder")

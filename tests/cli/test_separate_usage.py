@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import exit_code, song, tree
+from helpers.commands import exit_code, song, tree
 
 from openunmix.cli._separate import parser
 

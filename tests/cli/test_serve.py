@@ -10,13 +10,13 @@ import sys
 
 import httpx
 import pytest
-from models import save_model
-from song_server import send, song, wait_for
+from helpers.models import save_model
+from helpers.song_server import send, song, wait_for
 
 from openunmix import cli
 from openunmix.cli import _serve
 from openunmix.cli._serve import main, parser
-from openunmix.player.settings import LOOPBACK_NAMES, Settings
+from openunmix.web.server.settings import LOOPBACK_NAMES, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_folder_that_cannot_be_used_is_said(tmp_path, capsys):
 
 
 def test_missing_package_names_the_extra(monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("openunmix.player.server")]:
+    for name in [name for name in sys.modules if name.startswith("openunmix.web.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert exit_code("--port", 0) == 1

@@ -14,24 +14,24 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from synth import noise, panned, tone
+from helpers.sounds import noise, panned, tone
 
 from openunmix.audio import read_audio
-from openunmix.checkpoints import (
+from openunmix.cli import _separate, _train
+from openunmix.cli._train import main
+from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
+from openunmix.data import STUDIOS, MixingConfig
+from openunmix.model import OpenUnmix
+from openunmix.pretrained.folder import (
     SeparatorConfig,
     load_folder,
     load_network,
     save_config,
     save_network,
 )
-from openunmix.cli import _separate, _train
-from openunmix.cli._train import main
-from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
-from openunmix.data import STUDIOS, MixingConfig
-from openunmix.model import OpenUnmix
 from openunmix.training import PRESETS
 from openunmix.training.batches import Examples
-from openunmix.training.state import load_state, state_file
+from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.trainer import Trainer
 from openunmix.training.validation import load_songs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synth import noise
+from helpers.sounds import noise
 from torch.utils.data import ConcatDataset, DataLoader
 
 from openunmix.data import (
@@ -23,7 +23,7 @@ from openunmix.data import (
     VariableSourcesTrackFolderDataset,
     aug_from_str,
 )
-from openunmix.data.folders import files_of, track_folders, usable
+from openunmix.data._folders import files_of, track_folders, usable
 from openunmix.errors import AudioFileError
 
 RATE = 8000

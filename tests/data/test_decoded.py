@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from audio_files import RATE, music, write
+from helpers.files import RATE, music, write
 
 from openunmix.audio import read_audio, resample
-from openunmix.data.decoded import decoded_folder
-from openunmix.data.recordings import Recording
+from openunmix.data.recordings import Recording, decoded_folder
 from openunmix.errors import AudioFileError
 
 

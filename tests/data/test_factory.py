@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from synth import noise
+from helpers.sounds import noise
 
 from openunmix import data
 from openunmix.audio import probe

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openunmix.data.augment.effects import Studio
 from openunmix.data.mixing import MixingConfig, MixtureDataset
 from openunmix.data.stems import Stem, StemLibrary
-from openunmix.data.studio import Studio
 
 TARGETS = ["vocals", "drums", "bass"]
 RATE = 1000

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 import torch
-from musdb_database import DB, SOURCES, STREAMS
-from synth import noise, tone
+from helpers.musdb_database import DB, SOURCES, STREAMS
+from helpers.sounds import noise, tone
 
 from openunmix.audio import write_stem_mp4
 from openunmix.data import MUSDBDataset, aug_from_str

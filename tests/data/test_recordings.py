@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.sounds import noise, tone
 from hypothesis import given
 from hypothesis import strategies as st
-from synth import noise, tone
 
 from openunmix.audio import resample, write_stem_mp4
 from openunmix.data import load_audio, load_info
@@ -93,7 +93,7 @@ def test_stems_of_an_mp4_are_its_streams(tmp_path, write):
 
 def test_file_without_a_length_is_measured(write, monkeypatch):
     path = write("a.wav", noise(RATE))
-    from openunmix._audio import decoders
+    from openunmix.audio import decoders
 
     monkeypatch.setattr(decoders, "_SNDFILE_MAGIC", ())  # FFmpeg, told not to know the length
     monkeypatch.setattr(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import synth
 import torch
+from helpers import sounds as synth
 
 from openunmix.data.stems import (
     SILENCE,

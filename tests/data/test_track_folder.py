@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from synth import noise
+from helpers.sounds import noise
 
 from openunmix.data import FixedSourcesTrackFolderDataset as Fixed
 from openunmix.data import VariableSourcesTrackFolderDataset as Variable

@@ -8,7 +8,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
-from toys import Tones
+from helpers.toys import Tones
 
 from openunmix.data import Pair
 from openunmix.errors import TrainingError

@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from openunmix.stft import stft
-from openunmix.training.equaliser import equalised, equaliser_gains
-from openunmix.training.losses import Scene
+from openunmix.training.losses import Scene, equalised, equaliser_gains
+from openunmix.transforms.fourier import stft
 
 RATE = 44100
 

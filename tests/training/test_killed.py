@@ -13,8 +13,8 @@ import pytest
 
 from openunmix.audio import AudioWriter
 from openunmix.data import synthetic_song
-from openunmix.training.records import TIMINGS
-from openunmix.training.state import load_state, state_file
+from openunmix.training.checkpoint import load_state, state_file
+from openunmix.training.history import TIMINGS
 
 resource = pytest.importorskip("resource", reason="limits are those of POSIX")
 

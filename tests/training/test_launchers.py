@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openunmix.checkpoints import load_folder
+from openunmix.pretrained.folder import load_folder
 from openunmix.training.parallel import launched
 
 BIN = Path(sys.executable).parent

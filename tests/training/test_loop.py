@@ -8,16 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import synth
 import torch
-from toys import CONFIG, RATE, Tones
+from helpers import sounds as synth
+from helpers.toys import CONFIG, RATE, Tones
 
-from openunmix.checkpoints import load_folder
 from openunmix.data import MixtureDataset
 from openunmix.errors import AudioFileError, CheckpointError, TrainingError
+from openunmix.pretrained.folder import load_folder
 from openunmix.training import fit
-from openunmix.training.records import TIMINGS
-from openunmix.training.state import load_state, state_file
+from openunmix.training.checkpoint import load_state, state_file
+from openunmix.training.history import TIMINGS
 from openunmix.training.trainer import Trainer
 
 VALID = Tones(3, split="valid")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-import checks
 import pytest
 import torch
+from helpers import checks
 
-from openunmix.stft import stft
+from openunmix.filtering.gaussian import wiener
 from openunmix.training import losses
 from openunmix.training.losses import JOINT, LOSSES, Scene, limit_band, source_combinations
-from openunmix.wiener import wiener
+from openunmix.transforms.fourier import stft
 
 N_FFT, N_HOP, SAMPLES, RATE = 32, 16, 200, 8000
 

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from openunmix.training import memory
+from openunmix.training import parallel as memory
 
 # Page faults of ten blocks of 32 MB that are written and freed, one after the other.
 FAULTS = """
 import resource, sys
-from openunmix.training.memory import keep_freed_memory
+from openunmix.training.parallel import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 bytearray(2**25)

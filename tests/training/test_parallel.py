@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import CONFIG, Tones
+from helpers.toys import CONFIG, Tones
 
 from openunmix.errors import MissingExtraError
 from openunmix.training import fit, parallel
 from openunmix.training.batches import Batches, Examples
+from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.parallel import Processes
-from openunmix.training.state import load_state, state_file
 from openunmix.training.trainer import Trainer
 
 # Statistics of a batch and dropout are each process's own, so they are switched off.

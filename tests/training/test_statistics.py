@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from openunmix.training.statistics import input_statistics
+from openunmix.training.networks import input_statistics
 
 
 def test_statistics_are_those_of_numpy(generator):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-import synth
 import torch
+from helpers import sounds as synth
 from torch import nn
 
-from openunmix.metrics import sdr_mdx21
+from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
 from openunmix.training.validation import Song, median_scores, separator_of, song_scores
 

@@ -1,1 +1,0 @@
-"""The parts of an evaluation: tracks, oracles, scores, and what others have published."""

@@ -1,0 +1,377 @@
+"""The two ways to decode a file: libsndfile, and FFmpeg for what libsndfile cannot."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from io import FileIO
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from openunmix.audio._paths import StrPath, absolute, check_regular_file, codec_errors, shown
+from openunmix.audio.channels import Block, default_layout, order_of_vorbis
+from openunmix.errors import AudioFileError
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+__all__ = ["AudioInfo", "Decoder", "open_decoder"]
+
+_logger = logging.getLogger(__name__)
+
+_CHUNK = 65536  # samples per channel that libsndfile decodes at once
+
+# First bytes of what libsndfile reads well. Anything else goes to FFmpeg, and so does
+# MP3: libsndfile's decoder prints on stderr and stops at the length the header claims.
+_SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file says about itself.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    channels : int
+        Number of channels.
+    samples : int or None
+        Samples per channel. Exact for what libsndfile reads (WAV, FLAC, Ogg, AIFF);
+        otherwise the estimate of the container, good to 0.1 s in MP3 and MP4, or None.
+    duration : float or None
+        In seconds: ``samples / sample_rate``.
+    format : str
+        The container, such as ``"wav"`` or ``"mp4"``.
+    codec : str
+        The coding, such as ``"pcm_24"`` or ``"aac"``.
+    layout : tuple of str
+        Names of the channels in the order in which they are delivered (FL, FR, FC, LFE,
+        BL, BR, ...); empty if unknown.
+    streams : int
+        Number of audio streams in the file.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int | None
+    duration: float | None
+    format: str
+    codec: str
+    layout: tuple[str, ...]
+    streams: int = 1
+
+
+class Decoder(Protocol):
+    """An open file that gives its samples in chunks of any size, once."""
+
+    info: AudioInfo
+
+    def chunks(self, first: int) -> Iterator[Block]:
+        """Chunks of shape (channels, samples) from the sample `first` to the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
+    """Open a file with the library that fits its content; the extension means nothing."""
+    check_regular_file(path)
+    with codec_errors(f"{shown(path)} cannot be read"), open(path, "rb") as file:
+        magic = file.read(4)
+    decoder = _open_sndfile(path) if magic in _SNDFILE_MAGIC else None
+    if decoder is None:
+        return _AvDecoder(path, stream)
+    if stream:
+        decoder.close()
+        _check_stream(path, stream, 1)
+    return decoder
+
+
+def _check_stream(path: StrPath, stream: int, streams: int) -> None:
+    """Raise unless the file has that audio stream."""
+    if not 0 <= stream < streams:
+        raise AudioFileError(
+            f"{shown(path)} has no audio stream {stream}: it has {streams}, counted from 0"
+        )
+
+
+def _drop(chunks: Iterator[Block], count: int) -> Iterator[Block]:
+    """Leave out the first `count` samples."""
+    for chunk in chunks:
+        if count < chunk.shape[1]:
+            yield chunk[:, count:]
+        count = max(0, count - chunk.shape[1])
+
+
+def _truncated(path: StrPath, found: int, expected: int | str) -> AudioFileError:
+    """Make the error for a file that ends too early."""
+    return AudioFileError(
+        f"{shown(path)} is damaged or cut short: decoding stopped after {found} of {expected} "
+        "samples; fetch or export it again"
+    )
+
+
+# libsndfile ------------------------------------------------------------------------------
+
+
+def _open_sndfile(path: StrPath) -> Decoder | None:
+    """Open the file with libsndfile; None if it cannot."""
+    import soundfile
+
+    name = str(absolute(path)) if os.name == "nt" else os.fsencode(absolute(path))
+    try:
+        handle = soundfile.SoundFile(name)
+    except (soundfile.SoundFileError, TypeError):  # TypeError: anything named *.raw
+        return None
+    return _SndfileDecoder(path, handle)
+
+
+class _SndfileDecoder:
+    """WAV, FLAC, AIFF, CAF, AU and Ogg through libsndfile."""
+
+    def __init__(self, path: StrPath, handle: Any) -> None:
+        self._path, self._handle = path, handle
+        reordered = handle.format == "OGG" and handle.channels > 2
+        self._order = order_of_vorbis(handle.channels) if reordered else None
+        self.info = AudioInfo(
+            sample_rate=handle.samplerate,
+            channels=handle.channels,
+            samples=handle.frames,
+            duration=handle.frames / handle.samplerate,
+            format=handle.format.lower(),
+            codec=handle.subtype.lower(),
+            layout=default_layout(handle.channels),
+        )
+        try:
+            self._check_complete()
+        except AudioFileError:
+            handle.close()
+            raise
+
+    def _check_complete(self) -> None:
+        """Raise if the file is shorter than its header says, or has no end."""
+        if self._handle.format == "OGG":
+            if not _has_end_of_stream(self._path):
+                raise AudioFileError(
+                    f"{shown(self._path)} is cut short: its last page does not end the Ogg "
+                    "stream; fetch it again, or repair it by remuxing"
+                )
+            return
+        found = re.search(r"\b(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", self._handle.extra_info)
+        # A program that writes to a pipe cannot know the length and claims the maximum;
+        # others count their header in.
+        if found and int(found[2]) + 4096 < int(found[1]) < 0x7FFFF000:
+            raise AudioFileError(
+                f"{shown(self._path)} is cut short: its header announces {found[1]} bytes of "
+                f"audio, the file has {found[2]}; fetch or export it again"
+            )
+
+    def chunks(self, first: int) -> Iterator[Block]:
+        """Chunks from the sample `first` to the end."""
+        # After a seek, Vorbis and Opus differ from a decode of the whole until their
+        # predictors and overlaps have settled: only what keeps no state may seek.
+        if self._handle.format == "OGG":
+            return _drop(self._decode(0), first)
+        first = min(first, self._handle.frames)
+        with codec_errors(f"{shown(self._path)} cannot be decoded"):
+            self._handle.seek(first)
+        return self._decode(first)
+
+    def _decode(self, position: int) -> Iterator[Block]:
+        """All chunks from the position on."""
+        while position < self._handle.frames:
+            with codec_errors(f"{shown(self._path)} is damaged after sample {position}"):
+                chunk = self._handle.read(_CHUNK, dtype="float32", always_2d=True).T
+            if chunk.shape[1] == 0:
+                raise _truncated(self._path, position, self._handle.frames)
+            position += chunk.shape[1]
+            yield chunk[self._order] if self._order else chunk
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+
+def _has_end_of_stream(path: StrPath) -> bool:
+    """Whether the last page of an Ogg file carries the end-of-stream flag."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 2 * 65536))  # a page has at most 65307 bytes
+        tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+
+
+# FFmpeg ----------------------------------------------------------------------------------
+
+
+class _QuietFile(FileIO):
+    """A file to read; PyAV prints the exception when damage sends it to a negative offset."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to an offset; -1 where that is impossible."""
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return -1
+
+
+class _AvDecoder:
+    """One audio stream of any container that FFmpeg knows."""
+
+    def __init__(self, path: StrPath, stream: int | None = None) -> None:
+        self._path = path
+        self._file = _QuietFile(absolute(path))
+        self._container: InputContainer | None = None
+        try:
+            self._open(stream or 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, index: int) -> None:
+        """Find the stream and describe it."""
+        import av
+
+        # FFmpeg is given an open file, not a name it might take for a protocol, and a
+        # playlist inside the file may not lead it anywhere: no protocol is allowed.
+        with codec_errors(f"{shown(self._path)} is damaged or not an audio file"):
+            self._container = av.open(
+                self._file,
+                mode="r",
+                options={"protocol_whitelist": "none"},
+                metadata_errors="replace",
+            )
+        streams = self._container.streams.audio
+        if not streams:
+            raise AudioFileError(f"{shown(self._path)} has no audio stream; give an audio file")
+        _check_stream(self._path, index, len(streams))
+        self._stream = streams[index]
+        codec = self._stream.codec_context
+        if codec is None or not codec.sample_rate or not codec.layout.nb_channels:
+            raise AudioFileError(
+                f"{shown(self._path)} has audio that cannot be decoded here; convert it to WAV"
+            )
+        self.info = _describe(self._container, self._stream, len(streams))
+
+    def chunks(self, first: int) -> Iterator[Block]:
+        """Chunks from the sample `first` to the end, by decoding everything before it."""
+        return _drop(self._decode(), first)
+
+    def _decode(self) -> Iterator[Block]:
+        """All chunks of the stream; raises where it is damaged."""
+        found, damage = 0, None
+        for frame in self._frames():
+            if isinstance(frame, Exception):
+                damage = frame
+                continue
+            # Junk before the first and after the last frame is common (tags, a cut in
+            # the middle of a frame) and harmless; between frames it means lost audio.
+            if damage is not None and found:
+                raise AudioFileError(
+                    f"{shown(self._path)} is damaged after sample {found}: {damage}"
+                ) from damage
+            found += frame.shape[1]
+            yield frame
+        self._check_complete(found)
+
+    def _frames(self) -> Iterator[Block | Exception]:
+        """Give the decoded frames and, where a packet cannot be decoded, the error."""
+        import av
+
+        assert self._container is not None
+        packets = self._container.demux(self._stream)
+        while True:
+            with codec_errors(f"{shown(self._path)} is damaged or cut short"):
+                packet = next(packets, None)
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                yield error
+                continue
+            exact = packet.time_base == Fraction(1, self.info.sample_rate)
+            for frame in frames:
+                block = _to_float(frame)
+                if block.shape[0] != self.info.channels or frame.rate != self.info.sample_rate:
+                    raise AudioFileError(
+                        f"{shown(self._path)} changes its channels or its sample rate on the "
+                        "way; convert it to WAV first"
+                    )
+                # The last packet of an MP4 lasts as long as the audio, not as its frame.
+                yield block[:, : packet.duration] if exact and packet.duration else block
+
+    def _check_complete(self, found: int) -> None:
+        """Raise if much less came out than a trustworthy header says."""
+        expected, rate = self.info.samples, self.info.sample_rate
+        trusted = self.info.format == "mp4" or (
+            self.info.format == "mp3" and _has_length_header(self._path)
+        )
+        if trusted and expected is not None and found < expected - rate // 4:
+            raise _truncated(self._path, found, expected)
+        if not found:
+            raise AudioFileError(f"{shown(self._path)} has no audio that can be decoded")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._container is not None:
+            self._container.close()
+        self._file.close()
+
+
+def _describe(container: InputContainer, stream: AudioStream, streams: int) -> AudioInfo:
+    """Say what FFmpeg knows of a stream before decoding it."""
+    codec = stream.codec_context
+    rate, channels = codec.sample_rate, codec.layout.nb_channels
+    samples = None
+    if stream.duration is not None and stream.time_base is not None:
+        samples = round(stream.duration * stream.time_base * rate)
+    elif container.duration is not None:
+        samples = round(Fraction(container.duration, 1_000_000) * rate)
+    names = container.format.name.split(",")
+    layout = tuple(channel.name for channel in codec.layout.channels)
+    return AudioInfo(
+        sample_rate=rate,
+        channels=channels,
+        samples=samples or None,  # a stream whose length is unknown may claim zero
+        duration=samples / rate if samples else None,
+        format="mp4" if "mp4" in names else names[0],
+        codec=codec.name.removesuffix("float"),
+        layout=layout if len(layout) == channels else default_layout(channels),
+        streams=streams,
+    )
+
+
+def _to_float(frame: AudioFrame) -> Block:
+    """Convert a frame to float32, full scale at 1, shape (channels, samples)."""
+    samples: npt.NDArray[Any] = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(frame.samples, -1).T
+    block: Block = samples.astype(np.float32)
+    if samples.dtype.kind == "u":  # 8 bits
+        block = block / np.float32(128) - np.float32(1)
+    elif samples.dtype.kind == "i":
+        block /= 2.0 ** (8 * samples.dtype.itemsize - 1)
+    return block
+
+
+def _has_length_header(path: StrPath) -> bool:
+    """Whether the first frame of an MP3 says how many follow, so that none can be missed."""
+    with open(path, "rb") as file:
+        head = file.read(10)
+        # An ID3 tag comes first; its size has seven bits a byte.
+        size = sum(byte << 7 * (3 - place) for place, byte in enumerate(head[6:10]))
+        file.seek(10 + size if head[:3] == b"ID3" else 0)
+        frame = file.read(4096)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

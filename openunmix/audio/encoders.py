@@ -1,0 +1,292 @@
+"""The formats that can be written, as data, and the two ways to encode them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from openunmix.audio._paths import PartFile, StrPath, shown
+from openunmix.audio.channels import Block
+from openunmix.errors import AudioFileError
+
+__all__ = [
+    "OUTPUT_FORMATS",
+    "Encoder",
+    "FfmpegEncoder",
+    "OutputFormat",
+    "SndfileEncoder",
+    "output_format",
+    "supported_sample_rate",
+]
+
+_CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack: more overflows it
+
+# A WAV counts its bytes in 32 bits. What is missing to 4 GiB leaves room for tags.
+RIFF_LIMIT = 2**32 - 2**24
+
+# Bits per second of a channel.
+_BIT_RATE = 128_000
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """A format that can be written.
+
+    Attributes
+    ----------
+    extension : str
+        With its dot, in lower case.
+    container, codec : str
+        What is inside; `codec` is ``"pcm"`` where `depths` says more.
+    depths : tuple of str
+        Sample formats to choose from: ``"16"`` and ``"24"`` bits integer, ``"32f"``
+        float. Empty for lossy formats.
+    default_depth : str or None
+        The one used when none is asked for.
+    lossless : bool
+        Whether samples come back as they were, up to rounding to the depth.
+    max_channels : int
+        Most channels the format takes here.
+    sample_rates : tuple of int
+        The only sample rates it can hold, in Hz, ascending; empty for any.
+    """
+
+    extension: str
+    container: str
+    codec: str
+    depths: tuple[str, ...] = ()
+    default_depth: str | None = None
+    lossless: bool = False
+    max_channels: int = 2
+    sample_rates: tuple[int, ...] = ()
+
+    def stores_float(self, depth: str | None = None) -> bool:
+        """Whether values beyond 1 survive at a depth (None: the default one).
+
+        Parameters
+        ----------
+        depth : str, optional
+            One of `depths`.
+
+        Returns
+        -------
+        bool
+            True for ``"32f"`` only: players clip what lossy formats hold beyond 1.
+        """
+        return (depth or self.default_depth) == "32f"
+
+
+_MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_ENCODED_RATES = (*_MPEG_RATES, 64000, 88200, 96000)
+
+OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
+    {
+        entry.extension: entry
+        for entry in (
+            OutputFormat(".wav", "WAV", "pcm", ("16", "24", "32f"), "32f", True, 1024),
+            OutputFormat(".flac", "FLAC", "flac", ("16", "24"), "24", True, 8),
+            OutputFormat(
+                ".ogg",
+                "OGG",
+                "vorbis",
+                sample_rates=(*_ENCODED_RATES, 176400, 192000),
+            ),
+            OutputFormat(
+                ".opus",
+                "ogg",
+                "libopus",
+                sample_rates=(8000, 12000, 16000, 24000, 48000),
+            ),
+            OutputFormat(
+                ".mp3",
+                "MP3",
+                "mpeg_layer_iii",
+                sample_rates=_MPEG_RATES,
+            ),
+            OutputFormat(".m4a", "ipod", "aac", sample_rates=_ENCODED_RATES),
+        )
+    }
+)
+
+# Lossy formats at about 256 kbit/s for stereo, MP3 at 320: stems are worked on further.
+_QUALITY: Mapping[str, Mapping[str, Any]] = {
+    ".ogg": {"compression_level": 0.2},
+    ".mp3": {"compression_level": 0.0, "bitrate_mode": "CONSTANT"},
+}
+
+_SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
+
+
+def output_format(extension: str) -> OutputFormat:
+    """Look up the format of an extension.
+
+    Parameters
+    ----------
+    extension : str
+        With or without its dot, in any case.
+
+    Returns
+    -------
+    OutputFormat
+        Its entry in `OUTPUT_FORMATS`.
+
+    Raises
+    ------
+    ValueError
+        If the format cannot be written; the message lists those that can.
+    """
+    key = "." + extension.lower().lstrip(".")
+    if key not in OUTPUT_FORMATS:
+        raise ValueError(
+            f"cannot write the format {extension!r}; choose one of {', '.join(OUTPUT_FORMATS)}"
+        )
+    return OUTPUT_FORMATS[key]
+
+
+def supported_sample_rate(extension: str, sample_rate: int) -> int:
+    """Sample rate at which a format stores audio of a given sample rate.
+
+    Parameters
+    ----------
+    extension : str
+        Of the format, with or without its dot.
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    int
+        The same where the format can hold it, else the next higher one, which loses
+        nothing, else the highest.
+
+    Examples
+    --------
+    >>> supported_sample_rate("opus", 44100), supported_sample_rate("mp3", 96000)
+    (48000, 48000)
+    """
+    rates = output_format(extension).sample_rates
+    if not rates or sample_rate in rates:
+        return sample_rate
+    return next((rate for rate in rates if rate > sample_rate), rates[-1])
+
+
+class Encoder(Protocol):
+    """Takes the samples of a file block by block."""
+
+    def write(self, block: Block) -> None:
+        """Encode samples of shape (channels, samples)."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        ...
+
+
+class SndfileEncoder:
+    """WAV, FLAC, Ogg Vorbis and MP3 through libsndfile."""
+
+    def __init__(
+        self,
+        file: PartFile,
+        entry: OutputFormat,
+        depth: str | None,
+        sample_rate: int,
+        channels: int,
+        expected_samples: int | None,
+        name: StrPath,
+    ) -> None:
+        import soundfile
+
+        subtype = _SUBTYPES[depth] if depth else entry.codec.upper()
+        frame_bytes = channels * {"16": 2, "24": 3}.get(depth or "", 4)
+        self._limit = RIFF_LIMIT // frame_bytes if entry.container == "WAV" else None
+        container = entry.container
+        if self._limit is not None and (expected_samples or 0) > self._limit:
+            container, self._limit = "RF64", None
+        self._written, self._name = 0, name
+        # Integers are clipped, not wrapped around, when a value exceeds full scale:
+        # soundfile asks libsndfile for that.
+        self._handle = soundfile.SoundFile(
+            file,
+            "w",
+            samplerate=sample_rate,
+            channels=channels,
+            subtype=subtype,
+            format=container,
+            **_QUALITY.get(entry.extension, {}),
+        )
+
+    def write(self, block: Block) -> None:
+        """Encode samples of shape (channels, samples)."""
+        self._written += block.shape[1]
+        if self._limit is not None and self._written > self._limit:
+            raise AudioFileError(
+                f"{shown(self._name)} grew beyond the 4 GiB that a WAV can hold; give "
+                "expected_samples, or write .flac"
+            )
+        for first in range(0, block.shape[1], _CHUNK):
+            self._handle.write(np.ascontiguousarray(block[:, first : first + _CHUNK].T))
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        self._handle.close()
+
+
+class FfmpegEncoder:
+    """AAC in MP4 and Opus in Ogg through FFmpeg, one or several streams of the same shape."""
+
+    def __init__(
+        self,
+        file: PartFile,
+        container: str,
+        codec: str,
+        sample_rate: int,
+        channels: int,
+        bit_rate: int | None = None,
+        titles: tuple[str | None, ...] = (None,),
+    ) -> None:
+        import av
+
+        # Without a time scale this fine, MP4 rounds the length of the audio to 1 ms.
+        options = {} if container == "ogg" else {"movie_timescale": str(sample_rate)}
+        self._container = av.open(file, mode="w", format=container, options=options)
+        self._layout = "mono" if channels == 1 else "stereo"
+        self._streams: list[Any] = []  # av calls them streams of any kind
+        for title in titles:
+            stream = self._container.add_stream(
+                codec,
+                rate=sample_rate,
+                layout=self._layout,
+                bit_rate=bit_rate or _BIT_RATE * channels,
+            )
+            if title is not None:
+                stream.metadata["handler_name"] = title
+            self._streams.append(stream)
+        self._rate = sample_rate
+        self._positions = [0] * len(titles)
+
+    def write(self, block: Block, stream: int = 0) -> None:
+        """Encode samples of shape (channels, samples) into a stream."""
+        import av
+
+        if not block.shape[1]:
+            return
+        samples = np.ascontiguousarray(block, dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
+        frame.sample_rate = self._rate
+        frame.pts = self._positions[stream]
+        self._positions[stream] += block.shape[1]
+        self._container.mux(self._streams[stream].encode(frame))
+
+    def close(self) -> None:
+        """Write what is still held back, and the index."""
+        try:
+            for stream, position in zip(self._streams, self._positions, strict=True):
+                if position:
+                    self._container.mux(stream.encode(None))
+        finally:
+            self._container.close()

@@ -1,0 +1,142 @@
+"""Sample rate conversion, of streams and of whole signals, by soxr."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openunmix.audio.channels import Block
+
+__all__ = ["Resampler", "resample", "resampled_length"]
+
+
+def resampled_length(length: int, rate_in: int, rate_out: int) -> int:
+    """Count the samples that a signal has after conversion.
+
+    Parameters
+    ----------
+    length : int
+        Samples before.
+    rate_in, rate_out : int > 0
+        Sample rates in Hz.
+
+    Returns
+    -------
+    int
+        ``round(length * rate_out / rate_in)``.
+    """
+    return round(length * rate_out / rate_in)
+
+
+class Resampler:
+    """Converts a stream of blocks from one sample rate to another.
+
+    The filter is soxr's high quality one: linear phase, its delay taken out, so that a
+    sample keeps its time. Blocks of any sizes give the samples that one block would.
+
+    Parameters
+    ----------
+    rate_in, rate_out : int > 0
+        Sample rates in Hz. Equal rates pass blocks through.
+    channels : int > 0
+        Number of channels of every block.
+
+    Raises
+    ------
+    ValueError
+        If a rate or the number of channels is not positive.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
+        import soxr
+
+        if min(rate_in, rate_out, channels) <= 0:
+            raise ValueError(
+                f"rate_in={rate_in}, rate_out={rate_out} and channels={channels} must be positive"
+            )
+        self.rate_in, self.rate_out, self.channels = rate_in, rate_out, channels
+        self._taken = self._given = 0
+        self._stream = None
+        if rate_in != rate_out:
+            self._stream = soxr.ResampleStream(
+                rate_in, rate_out, channels, dtype="float32", quality="HQ"
+            )
+
+    def process(self, block: Block, last: bool = False) -> Block:
+        """Convert the next block.
+
+        Parameters
+        ----------
+        block : ndarray [shape=(channels, samples)], float32
+            The next samples; there may be none.
+        last : bool
+            True with the last block: what the filter still holds comes out too.
+
+        Returns
+        -------
+        ndarray [shape=(channels, samples)], float32
+            The samples that are ready, possibly none. All blocks together have
+            ``round(samples * rate_out / rate_in)`` of them.
+
+        Raises
+        ------
+        ValueError
+            If the block does not have `channels` channels.
+        """
+        if block.ndim != 2 or block.shape[0] != self.channels:
+            raise ValueError(
+                f"block has shape {block.shape}, expected ({self.channels}, samples): "
+                "channels come first"
+            )
+        if self._stream is None:
+            return block
+        self._taken += block.shape[1]
+        interleaved = np.ascontiguousarray(block.T, dtype=np.float32)
+        resampled: Block = self._stream.resample_chunk(interleaved, last=last).T
+        if last:
+            resampled = self._fit(resampled)
+        self._given += resampled.shape[1]
+        return resampled
+
+    def _fit(self, block: Block) -> Block:
+        """Cut or fill the last block so that the total is exact; soxr rounds .5 up."""
+        missing = resampled_length(self._taken, self.rate_in, self.rate_out) - self._given
+        block = block[:, : max(missing, 0)]
+        return np.pad(block, ((0, 0), (0, missing - block.shape[1])))
+
+
+def resample(waveform: Tensor, rate_in: int, rate_out: int) -> Tensor:
+    """Convert a whole signal from one sample rate to another.
+
+    Parameters
+    ----------
+    waveform : Tensor [shape=(..., samples)], real
+        Any leading axes. Gradients do not flow through.
+    rate_in, rate_out : int > 0
+        Sample rates in Hz.
+
+    Returns
+    -------
+    Tensor [shape=(..., samples)], real
+        ``round(samples * rate_out / rate_in)`` samples, computed in float32 and
+        returned in the dtype and on the device of the input. Equal to what `Resampler`
+        gives in blocks.
+
+    Raises
+    ------
+    ValueError
+        If a rate is not positive.
+
+    Examples
+    --------
+    >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
+    torch.Size([2, 16000])
+    """
+    length = resampled_length(waveform.shape[-1], rate_in, rate_out) if rate_in > 0 else 0
+    flat = waveform.detach().reshape(-1, waveform.shape[-1]) if waveform.numel() else None
+    if flat is None:
+        return waveform.new_zeros(*waveform.shape[:-1], length)
+    resampler = Resampler(rate_in, rate_out, flat.shape[0])
+    block = resampler.process(flat.to("cpu", torch.float32).numpy(), last=True)
+    return torch.from_numpy(block.copy()).reshape(*waveform.shape[:-1], -1).to(waveform)

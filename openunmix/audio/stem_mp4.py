@@ -1,0 +1,206 @@
+"""The ``.stem.mp4`` of Native Instruments: mixture and stems as streams of one file.
+
+It is an MP4 whose audio streams are the mixture, which alone is enabled for players that
+know nothing of stems, and then the stems; names and colours of the stems are JSON in the
+atom ``moov/udta/stem``.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from openunmix.audio._paths import PartFile, StrPath, codec_errors, shown
+from openunmix.audio.channels import Block, downmix_to_stereo
+from openunmix.audio.encoders import FfmpegEncoder, supported_sample_rate
+from openunmix.audio.reading import AudioReader, regroup
+from openunmix.audio.resampling import Resampler
+from openunmix.audio.tags import copy_tags
+from openunmix.errors import AudioFileError
+
+__all__ = ["write_stem_mp4"]
+
+_BLOCK = 65536  # samples; blocks of all streams must have one size to stay side by side
+
+_COLORS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+
+# Both processors of the format, off, at the values its own editor writes.
+_MASTERING_DSP = {
+    "compressor": {
+        "enabled": False,
+        "input_gain": 0.5,
+        "output_gain": 0.5,
+        "threshold": 0,
+        "ratio": 3,
+        "attack": 0.003,
+        "release": 0.3,
+        "dry_wet": 50,
+        "hp_cutoff": 300,
+    },
+    "limiter": {"enabled": False, "threshold": 0, "ceiling": -0.35, "release": 0.05},
+}
+
+
+def write_stem_mp4(
+    path: StrPath,
+    mixture: StrPath | AudioReader,
+    stems: Mapping[str, StrPath | AudioReader],
+    colors: Sequence[str] = _COLORS,
+    tags_from: StrPath | None = None,
+) -> None:
+    """Write a mixture and its stems as a ``.stem.mp4``, for players and DJ software.
+
+    Every stream is stereo AAC at 256 kbit/s and starts with the same sample; one that is
+    shorter than the others ends in silence. AAC clips what exceeds full scale, so bring
+    the mixture below it first, and the stems by the same gain. The work is done in blocks,
+    and the file gets its name when it is complete.
+
+    Parameters
+    ----------
+    path : str or path
+        The file to write, by convention ``<track>.stem.mp4``.
+    mixture : str, path or AudioReader
+        The first stream.
+    stems : mapping of str to str, path or AudioReader
+        Name and audio of every stem, in order. The format is meant for four; with any
+        other number the file is still an MP4 that this package reads.
+    colors : sequence of str
+        A colour ``#RRGGBB`` for every stem, repeated as needed.
+    tags_from : str or path, optional
+        A file whose title, artist, cover and so on are copied.
+
+    Raises
+    ------
+    AudioFileError
+        If a file cannot be read or written, or a stem has another sample rate than the
+        mixture.
+    ValueError
+        If there are no stems.
+    """
+    if not stems:
+        raise ValueError("stems is empty, expected the name and the audio of each stem")
+    with ExitStack() as stack:
+        readers = [_reader(source, stack) for source in (mixture, *stems.values())]
+        rate = _common_rate(readers)
+        part = stack.enter_context(PartFile(path))
+        with codec_errors(f"{shown(path)} could not be written"):
+            _encode(part, readers, rate, ("mixture", *stems))
+            part.close()
+            _insert_atom(part, _stem_atom(tuple(stems), colors))
+            if tags_from is not None:
+                copy_tags(tags_from, part.path)
+            part.commit()
+
+
+def _reader(source: StrPath | AudioReader, stack: ExitStack) -> AudioReader:
+    """Get a reader for the source; one that we open is closed again."""
+    if isinstance(source, AudioReader):
+        return source
+    return stack.enter_context(AudioReader(source))
+
+
+def _common_rate(readers: Sequence[AudioReader]) -> int:
+    """Get the sample rate that all readers share."""
+    rate = readers[0].info.sample_rate
+    for reader in readers:
+        if reader.info.sample_rate != rate:
+            raise AudioFileError(
+                f"{shown(reader.path)} has {reader.info.sample_rate} Hz and the mixture has "
+                f"{rate} Hz; resample one of them"
+            )
+    return rate
+
+
+def _encode(
+    part: PartFile, readers: Sequence[AudioReader], rate_in: int, titles: tuple[str, ...]
+) -> None:
+    """Encode all readers side by side, the shorter ones filled up with silence."""
+    rate = supported_sample_rate(".m4a", rate_in)
+    encoder = FfmpegEncoder(part, "mp4", "aac", rate, 2, titles=titles)
+    resamplers = [Resampler(rate_in, rate, 2) for _ in readers]
+    nothing = np.zeros((2, 0), dtype=np.float32)
+    try:
+        streams = [regroup(reader, _BLOCK, None) for reader in readers]
+        for blocks in zip_longest(*streams, fillvalue=nothing):
+            length = max(block.shape[1] for block in blocks)
+            for stream, block in enumerate(blocks):
+                filled = _filled(_stereo(block), length)
+                encoder.write(resamplers[stream].process(filled), stream)
+            part.check()
+        for stream, resampler in enumerate(resamplers):
+            encoder.write(resampler.process(nothing, last=True), stream)
+    finally:
+        encoder.close()
+
+
+def _stereo(block: Block) -> Block:
+    """Bring the block to two channels."""
+    return np.repeat(block, 2, axis=0) if block.shape[0] == 1 else downmix_to_stereo(block)
+
+
+def _filled(block: Block, length: int) -> Block:
+    """Fill the block with silence at its end up to the length."""
+    return np.pad(block, ((0, 0), (0, length - block.shape[1])))
+
+
+def _stem_atom(names: Sequence[str], colors: Sequence[str]) -> bytes:
+    """Make the atom that tells players what the streams are."""
+    content: dict[str, Any] = {
+        "version": 1,
+        "mastering_dsp": _MASTERING_DSP,
+        "stems": [
+            {"name": name, "color": colors[index % len(colors)]} for index, name in enumerate(names)
+        ],
+    }
+    return _atom(b"stem", json.dumps(content).encode("utf-8"))
+
+
+def _atom(kind: bytes, content: bytes) -> bytes:
+    """Make an MP4 atom: its size in bytes, its type, its content."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def _atoms(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Type and content of every atom in a sequence of atoms (all below 4 GiB)."""
+    atoms, offset = [], 0
+    while offset + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, offset)
+        atoms.append((kind, data[offset + 8 : offset + size]))
+        offset += size
+    return atoms
+
+
+def _insert_atom(part: PartFile, atom: bytes) -> None:
+    """Add an atom to ``moov/udta`` of an MP4 that FFmpeg has just written.
+
+    FFmpeg writes the audio (``mdat``) first and the index (``moov``) last, so that the
+    index can grow without moving the audio it points to.
+    """
+    with open(part.path, "rb+") as file:
+        offset = _find_last_moov(file)
+        file.seek(offset)
+        children = _atoms(file.read()[8:])
+        udta = b"".join(content for kind, content in children if kind == b"udta")
+        kept = b"".join(_atom(kind, content) for kind, content in children if kind != b"udta")
+        file.seek(offset)
+        file.write(_atom(b"moov", kept + _atom(b"udta", udta + atom)))
+
+
+def _find_last_moov(file: Any) -> int:
+    """Offset of the atom ``moov``, which must be the last one."""
+    end = file.seek(0, 2)
+    offset, kind, start = 0, b"", 0
+    while offset < end:
+        file.seek(offset)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:  # the size takes 64 bits, behind the type
+            (size,) = struct.unpack(">Q", file.read(8))
+        start, offset = offset, offset + size
+    assert (kind, offset) == (b"moov", end), "FFmpeg writes moov last"
+    return start

@@ -1,0 +1,226 @@
+"""Writing a file in blocks, complete or not at all."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from openunmix.audio._paths import PartFile, StrPath, codec_errors, shown
+from openunmix.audio.channels import Block
+from openunmix.audio.encoders import (
+    Encoder,
+    FfmpegEncoder,
+    SndfileEncoder,
+    output_format,
+    supported_sample_rate,
+)
+from openunmix.audio.resampling import Resampler, resampled_length
+from openunmix.audio.tags import copy_tags
+from openunmix.errors import AudioFileError
+
+__all__ = ["AudioWriter"]
+
+
+class AudioWriter:
+    """An audio file to be written block by block.
+
+    A context manager. The samples go to a temporary file in the same folder, which
+    takes the name `path` when the block is left, replacing what was there; on an
+    exception it is removed. The extension chooses the format, see `OUTPUT_FORMATS`.
+    Every format but WAV in float clips what exceeds full scale (AAC with audible harm):
+    choosing a gain is up to the caller.
+
+    Parameters
+    ----------
+    path : str or path
+        The file to write; its folder must exist.
+    sample_rate : int > 0
+        Of the blocks, in Hz. A format that cannot hold it is written at
+        `supported_sample_rate`, resampled.
+    channels : int > 0
+        Of the blocks.
+    depth : str, optional
+        ``"16"``, ``"24"`` or ``"32f"`` where the format has a choice; its default
+        otherwise.
+    expected_samples : int, optional
+        How many samples per channel will come at most. A WAV that would exceed 4 GiB
+        becomes an RF64, which most programs read as a WAV; without this number it is
+        an error when that size is reached.
+    tags_from : str or path, optional
+        A file whose title, artist, cover and so on are copied.
+    bit_rate : int, optional
+        Of Opus, in bits per second for all channels together, met on average. Without it
+        the stems are of a quality to work on further.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Of the file, in Hz.
+
+    Raises
+    ------
+    AudioFileError
+        If the file cannot be written; the message names it. Nothing is left behind.
+    ValueError
+        If the format is unknown or cannot hold what is asked for.
+    """
+
+    def __init__(
+        self,
+        path: StrPath,
+        sample_rate: int,
+        channels: int,
+        depth: str | None = None,
+        expected_samples: int | None = None,
+        tags_from: StrPath | None = None,
+        bit_rate: int | None = None,
+    ) -> None:
+        self.path, self.channels = path, channels
+        self._tags_from = tags_from
+        self._entry = output_format(Path(path).suffix)
+        self._depth = self._checked(depth, sample_rate)
+        if bit_rate is not None and self._entry.extension != ".opus":
+            raise ValueError(f"{self._entry.extension} has no choice of bit_rate; .opus has")
+        self._bit_rate = bit_rate
+        self.sample_rate = supported_sample_rate(self._entry.extension, sample_rate)
+        self._resampler = Resampler(sample_rate, self.sample_rate, channels)
+        if expected_samples is not None:
+            expected_samples = resampled_length(expected_samples, sample_rate, self.sample_rate)
+        self._part, self._open = PartFile(path), True
+        self._encoder: Encoder | None = None
+        try:
+            with self._errors():
+                self._encoder = self._make_encoder(expected_samples)
+                self._part.check()
+        except BaseException:
+            self.discard()
+            raise
+
+    def _checked(self, depth: str | None, sample_rate: int) -> str | None:
+        """Choose the depth; raise where the format cannot hold what is asked for."""
+        entry = self._entry
+        if depth is not None and depth not in entry.depths:
+            raise ValueError(
+                f"{entry.extension} cannot be written with depth {depth!r}; "
+                f"choose {' or '.join(map(repr, entry.depths)) or 'none'}"
+            )
+        if not 1 <= self.channels <= entry.max_channels:
+            raise ValueError(
+                f"{entry.extension} takes 1 to {entry.max_channels} channels, not "
+                f"{self.channels}; write .wav or mix down to stereo"
+            )
+        if sample_rate <= 0:
+            raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
+        return depth or entry.default_depth
+
+    def _make_encoder(self, expected_samples: int | None) -> Encoder:
+        """Make the encoder for the format, on the temporary file."""
+        entry = self._entry
+        if entry.codec in ("aac", "libopus"):
+            return FfmpegEncoder(
+                self._part,
+                entry.container,
+                entry.codec,
+                self.sample_rate,
+                self.channels,
+                self._bit_rate,
+            )
+        return SndfileEncoder(
+            self._part,
+            entry,
+            self._depth,
+            self.sample_rate,
+            self.channels,
+            expected_samples,
+            self.path,
+        )
+
+    def _errors(self) -> AbstractContextManager[None]:
+        """Name the file in any failure of the disk or of a library."""
+        return codec_errors(f"{shown(self.path)} could not be written")
+
+    def write(self, block: npt.NDArray[np.floating] | Tensor) -> None:
+        """Append samples.
+
+        Parameters
+        ----------
+        block : ndarray or Tensor [shape=(channels, samples)], real
+            Any number of samples, full scale at 1.
+
+        Raises
+        ------
+        AudioFileError
+            If the disk is full or fails; leaving the context then removes the file.
+        ValueError
+            If the block does not have the channels announced, or after closing.
+        """
+        if not self._open:
+            raise ValueError(f"{shown(self.path)} is closed; write before leaving the context")
+        if isinstance(block, Tensor):
+            block = block.detach().to("cpu", torch.float32).numpy()
+        self._encode(np.asarray(block, dtype=np.float32), last=False)
+
+    def _encode(self, block: Block, last: bool) -> None:
+        """Resample and encode."""
+        resampled = self._resampler.process(block, last=last)
+        assert self._encoder is not None
+        with self._errors():
+            self._encoder.write(resampled)
+            self._part.check()
+
+    def close(self) -> None:
+        """Finish the file and give it its name.
+
+        Raises
+        ------
+        AudioFileError
+            If that fails; the temporary file is removed.
+        """
+        if not self._open:
+            return
+        try:
+            self._encode(np.zeros((self.channels, 0), dtype=np.float32), last=True)
+            with self._errors():
+                self._close_encoder()
+                self._part.close()
+                if self._tags_from is not None:
+                    copy_tags(self._tags_from, self._part.path)
+                self._part.commit()
+            self._open = False
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Give up: remove the temporary file and leave what was there before."""
+        if self._open:
+            self._open = False
+            # It still writes into the file, which must be open for that.
+            with suppress(AudioFileError), self._errors():
+                self._close_encoder()
+            self._part.discard()
+
+    def _close_encoder(self) -> None:
+        """Let the encoder write what it holds back, once."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.close()
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()

@@ -1,0 +1,1 @@
+"""What is done to stems and mixtures while they are drawn."""

@@ -1,0 +1,66 @@
+"""Recordings that are in a data set twice, perhaps at another level or in another coding."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from openunmix.data.check.measure import Measure, likeness
+from openunmix.data.check.report import Finding
+
+__all__ = ["find_duplicates"]
+
+# Correlation of fingerprints from which two recordings are the same.
+_ALIKE = 0.97
+# What same recordings cannot differ by: length by a factor, spread of levels by dB.
+_LENGTH, _SPREAD = 1.25, 1.5
+
+
+def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterator[Finding]:
+    """Find tracks of which a source is the same recording.
+
+    Parameters
+    ----------
+    streams : iterable of (str, str, Path, Measure)
+        Split, source, track and measure of each stream.
+
+    Yields
+    ------
+    Finding
+        An error for a track of the training split that is in the validation split too, a warning
+        for one that is in a split twice.
+    """
+    by_source = defaultdict(list)
+    for split, source, track, measure in streams:
+        by_source[source].append((split, track, measure))
+    pairs: dict[tuple[str, Path, str, Path], list[str]] = defaultdict(list)
+    for source, found in by_source.items():
+        for i, j in _candidates([measure for _, _, measure in found]):
+            if likeness(found[i][2].fingerprint, found[j][2].fingerprint) > _ALIKE:
+                pairs[found[i][:2] + found[j][:2]].append(source)
+    for (split, track, other_split, other), sources in pairs.items():
+        again = f"{', '.join(sources)}: the same recording as in {other}"
+        if split == other_split:
+            advice = "it counts twice in training; remove one, unless that is meant"
+            yield Finding("warning", "duplicate", str(track), again, advice)
+        else:
+            advice = "remove it from train or from valid: the validation loss would be worth little"
+            yield Finding("error", "duplicate", str(track), f"{again} of {other_split}", advice)
+
+
+def _candidates(measures: Sequence[Measure]) -> Iterator[tuple[int, int]]:
+    """Pairs whose fingerprints have about the same length and the same spread of levels."""
+    usable = [i for i, measure in enumerate(measures) if measure.fingerprint.shape[1]]
+    if not usable:
+        return
+    lengths = np.array([measures[i].fingerprint.shape[1] for i in usable])
+    spreads = np.array([measures[i].fingerprint.std(axis=1) for i in usable])
+    for place, first in enumerate(usable):
+        ratio = lengths[place + 1 :] / lengths[place]
+        apart = np.abs(spreads[place + 1 :] - spreads[place]).max(axis=1, initial=0)
+        near = (ratio < _LENGTH) & (ratio > 1 / _LENGTH) & (apart < _SPREAD)
+        for other in np.flatnonzero(near):
+            yield first, usable[place + 1 + int(other)]

@@ -1,0 +1,265 @@
+"""What an audio stream is like: level, offset, clipping and a fingerprint, measured in blocks.
+
+The fingerprint is the course of a signal's level over time, in dB, of the signal itself and of its
+differences, in which high frequencies prevail. Two codings of one recording have nearly the same
+one, at any level; two recordings do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from openunmix.audio import AudioInfo, AudioReader, probe
+from openunmix.data.check.inventory import Stream
+from openunmix.errors import AudioFileError
+
+__all__ = ["Measure", "likeness", "measure_together"]
+
+Block = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+
+_FRAMES = 20  # a second
+# Power below which a frame counts as silent: -60 dB relative to full scale.
+_SILENCE = 1e-6
+# Frames are compared down to this many dB below the loudest.
+_RANGE = 50.0
+# Seconds that fingerprints must have in common, and the lag up to which they are compared.
+_OVERLAP, _LAG = 2.0, 10.0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of a stream after it was read as a whole.
+
+    Attributes
+    ----------
+    sample_rate, channels, samples : int
+        Rate in Hz, number of channels, and length.
+    peak : float
+        Largest absolute value, full scale being 1.
+    power : float
+        Mean square.
+    offset : float
+        Largest absolute mean of a channel.
+    clipped : float
+        Share of the samples that are one of three or more equal ones near full scale.
+    sounding : float
+        Seconds that are louder than -60 dB.
+    fingerprint : ndarray [shape=(2, frames)], real
+        Level over time in dB, of the signal and of its differences.
+    """
+
+    sample_rate: int
+    channels: int
+    samples: int
+    peak: float
+    power: float
+    offset: float
+    clipped: float
+    sounding: float
+    fingerprint: Array
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.samples / self.sample_rate
+
+    @property
+    def level(self) -> float:
+        """Level of the root mean square in dB relative to full scale."""
+        return float(10 * np.log10(self.power + 1e-20))
+
+
+class _Meter:
+    """A measure in the making."""
+
+    def __init__(self, info: AudioInfo) -> None:
+        self.info = info
+        self.samples = 0
+        self.peak = 0.0
+        self.clipped = 0
+        self.sums = np.zeros(info.channels)
+        self.squares = 0.0
+        self.frames: list[Array] = []
+
+    def add(self, block: Block) -> None:
+        """Take in the next samples (channels, samples)."""
+        self.samples += block.shape[1]
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        self.sums += block.sum(axis=1, dtype=np.float64)
+        self.squares += float(np.square(block, dtype=np.float64).sum())
+        self.clipped += _clipped(block)
+        self.frames.append(_frame_powers(block, max(1, self.info.sample_rate // _FRAMES)))
+
+    def result(self) -> Measure:
+        """Return the measure of all that was taken in."""
+        powers = np.concatenate(self.frames, axis=1)
+        total = self.samples * self.info.channels
+        return Measure(
+            self.info.sample_rate,
+            self.info.channels,
+            self.samples,
+            self.peak,
+            self.squares / total,
+            float(np.abs(self.sums).max() / self.samples),
+            self.clipped / total,
+            float((powers[0] > _SILENCE).sum() / _FRAMES),
+            _fingerprint(powers),
+        )
+
+
+def _clipped(block: Block) -> int:
+    """Count the samples amid equal ones near full scale; music passes its peaks."""
+    if np.abs(block).max() < 0.98:
+        return 0
+    inner = block[:, 1:-1]
+    equal = (inner == block[:, :-2]) & (inner == block[:, 2:]) & (np.abs(inner) >= 0.98)
+    return int(equal.sum())
+
+
+def _frame_powers(block: Block, hop: int) -> Array:
+    """Mean squares (2, frames) of a block and of its differences."""
+    mono = block.mean(axis=0, dtype=np.float64)
+    both = np.stack([mono, np.diff(mono, prepend=mono[:1])])
+    frames = mono.size // hop
+    return np.asarray(np.square(both[:, : frames * hop]).reshape(2, frames, hop).mean(axis=2))
+
+
+def _fingerprint(powers: Array) -> Array:
+    """Levels in dB (2, frames), smoothed over time and without what is far below the loudest."""
+    if not powers.size or not powers[0].max() > _SILENCE:
+        return np.zeros((2, 0))
+    padded = np.pad(powers, ((0, 0), (1, 1)), mode="edge")
+    smooth = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    levels = 10 * np.log10(smooth + 1e-20)
+    return np.asarray(np.maximum(levels, levels.max(axis=1, keepdims=True) - _RANGE))
+
+
+def likeness(one: Array, other: Array) -> float:
+    """Correlate two fingerprints at the lag, of up to ten seconds, at which they are most alike.
+
+    Parameters
+    ----------
+    one, other : ndarray [shape=(2, frames)], real
+        Fingerprints.
+
+    Returns
+    -------
+    float
+        At most 1; 0 if one is silent, shorter than two seconds, or steady all the time, or if they
+        have less than four fifths of the longer one in common.
+    """
+    longest = max(one.shape[1], other.shape[1])
+    least = max(int(_OVERLAP * _FRAMES), int(0.8 * longest))
+    if min(one.shape[1], other.shape[1]) < least:
+        return 0.0
+    lags = _likely(one, other, min(round(_LAG * _FRAMES), longest - least))
+    return max(_correlation(one, other, lag, least) for lag in lags)
+
+
+def _likely(one: Array, other: Array, limit: int) -> list[int]:
+    """Return the lags around that at which the changes of two fingerprints go together best."""
+    size = 1 << (one.shape[1] + other.shape[1]).bit_length()
+    spectra = [np.fft.rfft(x - x.mean(axis=1, keepdims=True), size) for x in (one, other)]
+    products = np.fft.irfft(spectra[0] * spectra[1].conj(), size).sum(axis=0)
+    lags = np.arange(-limit, limit + 1)
+    best = int(lags[products[lags % size].argmax()])
+    return [best - 1, best, best + 1]
+
+
+def _correlation(one: Array, other: Array, lag: int, least: int) -> float:
+    """Correlate ``one[lag:]`` with ``other`` over the frames that both have."""
+    if lag < 0:
+        one, other, lag = other, one, -lag
+    length = min(one.shape[1] - lag, other.shape[1])
+    if length < least:
+        return 0.0
+    a, b = one[:, lag : lag + length], other[:, :length]
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    # A steady level says nothing: any two steady sounds would be alike.
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 2.0 * length else 0.0
+
+
+def measure_together(
+    streams: Sequence[Stream],
+) -> tuple[list[Measure | AudioFileError], float | None]:
+    """Read several streams side by side.
+
+    Parameters
+    ----------
+    streams : sequence of Stream
+        The first one may be the mixture of the others.
+
+    Returns
+    -------
+    measures : list of Measure or AudioFileError
+        What each is like, or why it cannot be read.
+    residual : float or None
+        Power of the first minus the sum of the others relative to that of the first; None if
+        they do not fit.
+    """
+    readings = [_Reading(stream) for stream in streams]
+    difference = total = 0.0
+    while any(reading.is_open for reading in readings):
+        blocks = [reading.next() for reading in readings]
+        present = [block for block in blocks if block is not None]
+        if len(present) == len(readings) > 1:
+            length = min(block.shape[1] for block in present)
+            first, *others = (block[:, :length] for block in present)
+            if all(block.shape[0] in {1, first.shape[0]} for block in others):
+                rest = first - np.sum([block + first * 0 for block in others], axis=0)
+                difference += float(np.square(rest, dtype=np.float64).sum())
+                total += float(np.square(first, dtype=np.float64).sum())
+    measures = [reading.result() for reading in readings]
+    rates = {m.sample_rate for m in measures if isinstance(m, Measure)}
+    failed = any(isinstance(m, AudioFileError) for m in measures)
+    return measures, None if failed or len(rates) > 1 or not total else difference / total
+
+
+class _Reading:
+    """A stream that is read block by block, until it ends or breaks."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._error: AudioFileError | None = None
+        self._meter: _Meter | None = None
+        self._blocks: Iterator[Block] | None = None
+        try:
+            # Blocks of whole frames, about two seconds long.
+            size = 40 * max(1, probe(stream.path).sample_rate // _FRAMES)
+            self._reader = AudioReader(stream.path, block=size, stream=stream.stream)
+        except AudioFileError as error:
+            self._error = error
+            return
+        self._meter = _Meter(self._reader.info)
+        self._blocks = iter(self._reader)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more to read."""
+        return self._blocks is not None
+
+    def next(self) -> Block | None:
+        """Read and measure a block; None at the end."""
+        if self._blocks is None or self._meter is None:
+            return None
+        try:
+            block = next(self._blocks, None)
+        except AudioFileError as error:
+            self._error, block = error, None
+        if block is None:
+            self._reader.close()
+            self._blocks = None
+        else:
+            self._meter.add(block)
+        return block
+
+    def result(self) -> Measure | AudioFileError:
+        """Return the measure of the whole stream, or why there is none."""
+        if self._error is not None or self._meter is None:
+            return self._error or AudioFileError("nothing was read")
+        return self._meter.result()

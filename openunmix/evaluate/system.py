@@ -1,0 +1,232 @@
+"""What is scored, and how to get its estimates of a track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openunmix.audio import resample
+from openunmix.errors import AudioFileError
+from openunmix.evaluate.oracles import MIXTURE, ORACLES
+from openunmix.evaluate.tracks import (
+    AnyTrack,
+    Source,
+    TrackAudio,
+    audio_files,
+    find_estimates,
+    read_alike,
+    shape_text,
+    total,
+)
+from openunmix.model import Separator
+from openunmix.predict.stream import separate_waveform
+from openunmix.pretrained import ResolvedModel, build_separator
+
+__all__ = ["TARGETS", "WIENER_WIN_LEN", "Estimator", "System", "references_of"]
+
+#: What is estimated if nothing is said, in the order of tables.
+TARGETS = ("vocals", "drums", "bass", "other")
+#: Frames that the filter of the ``umx`` command takes together.
+WIENER_WIN_LEN = 300
+
+
+@dataclass(frozen=True)
+class System:
+    """Where estimates come from: a model, a folder of files, or an oracle; one of the three.
+
+    Attributes
+    ----------
+    model : ResolvedModel, optional
+        See :func:`openunmix.pretrained.resolve_model`.
+    estimates : Path, optional
+        A folder as :func:`evaluate_tracks` describes it.
+    oracle : str, optional
+        ``"irm1"`` and ``"irm2"``, the ideal ratio masks of magnitudes and of powers; ``"mwf"``,
+        the multichannel Wiener filter; ``"mixture"``, to do nothing.
+    targets : tuple of str
+        The sources to estimate.
+    niter, wiener_win_len, residual, filterbank
+        As for :class:`~openunmix.model.Separator`.
+    aggregate : mapping of str to sequence of str, optional
+        Names and the estimates to sum for each, in place of the targets.
+    device : str
+        Where models compute; the scores are always computed on the CPU.
+    """
+
+    model: ResolvedModel | None = None
+    estimates: Path | None = None
+    oracle: str | None = None
+    targets: tuple[str, ...] = TARGETS
+    niter: int = 1
+    wiener_win_len: int | None = WIENER_WIN_LEN
+    residual: bool = False
+    aggregate: Mapping[str, Sequence[str]] | None = None
+    device: str = "cpu"
+    filterbank: str = "torch"
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be scored."""
+        if sum(given is not None for given in (self.model, self.estimates, self.oracle)) != 1:
+            raise ValueError("give one of model, estimates and oracle")
+        if self.oracle is not None and self.oracle not in (*ORACLES, MIXTURE):
+            raise ValueError(
+                f"oracle {self.oracle!r} is unknown; choose from {[*ORACLES, MIXTURE]}"
+            )
+        if self.model is not None and not set(self.targets) <= set(self.model.targets):
+            raise ValueError(
+                f"model {self.model.name!r} does not have all of {list(self.targets)}; it has "
+                f"{self.model.targets}"
+            )
+        known = [*self.targets, *(["residual"] if self.residual else [])]
+        for name, parts in (self.aggregate or {}).items():
+            unknown = [part for part in parts if part not in known]
+            if unknown or not parts:
+                raise ValueError(f"cannot make {name!r} from {list(parts)}: choose from {known}")
+        if len(self.sums) < 2:
+            raise ValueError(
+                f"BSS Eval tells sources apart, so it needs two or more; got {list(self.sums)}: "
+                "add targets, or the residual"
+            )
+
+    @property
+    def name(self) -> str:
+        """What to call it in tables."""
+        if self.model is not None:
+            return self.model.name
+        return self.oracle or Path(str(self.estimates)).resolve().name
+
+    @property
+    def sums(self) -> dict[str, list[str]]:
+        """What is scored: names, and the estimates summed for each."""
+        if self.aggregate is not None:
+            return {name: list(parts) for name, parts in self.aggregate.items()}
+        return {name: [name] for name in (*self.targets, *(["residual"] if self.residual else []))}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What scores depend on."""
+        common = {"system": self.name, "targets": list(self.targets), "sums": self.sums}
+        if self.model is None:
+            return common
+        return common | {
+            "sha256": dict(self.model.sha256),
+            "niter": self.niter,
+            "wiener_win_len": self.wiener_win_len,
+            "filterbank": self.filterbank,
+        }
+
+
+class Estimator:
+    """Makes the estimates of a system; loads its model when the first track comes.
+
+    Parameters
+    ----------
+    system : System
+        Where estimates come from.
+    """
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+
+    @cached_property
+    def separator(self) -> Separator:
+        """The separator of a model."""
+        system = self.system
+        assert system.model is not None, "only models have separators"
+        return build_separator(
+            system.model,
+            system.niter,
+            system.residual,
+            system.wiener_win_len,
+            system.device,
+            system.filterbank,
+        )
+
+    def estimates(self, track: AnyTrack, audio: TrackAudio) -> dict[str, Tensor]:
+        """Get the estimates of what is scored.
+
+        Raises
+        ------
+        OpenUnmixError, ValueError
+            If there are none that can be compared with the track.
+        """
+        system = self.system
+        if system.estimates is not None:
+            return _read_estimates(find_estimates(system.estimates, track), audio, system)
+        if system.oracle == MIXTURE:  # of sums, too: several mixtures would be louder than it
+            return dict.fromkeys(system.sums, audio.mixture)
+        if system.oracle is not None:
+            made = ORACLES[system.oracle](audio.mixture, list(audio.stems.values()))
+            available = dict(zip(audio.stems, made, strict=True))
+        else:
+            available = _separated(audio, self.separator)
+        if system.residual:  # of what is written, as in the umx command
+            chosen = total(available[target] for target in system.targets)
+            available["residual"] = audio.mixture - chosen
+        return {
+            name: total(available[part] for part in parts) for name, parts in system.sums.items()
+        }
+
+
+def references_of(stems: Mapping[str, Tensor], system: System) -> dict[str, Tensor]:
+    """Sum the true sources of what is scored.
+
+    The residual stands for the stems that are no targets; it is left out where there are none.
+    """
+    rest = [name for name in stems if name not in system.targets]
+    references = {}
+    for name, parts in system.sums.items():
+        stands_for = [
+            stem for part in parts for stem in ([part] if part in system.targets else rest)
+        ]
+        if stands_for:
+            references[name] = total(stems[stem] for stem in stands_for)
+    return references
+
+
+def _separated(audio: TrackAudio, separator: Separator) -> dict[str, Tensor]:
+    """Separate as the ``umx`` command does, at the model's rate and back."""
+    targets = list(separator.target_models)
+    model_rate = round(float(separator.sample_rate))
+    mixture = resample(audio.mixture, audio.sample_rate, model_rate)
+    made = separate_waveform(separator, mixture).cpu()[: len(targets)]
+    made = resample(made.flatten(0, 1), model_rate, audio.sample_rate)
+    # A rate there and back may gain or lose the last sample.
+    samples = audio.mixture.shape[-1]
+    if made.shape[-1] < samples:
+        made = torch.nn.functional.pad(made, (0, samples - made.shape[-1]))
+    parts = torch.unflatten(made[:, :samples], 0, (len(targets), -1))
+    return dict(zip(targets, parts, strict=True))
+
+
+def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str, Tensor]:
+    """Read estimates from files named after what is scored, or after its parts."""
+    files = audio_files(folder)
+    wanted = {
+        name: {name: files[name]} if name in files else {part: files.get(part) for part in parts}
+        for name, parts in system.sums.items()
+    }
+    missing = [part for parts in wanted.values() for part, file in parts.items() if file is None]
+    if missing:
+        raise AudioFileError(
+            f"no estimate of {' and '.join(missing)} in {folder}: there are "
+            f"{', '.join(files) or 'no audio files'}"
+        )
+    estimates = {}
+    for name, parts in wanted.items():
+        sources = {f"estimate of {part}": Source(file) for part, file in parts.items() if file}
+        rate, waveforms = read_alike(sources)
+        estimates[name] = total(waveforms.values())
+        expected = audio.mixture.shape
+        if rate != audio.sample_rate or estimates[name].shape != expected:
+            raise AudioFileError(
+                f"the estimate of {name} has {shape_text(estimates[name])} at {rate} Hz, the track "
+                f"{shape_text(audio.mixture)} at {audio.sample_rate} Hz; they must be the same"
+            )
+    return estimates

@@ -1,0 +1,158 @@
+"""Wiener filtering on complex numbers as real pairs.
+
+These are the names of openunmix 1.3.0, which other packages import. The pair of real and
+imaginary part is the axis after ``channels``. The filter itself is in
+:mod:`openunmix.filtering.gaussian`.
+
+The angle of a complex number is 1.3.0's as well, whose π has single precision. In float32 that is
+rounding; in float64 it is what makes results equal to 1.3.0's beyond the seventh digit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from openunmix.filtering.gaussian import expectation_maximization as _expectation_maximization
+from openunmix.filtering.gaussian import wiener as _wiener
+
+__all__ = ["atan2", "expectation_maximization", "wiener"]
+
+# What the π of 1.3.0 lacks or has too much.
+_PI_ERROR = float(torch.tensor(math.pi, dtype=torch.float32)) - math.pi
+
+
+def atan2(y: Tensor, x: Tensor) -> Tensor:
+    """Angle of points in the plane.
+
+    Parameters
+    ----------
+    y, x : Tensor [shape=(...)], real
+        Coordinates: imaginary and real parts. They are not changed.
+
+    Returns
+    -------
+    Tensor [shape=(...)], real
+        Radians within [-π, π], 0 at the origin, where the gradient is 0, too.
+
+    Examples
+    --------
+    >>> atan2(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0]))
+    tensor([0.0000, 1.5708])
+    """
+    origin = (x == 0) & (y == 0)
+    angle = torch.atan2(y, torch.where(origin, 1.0, x))
+    half_turns = (x < 0) + 0.5 * ((x == 0) & ~origin)
+    return angle + _PI_ERROR * half_turns * torch.where(y < 0, -1.0, 1.0)
+
+
+def wiener(
+    targets_spectrograms: Tensor,
+    mix_stft: Tensor,
+    iterations: int = 1,
+    softmask: bool = False,
+    residual: bool = False,
+    scale_factor: float = 10.0,
+    eps: float = 1e-10,
+) -> Tensor:
+    """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
+
+    Parameters
+    ----------
+    targets_spectrograms : Tensor [shape=(frames, bins, channels, sources)], real, non-negative
+        Magnitude of the STFT of every source.
+    mix_stft : Tensor [shape=(frames, bins, channels, 2)], real
+        STFT of the mixture, real and imaginary parts.
+    iterations : int >= 0
+        Iterations of :func:`expectation_maximization`; with 0 its initial estimate is returned.
+    softmask : bool
+        Whether the initial estimate shares out the mixture in proportion to the magnitudes.
+        Otherwise it has the magnitudes themselves, and the phase of the mixture.
+    residual : bool
+        Whether to append what the initial estimate leaves of the mixture as one more source.
+    scale_factor : float > 0
+        A mixture with a larger maximum is brought to this one during the iterations.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root.
+
+    Returns
+    -------
+    Tensor [shape=(frames, bins, channels, 2, sources)], real
+        STFTs of the sources; one more of them with ``residual``. The arguments are not changed.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the two disagree, or ``iterations`` is negative.
+
+    See Also
+    --------
+    openunmix.filtering.gaussian.wiener : the same on complex tensors.
+    """
+    angle = atan2(mix_stft[..., 1], mix_stft[..., 0])
+    sources = _wiener(
+        targets_spectrograms,
+        _as_complex(mix_stft, axis=-1),
+        iterations,
+        softmask=softmask,
+        residual=residual,
+        scale_factor=scale_factor,
+        eps=eps,
+        phase=torch.polar(torch.ones_like(angle), angle),
+    )
+    return _as_pairs(sources)
+
+
+def expectation_maximization(
+    y: Tensor, x: Tensor, iterations: int = 2, eps: float = 1e-10, batch_size: int = 200
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit the local Gaussian model to a mixture, from a first estimate of its sources.
+
+    Parameters
+    ----------
+    y : Tensor [shape=(frames, bins, channels, 2, sources)], real
+        First estimates of the sources, real and imaginary parts.
+    x : Tensor [shape=(frames, bins, channels, 2)], real
+        STFT of the mixture, real and imaginary parts.
+    iterations : int >= 0
+        Number of iterations.
+    eps : float > 0
+        Power of the noise assumed in the mixture, as its square root.
+    batch_size : int
+        Has no effect. In 1.3.0 it was the number of frames worked on at a time.
+
+    Returns
+    -------
+    y : Tensor [shape=(frames, bins, channels, 2, sources)], real
+        The sources. The arguments are not changed.
+    v : Tensor [shape=(frames, bins, sources)], real, non-negative
+        Power spectral densities.
+    R : Tensor [shape=(bins, channels, channels, 2, sources)], real
+        Spatial covariances, real and imaginary parts.
+
+    Raises
+    ------
+    ValueError
+        If the axes of the two disagree, or ``iterations`` is negative.
+
+    See Also
+    --------
+    openunmix.filtering.gaussian.expectation_maximization : the same on complex tensors.
+    """
+    sources, psd, covariance = _expectation_maximization(
+        _as_complex(y, axis=-2), _as_complex(x, axis=-1), iterations, eps
+    )
+    return _as_pairs(sources), psd, _as_pairs(covariance)
+
+
+def _as_complex(pairs: Tensor, axis: int) -> Tensor:
+    """Join the real and imaginary parts along an axis of 2; any memory layout."""
+    real, imaginary = pairs.unbind(dim=axis)
+    return torch.complex(real, imaginary)
+
+
+def _as_pairs(numbers: Tensor) -> Tensor:
+    """View (..., sources) complex as (..., 2, sources) real."""
+    return torch.view_as_real(numbers).movedim(-1, -2)

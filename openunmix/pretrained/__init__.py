@@ -1,0 +1,349 @@
+"""From the name of a model, or a folder, to networks and a separator.
+
+A known name always means the published model; a folder is meant by any other name, so a folder
+called like a model is given as ``./umxl``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from openunmix.errors import CheckpointError
+from openunmix.model import OpenUnmix, Separator
+from openunmix.pretrained import folder as checkpoints
+from openunmix.pretrained.download import fetch_model
+from openunmix.pretrained.folder import SeparatorConfig
+from openunmix.pretrained.registry import (
+    DEFAULT_MODEL,
+    MODELS,
+    ModelEntry,
+    bundled_folder,
+    find_model,
+)
+from openunmix.transforms.fourier import bandwidth_to_max_bin
+
+__all__ = [
+    "ResolvedModel",
+    "build_separator",
+    "load_separator",
+    "load_target_models",
+    "resolve_model",
+]
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model whose files are on this machine, verified.
+
+    Parameters
+    ----------
+    name : str
+        The known name, or the name of the folder or file.
+    files : mapping of str to Path
+        The file of every target, in the order of the estimates.
+    sha256 : mapping of str to str
+        The hash of every target's file.
+    config : SeparatorConfig
+        STFT, sample rate and channels.
+    licence : str
+        Terms of use; empty if not known, as for a folder.
+    bundled : bool
+        Whether the weights came with the package.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    sha256: Mapping[str, str]
+    config: SeparatorConfig
+    licence: str = ""
+    bundled: bool = False
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets, in the order of the estimates."""
+        return list(self.files)
+
+    @property
+    def sample_rate(self) -> float:
+        """Sample rate in Hz."""
+        return self.config.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Audio channels of the networks."""
+        return self.config.channels
+
+
+def resolve_model(
+    model: str | Path,
+    targets: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
+    registry: Mapping[str, ModelEntry] = MODELS,
+) -> ResolvedModel:
+    """Find a model, and download it if need be.
+
+    Parameters
+    ----------
+    model : str or Path
+        A known name, or the path of a model folder or of a file of weights.
+    targets : sequence of str, optional
+        Some of its targets, in the order of the estimates; all if not given.
+    progress : bool
+        Whether to draw bars of downloads on stderr.
+    registry : mapping of str to ModelEntry
+        The known models.
+
+    Returns
+    -------
+    ResolvedModel
+        The model's verified files and settings.
+
+    Raises
+    ------
+    UnknownModelError
+        If it is neither a known name nor a path that exists.
+    UnreachableError, DownloadError
+        If it cannot be downloaded.
+    CheckpointError
+        If the files are damaged or lack a target.
+    ValueError
+        If a known model does not have one of the targets, or some are wanted of a bridged one.
+    """
+    entry = _known(model, registry)
+    if entry is None:
+        path = Path(model).expanduser()
+        files = checkpoints.find_weights(path, _as_list(targets))
+        config = checkpoints.config_of(files)
+        if config.bridged and len(files) < len(checkpoints.find_weights(path)):
+            raise ValueError(
+                f"the networks of {model} are bridged and estimate together; ask for all of them, "
+                "and keep the targets you want"
+            )
+        hashes = checkpoints.verify_weights(files, config)
+        return ResolvedModel(path.resolve().name, files, hashes, config)
+    chosen = _choose(entry, targets)
+    if entry.bundled:
+        files = checkpoints.find_weights(_installed(entry), chosen)
+        config = checkpoints.config_of(files)
+    else:
+        files = fetch_model(entry, chosen, progress=progress)
+        config = _config_of_entry(entry)
+    hashes = checkpoints.verify_weights(files, config)
+    return ResolvedModel(entry.name, files, hashes, config, entry.licence, entry.bundled)
+
+
+def _known(model: str | Path, registry: Mapping[str, ModelEntry]) -> ModelEntry | None:
+    """Return the entry of a known name, None for a path that exists."""
+    path = Path(model).expanduser()
+    is_path = bool(str(model)) and path.exists()
+    if is_path and (isinstance(model, Path) or model not in registry):
+        return None
+    return find_model(str(model), registry)
+
+
+def _as_list(targets: Sequence[str] | None) -> list[str] | None:
+    """Return targets as a list; a single name is a list of one."""
+    if targets is None:
+        return None
+    return [targets] if isinstance(targets, str) else list(targets)
+
+
+def _choose(entry: ModelEntry, targets: Sequence[str] | None) -> list[str]:
+    """Return the targets to use of a known model."""
+    chosen = _as_list(targets) or entry.targets
+    unknown = [target for target in chosen if target not in entry.files]
+    if unknown:
+        raise ValueError(
+            f"model {entry.name!r} has no target {' or '.join(map(repr, unknown))}; it has "
+            f"{', '.join(entry.targets)}"
+        )
+    return chosen
+
+
+def _installed(entry: ModelEntry) -> Path:
+    """Return the folder of a bundled model."""
+    folder = bundled_folder(entry)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise CheckpointError(
+            f"the weights of {entry.name!r} are not in {folder}: this copy of Open-Unmix was made "
+            f"without them. Install the released package, or use another model ({DEFAULT_MODEL})"
+        )
+    return folder
+
+
+def _config_of_entry(entry: ModelEntry) -> SeparatorConfig:
+    """Return the settings of a published model."""
+    return SeparatorConfig(
+        n_fft=entry.n_fft,
+        n_hop=entry.n_hop,
+        sample_rate=float(entry.sample_rate),
+        channels=entry.channels,
+        bandwidth=float(entry.bandwidth),
+    )
+
+
+def build_separator(
+    model: ResolvedModel,
+    niter: int = 1,
+    residual: bool = False,
+    wiener_win_len: int | None = 300,
+    device: str | torch.device = "cpu",
+    filterbank: str = "torch",
+) -> Separator:
+    """Make the separator of a model whose files are here.
+
+    Parameters
+    ----------
+    model : ResolvedModel
+        What :func:`resolve_model` returned.
+    niter, residual, wiener_win_len
+        As for :class:`~openunmix.model.Separator`.
+    device : str or torch.device
+        Where it shall compute.
+    filterbank : str
+        As for :class:`~openunmix.model.Separator`.
+
+    Returns
+    -------
+    Separator
+        The separator, frozen: in evaluation mode and without gradients for its parameters.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is not a network that fits the model.
+    """
+    networks = checkpoints.load_networks(model.files, model.config)
+    separator = _separator(networks, model.config, niter, residual, wiener_win_len, filterbank)
+    separator.freeze()
+    return separator.to(device)
+
+
+def _separator(
+    networks: Mapping[str, OpenUnmix],
+    config: SeparatorConfig,
+    niter: int,
+    residual: bool,
+    wiener_win_len: int | None,
+    filterbank: str,
+) -> Separator:
+    """Make a separator of networks and their settings."""
+    return Separator(
+        target_models=networks,
+        niter=niter,
+        residual=residual,
+        sample_rate=config.sample_rate,
+        n_fft=config.n_fft,
+        n_hop=config.n_hop,
+        nb_channels=config.channels,
+        wiener_win_len=wiener_win_len,
+        filterbank=filterbank,
+        bridged=config.bridged,
+    )
+
+
+def load_target_models(
+    targets: Sequence[str] | None = None,
+    model_str_or_path: str | Path = DEFAULT_MODEL,
+    device: str | torch.device = "cpu",
+    pretrained: bool = True,
+) -> dict[str, OpenUnmix]:
+    """Load the networks of a model.
+
+    Parameters
+    ----------
+    targets : list of str, optional
+        The targets to load; all if not given.
+    model_str_or_path : str or Path
+        A known name, which is downloaded if need be, or the path of a model folder.
+    device : str or torch.device
+        Where to put the networks.
+    pretrained : bool
+        Whether to load the weights. Otherwise they are random, and a known model is not
+        downloaded.
+
+    Returns
+    -------
+    dict of str to OpenUnmix
+        A network per target. Those with trained weights are in evaluation mode; all of them can
+        be trained further.
+    """
+    if pretrained:
+        model = resolve_model(model_str_or_path, targets)
+        networks = checkpoints.load_networks(model.files, model.config)
+    else:
+        networks, _ = _untrained(model_str_or_path, targets)
+    return {target: network.to(device) for target, network in networks.items()}
+
+
+def _untrained(
+    model: str | Path, targets: Sequence[str] | None
+) -> tuple[dict[str, OpenUnmix], SeparatorConfig]:
+    """Return networks of the same shape as a model's, with random weights, and its settings."""
+    entry = _known(model, MODELS)
+    if entry is None or entry.bundled:
+        found = resolve_model(model, targets)
+        trained = checkpoints.load_networks(found.files, found.config)
+        return {
+            target: OpenUnmix(**network.architecture) for target, network in trained.items()
+        }, found.config
+    max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
+    networks = {
+        target: OpenUnmix(
+            nb_bins=entry.n_fft // 2 + 1,
+            nb_channels=entry.channels,
+            hidden_size=entry.hidden_size,
+            max_bin=max_bin,
+        )
+        for target in _choose(entry, targets)
+    }
+    return networks, _config_of_entry(entry)
+
+
+def load_separator(
+    model_str_or_path: str | Path = DEFAULT_MODEL,
+    targets: Sequence[str] | None = None,
+    niter: int = 1,
+    residual: bool = False,
+    wiener_win_len: int | None = 300,
+    device: str | torch.device = "cpu",
+    pretrained: bool = True,
+    filterbank: str = "torch",
+) -> Separator:
+    """Load a model as a separator.
+
+    Parameters
+    ----------
+    model_str_or_path : str or Path
+        A known name, which is downloaded if need be, or the path of a model folder.
+    targets : list of str, optional
+        The targets to estimate, in this order; all if not given.
+    niter : int
+        Iterations of expectation maximization after the networks.
+    residual : bool
+        Add a last target: what the others leave of the mixture.
+    wiener_win_len : int or None
+        Frames of the windows that are filtered independently; None for all at once.
+    device : str or torch.device
+        Where it shall compute.
+    pretrained : bool
+        Whether to load the weights. Otherwise they are random, and a known model is not
+        downloaded.
+    filterbank : str
+        ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
+
+    Returns
+    -------
+    Separator
+        The separator. With trained weights it is frozen.
+    """
+    if pretrained:
+        model = resolve_model(model_str_or_path, targets)
+        return build_separator(model, niter, residual, wiener_win_len, device, filterbank)
+    networks, config = _untrained(model_str_or_path, targets)
+    return _separator(networks, config, niter, residual, wiener_win_len, filterbank).to(device)

@@ -1,0 +1,474 @@
+"""The model folder: one file of weights per target, and what they have in common.
+
+::
+
+    <folder>/separator.json           n_fft, n_hop, sample rate, channels; SHA-256 of the weights
+    <folder>/<target>.safetensors     the weights, or
+    <folder>/<target>.pth             the weights as openunmix 1.3.0 writes them
+    <folder>/shared.safetensors       the layers that all targets have in common, if they do
+    <folder>/<target>.json            how they were made; for people, never needed to load them
+    <folder>/<target>.chkpnt          the state of an unfinished training
+
+Nothing in these files is trusted. Weights are read without unpickling code, the architecture is
+inferred from the shapes of the tensors, and every key and shape must then fit exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from openunmix._files import replacing, sha256_of
+from openunmix.errors import CheckpointError
+from openunmix.model import SHARED, OpenUnmix, share
+from openunmix.pretrained._weights import load_network, write_network
+from openunmix.pretrained.config import (
+    CONFIG_NAME,
+    SHARED_NAME,
+    SeparatorConfig,
+    forget_hash,
+    read_config,
+    save_config,
+)
+from openunmix.pretrained.registry import MODELS
+
+__all__ = [
+    "ModelFolder",
+    "SeparatorConfig",
+    "config_of",
+    "find_weights",
+    "load_folder",
+    "load_network",
+    "load_networks",
+    "read_config",
+    "save_checkpoint",
+    "save_config",
+    "save_folder",
+    "save_network",
+    "verify_weights",
+]
+
+_log = logging.getLogger(__name__)
+
+_SUFFIXES = (".safetensors", ".pth")
+_HASH = r"[-_][0-9a-f]{8}"
+_TARGET = re.compile(r"\w[\w -]*")
+# Names that a module of torch has already, such as "keys" and "type"; no target can have them.
+_TAKEN = frozenset(dir(torch.nn.ModuleDict()))
+
+
+class ModelFolder(NamedTuple):
+    """A loaded model folder.
+
+    Attributes
+    ----------
+    networks : dict of str to OpenUnmix
+        A network per target, in evaluation mode.
+    config : SeparatorConfig
+        What they have in common.
+    files : dict of str to Path
+        The file that each network came from.
+    """
+
+    networks: dict[str, OpenUnmix]
+    config: SeparatorConfig
+    files: dict[str, Path]
+
+
+def load_folder(path: str | Path, targets: Sequence[str] | None = None) -> ModelFolder:
+    """Load the networks of a model folder, or of a single file of weights.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder as described above, or one ``.safetensors`` or ``.pth`` file.
+    targets : sequence of str, optional
+        The targets to load, in this order; all that are there if not given.
+
+    Returns
+    -------
+    ModelFolder
+        Networks, settings and files.
+
+    Raises
+    ------
+    CheckpointError
+        If a target is missing or ambiguous, or a file is damaged, unsafe, or does not fit.
+    """
+    files = find_weights(path, targets)
+    config = config_of(files)
+    verify_weights(files, config)
+    return ModelFolder(load_networks(files, config), config, files)
+
+
+def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict[str, Path]:
+    """Find the file of every target in a model folder, without reading it.
+
+    A target's file is ``<target>.safetensors``, else ``<target>.pth``, else the only one whose
+    name is the target and a hash (``vocals-b62c91ce.pth``), else the only one whose name goes on
+    after the target (``vocals_best.pth``).
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, or one file, whose target is its name up to the first hyphen.
+    targets : sequence of str, optional
+        The targets to look for; all that are there, sorted by name, if not given.
+
+    Returns
+    -------
+    dict of str to Path
+        A file per target.
+
+    Raises
+    ------
+    CheckpointError
+        If there is nothing at ``path``, or a target is missing or ambiguous.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        found = {_target_of(path).split("-")[0]: path}
+    elif path.is_dir():
+        found = _scan(path, targets)
+    else:
+        raise CheckpointError(f"there is no folder or file {path}")
+    missing = [target for target in targets or [] if target not in found]
+    if missing or not found:
+        wanted = " or ".join(map(repr, missing)) or "any target"
+        there = ", ".join(sorted(set(map(_target_of, _weights_at(path))))) or "nothing"
+        raise CheckpointError(
+            f"{path} has no weights (.safetensors or .pth) of {wanted}; it has {there}"
+        )
+    for target, file in found.items():
+        fault = _fault(target)
+        if fault:
+            raise CheckpointError(f"{file}: rename it, {fault}")
+    return {target: found[target] for target in targets or found}
+
+
+def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
+    """Return the files of the wanted targets, or of all that a folder has."""
+    files = _weights_at(folder)
+    if targets is None:
+        described = {file.stem for file in folder.glob("*.json")} - {Path(CONFIG_NAME).stem}
+        targets = [*sorted(described), *sorted({_target_of(file) for file in files})]
+    found: dict[str, Path] = {}
+    for target in targets:
+        file = _match(folder, files, target)
+        if file is not None and file not in found.values():
+            found[target] = file
+    return found
+
+
+def _weights_at(path: Path) -> list[Path]:
+    """Return the files of weights in a folder, or the file itself.
+
+    Hidden files are left out: a process that is killed while it writes leaves some. What networks
+    share is none of a target.
+    """
+    files = path.iterdir() if path.is_dir() else [path]
+    usable = (file for file in files if not file.name.startswith(".") and file.name != SHARED_NAME)
+    return sorted(file for file in usable if file.suffix in _SUFFIXES)
+
+
+def _target_of(file: Path) -> str:
+    """Return the target that a file's name tells: the name without a hash."""
+    return re.sub(f"{_HASH}$", "", file.stem)
+
+
+def _match(folder: Path, files: Sequence[Path], target: str) -> Path | None:
+    """Return the file of one target, by the rules of :func:`find_weights`."""
+    exact = [file for suffix in _SUFFIXES for file in files if file.name == f"{target}{suffix}"]
+    if exact:
+        return exact[0]
+    name = re.escape(target)
+    hashed = [file for file in files if re.fullmatch(f"{name}{_HASH}", file.stem)]
+    longer = [file for file in files if re.match(f"{name}[^A-Za-z0-9]", file.stem)]
+    candidates = hashed or longer
+    if len(candidates) > 1:
+        raise CheckpointError(
+            f"{folder} has several files for {target!r}: {', '.join(f.name for f in candidates)}; "
+            f"rename the right one to {target}{candidates[0].suffix}"
+        )
+    return candidates[0] if candidates else None
+
+
+def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
+    """Return the settings of networks: ``separator.json`` beside them, or what they tell.
+
+    Without that file the settings are those of the published model that a file is named after,
+    else they follow from the shapes of the weights, and what they do not tell is assumed: 44.1 kHz
+    and a hop of a quarter of a window. A warning is logged then.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target, all in one folder.
+
+    Returns
+    -------
+    SeparatorConfig
+        The settings.
+
+    Raises
+    ------
+    CheckpointError
+        If ``separator.json`` or a file that is needed in its place is damaged.
+    """
+    first = next(iter(files.values()))
+    config = read_config(first.parent)
+    if config is not None:
+        return config
+    for entry in MODELS.values():
+        if entry.url and first.name in {file.name for file in entry.files.values()}:
+            return SeparatorConfig(entry.n_fft, entry.n_hop, entry.sample_rate, entry.channels)
+    network = load_network(first)
+    n_fft = max(2 * (network.nb_output_bins - 1), 1)
+    config = SeparatorConfig(n_fft, max(n_fft // 4, 1), channels=network.nb_channels)
+    _log.warning(
+        "%s has no %s: a sample rate of %g Hz and a hop of %d samples are assumed, which is wrong "
+        "for some models (speech enhancement at 16 kHz among them)",
+        first.parent,
+        CONFIG_NAME,
+        config.sample_rate,
+        config.n_hop,
+    )
+    return config
+
+
+def verify_weights(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, str]:
+    """Compare the hashes of files with those on record.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target.
+    config : SeparatorConfig
+        The settings that may hold their hashes.
+
+    Returns
+    -------
+    dict of str to str
+        The SHA-256 of every target's file.
+
+    Raises
+    ------
+    CheckpointError
+        If a hash is not the one on record.
+    """
+    if config.shared:
+        _verified(_shared_file(files), config)
+    return {target: _verified(file, config) for target, file in files.items()}
+
+
+def _verified(file: Path, config: SeparatorConfig) -> str:
+    """Return the SHA-256 of a file; raise if it is not the one on record."""
+    found = sha256_of(file)
+    expected = config.sha256.get(file.name, found)
+    if found != expected.lower():
+        raise CheckpointError(
+            f"{file} is damaged or was exchanged: its SHA-256 is {found}, but {CONFIG_NAME} says "
+            f"{expected}. Get the folder again, or remove the hash from {CONFIG_NAME} if you "
+            "changed the file yourself"
+        )
+    return found
+
+
+def _shared_file(files: Mapping[str, Path]) -> Path:
+    """Return the file of what networks share, which is beside them."""
+    file = next(iter(files.values())).with_name(SHARED_NAME)
+    if not file.is_file():
+        raise CheckpointError(
+            f"{file} is missing, and {CONFIG_NAME} says that the networks share layers; get the "
+            "folder again"
+        )
+    return file
+
+
+def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, OpenUnmix]:
+    """Load the networks of several targets and check that they belong together.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        The file of every target.
+    config : SeparatorConfig
+        Their settings.
+
+    Returns
+    -------
+    dict of str to OpenUnmix
+        The networks as :func:`load_network` returns them.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is damaged, unsafe, or does not fit the settings.
+    """
+    shared = _shared_file(files) if config.shared else None
+    networks = {target: load_network(file, shared) for target, file in files.items()}
+    if config.shared:
+        share(networks.values())
+    bins = config.n_fft // 2 + 1
+    for target, network in networks.items():
+        if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
+            raise CheckpointError(
+                f"{files[target]} is a network for {network.nb_output_bins} bins and "
+                f"{network.nb_channels} channels, but {CONFIG_NAME} or the other targets say "
+                f"{bins} bins (nfft // 2 + 1) and {config.channels} channels"
+            )
+    return networks
+
+
+def save_folder(
+    folder: str | Path,
+    networks: Mapping[str, OpenUnmix],
+    config: SeparatorConfig,
+    metadata: Mapping[str, Mapping[str, Any]] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder, which :func:`load_folder` reads.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder, made if it does not exist.
+    networks : mapping of str to OpenUnmix
+        A network per target.
+    config : SeparatorConfig
+        What they have in common; if they share layers, those are a file of their own.
+    metadata : mapping of str to mapping, optional
+        How each was made, see :func:`save_network`.
+    dtype : torch.dtype, optional
+        As for :func:`save_network`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`save_network`, and if networks do not share what they should.
+    """
+    if config.shared and len({network.front for network in networks.values()}) > 1:
+        raise ValueError(f"{', '.join(networks)} share no layers: use openunmix.model.share")
+    for target, network in networks.items():
+        made = metadata.get(target) if metadata else None
+        save_network(folder, target, network, made, dtype, shared=config.shared)
+    if config.shared:
+        state = next(iter(networks.values())).state_dict()
+        common = {key: value for key, value in state.items() if _is_shared(key)}
+        forget_hash(Path(folder), SHARED_NAME)
+        write_network(Path(folder, SHARED_NAME), common, dtype)
+    save_config(folder, config)
+
+
+def _is_shared(key: str) -> bool:
+    """Whether a weight is of a layer that shared networks have in common."""
+    return key.partition(".")[0] in SHARED
+
+
+def save_network(
+    folder: str | Path,
+    target: str,
+    network: OpenUnmix,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    shared: bool = False,
+) -> Path:
+    """Write the network of one target as ``<target>.safetensors`` and ``<target>.json``.
+
+    A hash of that file in ``separator.json`` is removed; :func:`save_config` puts the new one in.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The model folder, made if it does not exist.
+    target : str
+        The target: a name without dots and slashes.
+    network : OpenUnmix
+        The network.
+    metadata : mapping, optional
+        How it was made, for ``<target>.json``. The architecture is added under ``args``, with
+        1.3.0's keys.
+    dtype : torch.dtype, optional
+        Type of the matrices in the file, for example ``torch.float16``, which halves its size.
+        Vectors, a thousandth of the values, keep theirs, as some are too large for it.
+    shared : bool
+        Whether to leave out the layers that shared networks have in common.
+
+    Returns
+    -------
+    Path
+        The file of weights.
+
+    Raises
+    ------
+    ValueError
+        If the target cannot be a file name, or a value is too large for ``dtype``.
+    """
+    folder = Path(folder)
+    _check_target(target)
+    metadata = dict(metadata or {})
+    metadata["args"] = {**metadata.get("args", {}), **_architecture(network)}
+    description = json.dumps(metadata, indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{target}.safetensors"
+    forget_hash(folder, path.name)
+    state = network.state_dict()
+    kept = {key: value for key, value in state.items() if not (shared and _is_shared(key))}
+    write_network(path, kept, dtype)
+    with replacing(folder / f"{target}.json") as temporary:
+        temporary.write_text(description, "utf-8")
+    return path
+
+
+def _check_target(target: str) -> None:
+    """Raise unless a target can be a file name and the name of a module."""
+    fault = _fault(target)
+    if fault:
+        raise ValueError(f"choose another target: {fault}")
+
+
+def _fault(target: str) -> str | None:
+    """Return why a name cannot be that of a target, None if it can."""
+    if not _TARGET.fullmatch(target):
+        return f"{target!r} is not of letters, digits, '_', '-' and spaces only"
+    if f"{target}.safetensors" == SHARED_NAME:
+        return f"{target!r} is the name of what networks share"
+    return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
+
+
+def _architecture(network: OpenUnmix) -> dict[str, Any]:
+    """Return the architecture of a network with the keys of 1.3.0, and ours."""
+    architecture = network.architecture
+    nfft = 2 * (architecture.pop("nb_bins") - 1)
+    if network.input_power is None:
+        del architecture["input_power"]
+    return {"nfft": nfft, **architecture}
+
+
+def save_checkpoint(state: Mapping[str, Any], is_best: bool, path: str | Path, target: str) -> None:
+    """Write the state of a training as ``<target>.chkpnt``, and if best ``<target>.pth``.
+
+    Parameters
+    ----------
+    state : mapping
+        The state; its ``"state_dict"`` is what ``<target>.pth`` gets.
+    is_best : bool
+        Whether these weights are the best so far.
+    path : str or Path
+        An existing folder.
+    target : str
+        The target.
+    """
+    folder = Path(path)
+    _check_target(target)
+    with replacing(folder / f"{target}.chkpnt") as temporary:
+        torch.save(dict(state), temporary)
+    if is_best:
+        with replacing(folder / f"{target}.pth") as temporary:
+            torch.save(state["state_dict"], temporary)

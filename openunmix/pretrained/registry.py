@@ -1,0 +1,310 @@
+"""The published models as data: where their files are, what they expect, what they may be used for.
+
+Other modules take ``registry: Mapping[str, ModelEntry]`` as an argument, so that a model is added
+by adding an entry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from openunmix.errors import UnknownModelError
+
+__all__ = [
+    "BUNDLED_MODEL",
+    "DEFAULT_MODEL",
+    "MODELS",
+    "ModelEntry",
+    "WeightFile",
+    "bundled_folder",
+    "find_model",
+]
+
+DEFAULT_MODEL = "umxhq"
+BUNDLED_MODEL = "umxs"
+
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """The weights of one target as a file that can be fetched.
+
+    Parameters
+    ----------
+    name : str
+        File name, on the server and in the cache.
+    sha256_prefix : str
+        First hexadecimal digits of the file's SHA-256. Empty for bundled files, whose hashes are
+        in their ``separator.json``.
+    size : int, optional
+        Size in bytes, rounded: what to tell a user before the server does.
+    """
+
+    name: str
+    sha256_prefix: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model: one network per target, and the settings they were trained with.
+
+    Parameters
+    ----------
+    name : str
+        What users call it.
+    url : str
+        The address of the folder that holds the files; empty if bundled.
+    files : mapping of str to WeightFile
+        The file of every target, in the order of the estimates.
+    n_fft, n_hop : int
+        Window and hop length of the STFT in samples.
+    sample_rate : int
+        Sample rate in Hz.
+    channels : int
+        Audio channels.
+    hidden_size : int
+        Width of the networks.
+    bandwidth : int
+        Highest frequency that the networks see, in Hz.
+    licence : str
+        Terms of use of the weights.
+    trained_on : str
+        The data.
+    citation : str
+        What to cite.
+    bundled : bool
+        Whether the weights come with the package.
+    """
+
+    name: str
+    url: str
+    files: Mapping[str, WeightFile]
+    n_fft: int
+    n_hop: int
+    sample_rate: int
+    channels: int
+    hidden_size: int
+    bandwidth: int
+    licence: str
+    trained_on: str
+    citation: str
+    bundled: bool = False
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets, in the order of the estimates."""
+        return list(self.files)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together, None if one of them is not known."""
+        sizes = [file.size for file in self.files.values()]
+        return None if None in sizes else sum(size for size in sizes if size)
+
+    def url_of(self, target: str) -> str:
+        """Return the address of one target's file.
+
+        Parameters
+        ----------
+        target : str
+            One of :attr:`targets`.
+
+        Returns
+        -------
+        str
+            The full URL.
+        """
+        return f"{self.url.rstrip('/')}/{self.files[target].name}"
+
+
+def _files(size: int, *names: str) -> dict[str, WeightFile]:
+    """Describe files named ``<target>-<hash>.pth`` or ``<target>_<hash>.pth``."""
+    files = {}
+    for name in names:
+        target, sha256_prefix, _ = re.split(r"[-_.]", name)
+        files[target] = WeightFile(name, sha256_prefix, size)
+    return files
+
+
+_JOSS = (
+    "F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, Open-Unmix - A Reference Implementation "
+    "for Music Source Separation, Journal of Open Source Software 4(41):1667, 2019, "
+    "https://doi.org/10.21105/joss.01667"
+)
+_NOT_STATED = "not stated by its publishers"
+
+
+def _of_music(
+    name: str,
+    url: str,
+    files: Mapping[str, WeightFile],
+    hidden_size: int,
+    trained_on: str,
+    licence: str = _NOT_STATED,
+    citation: str = _JOSS,
+) -> ModelEntry:
+    """Describe a model of music: stereo at 44.1 kHz. Without an address it is bundled."""
+    return ModelEntry(
+        name=name,
+        url=url,
+        files=files,
+        n_fft=4096,
+        n_hop=1024,
+        sample_rate=44100,
+        channels=2,
+        hidden_size=hidden_size,
+        bandwidth=16000,
+        licence=licence,
+        trained_on=trained_on,
+        citation=citation,
+        bundled=not url,
+    )
+
+
+_UMX = _of_music(
+    "umx",
+    "https://zenodo.org/records/3370486/files",
+    _files(
+        34_000_000,
+        "vocals-c8df74a5.pth",
+        "drums-5a48008b.pth",
+        "bass-646024d3.pth",
+        "other-f8e132cc.pth",
+    ),
+    hidden_size=512,
+    trained_on="MUSDB18",
+)
+
+_UMXHQ = _of_music(
+    "umxhq",
+    "https://zenodo.org/records/3370489/files",
+    _files(
+        34_000_000,
+        "vocals-b62c91ce.pth",
+        "drums-9619578f.pth",
+        "bass-8d85a5bd.pth",
+        "other-b52fbbf7.pth",
+    ),
+    hidden_size=512,
+    trained_on="MUSDB18-HQ",
+)
+
+_UMXL = _of_music(
+    "umxl",
+    "https://zenodo.org/records/5069601/files",
+    _files(
+        113_000_000,
+        "vocals-bccbd9aa.pth",
+        "drums-69e0ebd4.pth",
+        "bass-2ca1ce51.pth",
+        "other-c8c5b3e6.pth",
+    ),
+    hidden_size=1024,
+    trained_on="about 400 hours of private music",
+    licence="CC BY-NC-SA 4.0",
+)
+
+_UMXSE = ModelEntry(
+    name="umxse",
+    url="https://zenodo.org/records/3786908/files",
+    files=_files(6_400_000, "speech_f5e0d9f9.pth", "noise_04a6fc2d.pth"),
+    n_fft=1024,
+    n_hop=512,
+    sample_rate=16000,
+    channels=1,
+    hidden_size=256,
+    bandwidth=16000,
+    licence=_NOT_STATED,
+    trained_on="Voicebank+DEMAND",
+    citation=(
+        "S. Uhlich, Y. Mitsufuji, Open-Unmix for Speech Enhancement (UMX SE), 2020, "
+        "https://doi.org/10.5281/zenodo.3786908"
+    ),
+)
+
+_UMXS = _of_music(
+    "umxs",
+    "",
+    {name: WeightFile(f"{name}.safetensors") for name in ("vocals", "drums", "bass", "other")},
+    hidden_size=448,
+    trained_on="free songs, partly with stems from another separator; see recipes/umxs",
+    licence="research and personal, non-commercial use",
+    citation="Open-Unmix 2",
+)
+
+_UMXSES = ModelEntry(
+    name="umxses",
+    url="",
+    files={name: WeightFile(f"{name}.safetensors") for name in ("speech", "noise")},
+    n_fft=1024,
+    n_hop=512,
+    sample_rate=16000,
+    channels=1,
+    hidden_size=256,
+    bandwidth=8000,
+    licence="research and personal, non-commercial use",
+    trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
+    citation="Open-Unmix 2",
+    bundled=True,
+)
+
+MODELS: Mapping[str, ModelEntry] = {
+    entry.name: entry for entry in (_UMX, _UMXHQ, _UMXL, _UMXSE, _UMXS, _UMXSES)
+}
+
+
+def find_model(name: str, registry: Mapping[str, ModelEntry] = MODELS) -> ModelEntry:
+    """Look a model up by name.
+
+    Parameters
+    ----------
+    name : str
+        The name, for example ``"umxhq"``.
+    registry : mapping of str to ModelEntry, optional
+        The known models.
+
+    Returns
+    -------
+    ModelEntry
+        The entry.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is none; the message lists the known names and the closest one.
+
+    Examples
+    --------
+    >>> find_model("umxhq").targets
+    ['vocals', 'drums', 'bass', 'other']
+    """
+    if name in registry:
+        return registry[name]
+    close = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise UnknownModelError(
+        f"{name!r} is neither a known model{guess} nor a folder or file that exists; the known "
+        f"models are {', '.join(registry)}"
+    )
+
+
+def bundled_folder(entry: ModelEntry) -> Path:
+    """Return where the weights of a bundled model are.
+
+    Parameters
+    ----------
+    entry : ModelEntry
+        A model whose ``bundled`` is true.
+
+    Returns
+    -------
+    Path
+        A folder of the installed package, which does not exist if the package was built without.
+    """
+    return _WEIGHTS / entry.name

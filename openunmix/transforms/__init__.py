@@ -1,0 +1,306 @@
+"""Filterbanks as modules, on complex numbers as real pairs.
+
+These are the names of openunmix 1.3.0. A transform has the axes (..., channels, bins, frames, 2),
+the last of them real and imaginary part. The transforms themselves are in
+:mod:`openunmix.transforms.fourier`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from openunmix.errors import MissingExtraError
+from openunmix.transforms.fourier import hann_window, istft, magnitude, stft
+
+__all__ = [
+    "AsteroidISTFT",
+    "AsteroidSTFT",
+    "ComplexNorm",
+    "TorchISTFT",
+    "TorchSTFT",
+    "make_filterbanks",
+]
+
+
+def make_filterbanks(
+    n_fft: int = 4096,
+    n_hop: int = 1024,
+    center: bool = False,
+    sample_rate: float = 44100.0,
+    method: str = "torch",
+) -> tuple[nn.Module, nn.Module]:
+    """Return a short-time Fourier transform and its inverse.
+
+    Parameters
+    ----------
+    n_fft : int
+        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
+    n_hop : int
+        Distance between frames in samples.
+    center : bool
+        Whether frame ``t`` is centred on sample ``t * n_hop`` (by reflection at the ends).
+        Otherwise it starts there.
+    sample_rate : float
+        Sample rate in Hz. It changes no result.
+    method : {"torch", "asteroid"}
+        Whether to transform by FFT, or by convolution with the filters of the package
+        asteroid-filterbanks, which can be exported to other runtimes.
+
+    Returns
+    -------
+    encoder, decoder : nn.Module
+        The transform and its inverse.
+
+    Raises
+    ------
+    ValueError
+        If ``method`` is not one of the two.
+    MissingExtraError
+        If asteroid-filterbanks is asked for but not installed.
+
+    Examples
+    --------
+    >>> encoder, decoder = make_filterbanks(n_fft=64, n_hop=16, center=True)
+    >>> waveform = torch.randn(2, 100)
+    >>> torch.allclose(decoder(encoder(waveform), length=100), waveform, atol=1e-6)
+    True
+    """
+    if method == "torch":
+        return (
+            TorchSTFT(n_fft=n_fft, n_hop=n_hop, center=center),
+            TorchISTFT(n_fft=n_fft, n_hop=n_hop, center=center, sample_rate=sample_rate),
+        )
+    if method == "asteroid":
+        filterbank = _asteroid("torch_stft_fb").TorchSTFTFB.from_torch_args(
+            n_fft=n_fft,
+            hop_length=n_hop,
+            win_length=n_fft,
+            window=hann_window(n_fft),
+            center=center,
+            sample_rate=sample_rate,
+        )
+        return AsteroidSTFT(filterbank), AsteroidISTFT(filterbank)
+    raise ValueError(f"method is {method!r}; give 'torch' or 'asteroid'")
+
+
+class TorchSTFT(nn.Module):
+    """Short-time Fourier transform as a module.
+
+    Parameters
+    ----------
+    n_fft : int
+        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
+    n_hop : int
+        Distance between frames in samples.
+    center : bool
+        Whether frame ``t`` is centred on sample ``t * n_hop``. Otherwise it starts there.
+    window : nn.Parameter [shape=(n_fft,)], optional
+        The window, periodic Hann if not given. It is part of the state, not trained.
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 4096,
+        n_hop: int = 1024,
+        center: bool = False,
+        window: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.window = _window_parameter(window, n_fft)
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.center = center
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a waveform.
+
+        Parameters
+        ----------
+        x : Tensor [shape=(..., channels, samples)], real
+            Waveform of any length from one sample on, in any memory layout.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, bins, frames, 2)], real
+            Real and imaginary parts, with ``bins = n_fft // 2 + 1``.
+        """
+        return torch.view_as_real(stft(x, self.n_fft, self.n_hop, self.window, self.center))
+
+
+class TorchISTFT(nn.Module):
+    """Inverse of :class:`TorchSTFT`.
+
+    Parameters
+    ----------
+    n_fft : int
+        Window length in samples.
+    n_hop : int
+        Distance between frames in samples.
+    center : bool
+        As in the forward transform.
+    sample_rate : float
+        Sample rate in Hz, kept as an attribute.
+    window : nn.Parameter [shape=(n_fft,)], optional
+        The window, periodic Hann if not given. It is part of the state, not trained.
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 4096,
+        n_hop: int = 1024,
+        center: bool = False,
+        sample_rate: float = 44100.0,
+        window: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.window = _window_parameter(window, n_fft)
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.center = center
+        self.sample_rate = sample_rate
+
+    def forward(self, X: Tensor, length: int | None = None) -> Tensor:
+        """Transform back to a waveform.
+
+        Parameters
+        ----------
+        X : Tensor [shape=(..., channels, bins, frames, 2)], real
+            Real and imaginary parts, in any memory layout.
+        length : int, optional
+            Samples to return; as many as the frames allow if not given.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, samples)], real
+            The waveform.
+        """
+        spectrum = _as_complex(X)
+        return istft(spectrum, self.n_fft, self.n_hop, self.window, self.center, length)
+
+
+class AsteroidSTFT(nn.Module):
+    """Short-time Fourier transform by the filters of asteroid-filterbanks.
+
+    Parameters
+    ----------
+    fb : asteroid_filterbanks.torch_stft_fb.TorchSTFTFB
+        The filterbank.
+    """
+
+    def __init__(self, fb: Any) -> None:
+        super().__init__()
+        self.enc = _asteroid("enc_dec").Encoder(fb, as_conv1d=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a waveform.
+
+        Parameters
+        ----------
+        x : Tensor [shape=(..., channels, samples)], real
+            Waveform of any length from one sample on; at least one leading axis.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, bins, frames, 2)], real
+            Real and imaginary parts.
+        """
+        fb = self.enc.filterbank
+        shortest = fb.kernel_size // 2 + 1 if fb.center else fb.kernel_size
+        signal = functional.pad(x, (0, max(0, shortest - x.shape[-1])))
+        return torch.stack(self.enc(signal).chunk(2, dim=-2), dim=-1)
+
+
+class AsteroidISTFT(nn.Module):
+    """Inverse of :class:`AsteroidSTFT`.
+
+    Parameters
+    ----------
+    fb : asteroid_filterbanks.torch_stft_fb.TorchSTFTFB
+        The filterbank of the forward transform.
+    """
+
+    def __init__(self, fb: Any) -> None:
+        super().__init__()
+        self.dec = _asteroid("enc_dec").Decoder(fb)
+
+    def forward(self, X: Tensor, length: int | None = None) -> Tensor:
+        """Transform back to a waveform.
+
+        Parameters
+        ----------
+        X : Tensor [shape=(..., channels, bins, frames, 2)], real
+            Real and imaginary parts.
+        length : int, optional
+            Samples to return; as many as the frames allow if not given.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, samples)], real
+            The waveform.
+        """
+        waveform: Tensor = self.dec(torch.cat(X.unbind(dim=-1), dim=-2), length=length)
+        return waveform
+
+
+class ComplexNorm(nn.Module):
+    """Magnitude of a transform, the absolute value of its pairs.
+
+    Parameters
+    ----------
+    mono : bool
+        Whether to return one channel, the mean of the magnitudes of all.
+
+    Examples
+    --------
+    >>> ComplexNorm()(torch.tensor([[[[3.0, 4.0]]]]))
+    tensor([[[5.]]])
+    """
+
+    def __init__(self, mono: bool = False) -> None:
+        super().__init__()
+        self.mono = mono
+
+    def forward(self, spec: Tensor) -> Tensor:
+        """Compute the magnitude.
+
+        Parameters
+        ----------
+        spec : Tensor [shape=(..., channels, bins, frames, 2)], real
+            Real and imaginary parts, in any memory layout.
+
+        Returns
+        -------
+        Tensor [shape=(..., channels, bins, frames)], real, non-negative
+            The magnitudes; with ``mono`` there is one channel.
+        """
+        magnitudes = magnitude(_as_complex(spec))
+        return magnitudes.mean(dim=-3, keepdim=True) if self.mono else magnitudes
+
+
+def _window_parameter(window: Tensor | None, n_fft: int) -> nn.Parameter:
+    """Return the window, periodic Hann if none is given, as a parameter without gradient."""
+    return nn.Parameter(hann_window(n_fft) if window is None else window, requires_grad=False)
+
+
+def _as_complex(pairs: Tensor) -> Tensor:
+    """View pairs (..., 2) as complex numbers (...), or copy where the memory layout forbids it."""
+    *strides, last = pairs.stride()
+    if last == 1 and not any(stride % 2 for stride in [*strides, pairs.storage_offset()]):
+        return torch.view_as_complex(pairs)
+    return torch.complex(pairs[..., 0], pairs[..., 1])
+
+
+def _asteroid(module: str) -> Any:
+    """Import a module of the optional package asteroid-filterbanks."""
+    try:
+        return importlib.import_module(f"asteroid_filterbanks.{module}")
+    except ImportError as error:
+        raise MissingExtraError(
+            "the filterbank 'asteroid' needs the package asteroid-filterbanks, which is not "
+            "installed; install openunmix[asteroid], or choose the filterbank 'torch'"
+        ) from error

@@ -1,0 +1,139 @@
+"""STFT and its inverse on a signal that arrives in blocks.
+
+Together they do what ``stft`` and ``istft`` of :mod:`openunmix.transforms.fourier` do with
+``center=True``, but hold a few windows of the signal instead of all of it. Frames come first and
+bins last, the order in which the FFT reads and writes memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from openunmix.transforms.fourier import hann_window
+
+__all__ = ["Analysis", "Synthesis"]
+
+
+class Analysis:
+    """STFT of blocks of a signal.
+
+    Parameters
+    ----------
+    channels : int
+        Audio channels.
+    n_fft, n_hop : int
+        Window and hop length in samples.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(self, channels: int, n_fft: int, n_hop: int, device: torch.device) -> None:
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.samples = 0
+        self._half = n_fft // 2
+        self._window = hann_window(n_fft, torch.float32).to(device)
+        self._pending = torch.zeros(channels, 0, device=device)
+        self._tail = self._pending  # the last samples, to be reflected at the end
+        self._started = False
+
+    def push(self, block: Tensor) -> Tensor:
+        """Add (channels, samples); return frames now complete: (frames, channels, bins)."""
+        self.samples += block.shape[-1]
+        self._pending = torch.cat([self._pending, block], dim=-1)
+        self._tail = torch.cat([self._tail, block], dim=-1)[:, -(self._half + 1) :]
+        if not self._started:
+            if self._pending.shape[-1] <= self._half:
+                return self._transform(frames=0)
+            start = self._pending[:, 1 : self._half + 1].flip(-1)
+            self._pending = torch.cat([start, self._pending], dim=-1)
+            self._started = True
+        return self._transform((self._pending.shape[-1] - self.n_fft) // self.n_hop + 1)
+
+    def finish(self) -> Tensor:
+        """Return the frames that the end of the signal completes."""
+        short = self._half + 1 - self.samples
+        frames = [self.push(functional.pad(self._pending[:, :0], (0, short)))] if short > 0 else []
+        self.samples -= max(short, 0)
+        end = self._tail[:, :-1].flip(-1)
+        self._pending = torch.cat([self._pending, end], dim=-1)
+        frames.append(self._transform((self._pending.shape[-1] - self.n_fft) // self.n_hop + 1))
+        return torch.cat(frames)
+
+    def _transform(self, frames: int) -> Tensor:
+        """Transform the first frames of what is pending, and forget what no frame needs."""
+        if frames <= 0:
+            channels = len(self._pending)
+            return self._pending.new_zeros(0, channels, self._half + 1, dtype=torch.complex64)
+        windows = self._pending.unfold(-1, self.n_fft, self.n_hop)[:, :frames].transpose(0, 1)
+        self._pending = self._pending[:, frames * self.n_hop :].clone()
+        spectra: Tensor = torch.fft.rfft(windows * self._window)
+        return spectra
+
+
+class Synthesis:
+    """Inverse of :class:`Analysis` by weighted overlap-add.
+
+    Parameters
+    ----------
+    n_fft, n_hop : int
+        Window and hop length in samples.
+    device : torch.device
+        Where to compute.
+    """
+
+    def __init__(self, n_fft: int, n_hop: int, device: torch.device) -> None:
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self._window = hann_window(n_fft, torch.float32).to(device)
+        self._carry: Tensor | None = None  # what earlier frames add to samples still incomplete
+        self._weight = torch.zeros(n_fft - n_hop, device=device)
+        self._skip = n_fft // 2  # samples before the start of the signal
+
+    def push(self, spectra: Tensor) -> Tensor:
+        """Add (..., frames, channels, bins); return the samples that are complete."""
+        *leading, count, channels, _ = spectra.shape
+        # One source after the other, since their frames take four times the room of the signal.
+        sources = spectra.reshape(-1, count, channels, self.n_fft // 2 + 1)
+        signals = torch.stack([self._signal(source) for source in sources])
+        signal = signals.reshape(*leading, channels, -1)
+        weight = _overlap_add((self._window**2).expand(count, 1, -1), self.n_hop)[0]
+        overlap = self.n_fft - self.n_hop
+        if self._carry is not None:
+            signal[..., :overlap] += self._carry
+        weight[:overlap] += self._weight
+        complete = count * self.n_hop
+        self._carry, self._weight = signal[..., complete:].clone(), weight[complete:].clone()
+        return self._drop_start(signal[..., :complete] / weight[:complete].clamp(min=1e-11))
+
+    def finish(self, missing: int) -> Tensor:
+        """Return the last ``missing`` samples."""
+        assert self._carry is not None, "finish() before the first frame"
+        rest = self._carry / self._weight.clamp(min=1e-11)
+        return self._drop_start(rest)[..., :missing]
+
+    def _signal(self, spectra: Tensor) -> Tensor:
+        """Sum the windowed frames of one source: (frames, channels, bins) to its samples."""
+        frames = torch.fft.irfft(spectra, n=self.n_fft).mul_(self._window)
+        return _overlap_add(frames, self.n_hop)
+
+    def _drop_start(self, signal: Tensor) -> Tensor:
+        """Leave out what lies before the first sample."""
+        dropped = min(self._skip, signal.shape[-1])
+        self._skip -= dropped
+        return signal[..., dropped:]
+
+
+def _overlap_add(frames: Tensor, n_hop: int) -> Tensor:
+    """Sum overlapping frames: (frames, channels, n_fft) to (channels, samples)."""
+    count, channels, n_fft = frames.shape
+    hops = -(-n_fft // n_hop)
+    if n_fft % n_hop:
+        frames = functional.pad(frames, (0, hops * n_hop - n_fft))
+    parts = frames.reshape(count, channels, hops, n_hop)
+    total = frames.new_zeros(channels, count + hops - 1, n_hop)
+    for hop in range(hops):
+        total[:, hop : hop + count] += parts[:, :, hop].transpose(0, 1)
+    return total.reshape(channels, -1)[:, : count * n_hop + n_fft - n_hop]

@@ -1,0 +1,81 @@
+"""The order of channels, and the downmix to stereo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.files import music, read, snr, write
+
+from openunmix import audio
+
+LAYOUTS = {"3.0": 3, "quad": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
+
+
+def tones(channels: int, length: int = 12000) -> np.ndarray:
+    """A sine in every channel, of 60, 300, 540 ... Hz (a low-pass for LFE may be applied)."""
+    time = np.arange(length) / 48000
+    rows = [0.3 * np.sin(2 * np.pi * (60 + 240 * k) * time) for k in range(channels)]
+    return np.stack(rows).astype(np.float32)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("extension", [".wav", ".flac"])
+def test_channels_come_in_the_order_of_wav(tmp_path, layout, extension):
+    block = tones(LAYOUTS[layout])
+    path = write(tmp_path / f"a{extension}", block, 48000)
+    assert snr(block, read(path)) > 100
+    assert len(audio.probe(path).layout) == len(block)
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("channels", [3, 5, 6, 7, 8])
+def test_ogg_channels_are_reordered_to_the_order_of_wav(tmp_path, codec, channels):
+    """Vorbis and Opus store left, centre, right ..., low frequencies last."""
+    import soundfile
+
+    stored = {
+        3: ("FL", "FC", "FR"),
+        5: ("FL", "FC", "FR", "BL", "BR"),
+        6: ("FL", "FC", "FR", "BL", "BR", "LFE"),
+        7: ("FL", "FC", "FR", "SL", "SR", "BC", "LFE"),
+        8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
+    }[channels]
+    order = audio.default_layout(channels)
+    block = tones(channels)
+    shuffled = block[[order.index(name) for name in stored]]
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, shuffled.T, 48000, format="OGG", subtype=codec)
+    values, layout = read(path), audio.probe(path).layout
+    assert layout == order
+    assert values.shape == block.shape
+    for row, name in enumerate(layout):
+        if name != "LFE":  # Opus filters it
+            assert snr(block[row], values[row]) > 10, name
+
+
+def test_downmix_follows_bs775():
+    half = 0.5**0.5
+    one = np.eye(6, dtype=np.float32)
+    expected = [[1, 0, half, 0, half, 0], [0, 1, half, 0, 0, half]]
+    np.testing.assert_allclose(audio.downmix_to_stereo(one), expected, atol=1e-7)
+    single = audio.downmix_to_stereo(np.eye(4, dtype=np.float32), ("FL", "FR", "FC", "BC"))
+    np.testing.assert_allclose(single, [[1, 0, half, 0.5], [0, 1, half, 0.5]], atol=1e-7)
+
+
+@pytest.mark.parametrize("channels", range(3, 9))
+def test_downmix_of_equal_sides_is_symmetric_and_loses_only_low_frequencies(channels):
+    weights = audio.downmix_to_stereo(np.eye(channels, dtype=np.float32))
+    assert weights.sum(axis=1)[0] == pytest.approx(weights.sum(axis=1)[1])
+    silent = [
+        n for n, w in zip(audio.default_layout(channels), weights.T, strict=True) if not any(w)
+    ]
+    assert silent in ([], ["LFE"])
+
+
+def test_downmix_leaves_stereo_alone_and_refuses_the_unknown():
+    block = music()
+    assert audio.downmix_to_stereo(block) is block
+    with pytest.raises(ValueError, match="9 channels"):
+        audio.downmix_to_stereo(np.zeros((9, 4), np.float32))
+    with pytest.raises(ValueError, match="3 channels"):
+        audio.downmix_to_stereo(np.zeros((3, 4), np.float32), ("FL", "FR"))

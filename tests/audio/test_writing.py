@@ -1,0 +1,140 @@
+"""Writing: complete or not at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.files import FORMATS, LENGTH, RATE, music, read, snr, write
+
+from openunmix import audio
+from openunmix.audio import encoders
+from openunmix.errors import AudioFileError
+
+
+def test_writer_takes_tensors_and_leaves_them_alone(tmp_path):
+    block = torch.from_numpy(music()).double().requires_grad_()
+    copy = block.detach().clone()
+    with audio.AudioWriter(tmp_path / "a.wav", RATE, 2) as writer:
+        writer.write(block)
+    np.testing.assert_array_equal(read(tmp_path / "a.wav"), music())
+    assert torch.equal(block, copy)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_interrupted_writer_leaves_nothing_new(tmp_path, extension, error):
+    path = tmp_path / f"a{extension}"
+    path.write_bytes(b"what was there")
+
+    def interrupted() -> None:
+        with audio.AudioWriter(path, RATE, 2) as writer:
+            writer.write(music())
+            assert len(list(tmp_path.iterdir())) == 2
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_finished_file_replaces_the_old_one_and_is_readable_by_all(tmp_path, extension):
+    path = tmp_path / f"a{extension}"
+    path.write_bytes(b"what was there")
+    path = write(path, music())
+    assert list(tmp_path.iterdir()) == [path]
+    other = tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9999])
+def test_full_disk_is_an_error_and_leaves_nothing(tmp_path, extension, share):
+    """libsndfile ignores some failures while closing: files lacked their end, silently."""
+    resource = pytest.importorskip("resource")
+    size = write(tmp_path / f"a{extension}", music()).stat().st_size
+    (tmp_path / f"a{extension}").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), hard))
+        with pytest.raises(AudioFileError, match=rf"a\{extension}' could not be written: .*large"):
+            write(tmp_path / f"a{extension}", music())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "dir.wav").mkdir()
+    cases = {"dir.wav": "is a folder", "none/a.wav": "folder does not exist"}
+    for name, reason in cases.items():
+        with pytest.raises(AudioFileError, match=f"{name}.*{reason}"):
+            audio.AudioWriter(tmp_path / name, RATE, 2)
+
+
+@pytest.mark.parametrize(("name", "options", "message"), [
+    ("a.xyz", {}, r"'\.xyz'.*\.wav"),
+    ("a", {}, r"cannot write the format ''"),
+    ("a.flac", {"depth": "32f"}, "'16' or '24'"),
+    ("a.mp3", {"depth": "16"}, "choose none"),
+    ("a.ogg", {"channels": 6}, "1 to 2 channels, not 6"),
+    ("a.wav", {"channels": 0}, "not 0"),
+    ("a.wav", {"sample_rate": 0}, "sample_rate is 0"),
+])  # fmt: skip
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, options, message):
+    arguments = {"sample_rate": RATE, "channels": 2, **options}
+    with pytest.raises(ValueError, match=message):
+        audio.AudioWriter(tmp_path / name, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_block_of_the_wrong_shape_and_late_block_are_refused(tmp_path):
+    with audio.AudioWriter(tmp_path / "a.wav", RATE, 2) as writer:
+        for shape in ((100, 2), (3, 100), (100,)):
+            with pytest.raises(ValueError, match="channels come first"):
+                writer.write(np.zeros(shape, np.float32))
+        writer.write(music())
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(music())
+    np.testing.assert_array_equal(read(tmp_path / "a.wav"), music())
+
+
+@pytest.mark.parametrize(("extension", "rate", "stored"), [
+    (".opus", 44100, 48000), (".opus", 8000, 8000), (".mp3", 96000, 48000), (".m4a", 192000, 96000),
+    (".ogg", 50000, 64000), (".wav", 12345, 12345), (".flac", 96000, 96000), (".mp3", 4000, 8000),
+])  # fmt: skip
+def test_rates_a_format_cannot_hold_are_converted(tmp_path, extension, rate, stored):
+    assert audio.supported_sample_rate(extension, rate) == stored
+    time = np.arange(rate // 2 + 1) / rate
+    path = write(tmp_path / f"a{extension}", 0.5 * np.sin(2 * np.pi * 500 * time)[None], rate)
+    clip = audio.read_audio(path)
+    assert clip.sample_rate == stored
+    assert clip.waveform.shape[1] == round((rate // 2 + 1) * stored / rate)
+    expected = 0.5 * np.sin(2 * np.pi * 500 * np.arange(clip.waveform.shape[1]) / stored)
+    inner = slice(1000, -1000)
+    assert snr(expected[inner], clip.waveform[0, inner].numpy()) > 15
+
+
+def test_long_wav_becomes_rf64_and_a_surprise_is_an_error(tmp_path, monkeypatch):
+    """Above 4 GiB the 32-bit sizes of a WAV overflow; here the limit is lowered."""
+    monkeypatch.setattr(encoders, "RIFF_LIMIT", 8 * LENGTH)
+    path = tmp_path / "a.wav"
+    fits = write(path, music(), expected_samples=LENGTH).read_bytes()
+    assert fits[:4] == b"RIFF"
+    long = music(LENGTH + 1)
+    content = write(path, long, expected_samples=LENGTH + 1).read_bytes()
+    assert content[:4] == b"RF64"
+    np.testing.assert_array_equal(read(path), long)
+    assert write(path, long, depth="24", expected_samples=LENGTH + 1).read_bytes()[:4] == b"RIFF"
+    path.unlink()
+    with pytest.raises(AudioFileError, match=r"a\.wav' grew beyond"):
+        write(path, long)
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_names_leave_room_for_the_temporary_name(tmp_path):
+    path = tmp_path / (250 * "x" + ".wav")
+    assert read(write(path, music(100))).shape == (2, 100)

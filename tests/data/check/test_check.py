@@ -1,0 +1,276 @@
+"""The data set doctor: what is wrong with a data set, and what may go on nevertheless."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.files import encode
+from helpers.musdb_database import DB, STREAMS
+from helpers.sounds import noise, tone
+
+from openunmix.audio import write_stem_mp4
+from openunmix.data import examine, synthetic_song
+
+RATE = 8000
+SONG_RATE = 16000
+FIX = {
+    "dataset": "trackfolder_fix",
+    "target_file": "vocals.wav",
+    "interferer_files": ["bass.wav"],
+    "sample_rate": RATE,
+    "seq_dur": 1.0,
+}
+
+
+def sound(seed, seconds=3.0, channels=2):
+    """Make noise whose level goes up and down, as that of music does."""
+    generator = np.random.default_rng(seed)
+    steps = generator.uniform(-30, 0, round(8 * seconds) + 2)
+    samples = round(seconds * RATE)
+    course = np.interp(np.arange(samples) / RATE, np.arange(steps.size) / 8, steps)
+    envelope = torch.from_numpy(10 ** (course / 20)).float()
+    return noise(samples, channels, seed=seed) * envelope
+
+
+@pytest.fixture
+def root(track_folder):
+    """Make two tracks for training and one for validation, all of them good."""
+    for place, name in enumerate(["train/a", "train/b", "valid/c"]):
+        stems = {"vocals.wav": sound(2 * place), "bass.wav": sound(2 * place + 1)}
+        stems["mixture.wav"] = stems["vocals.wav"] + stems["bass.wav"]
+        folder = track_folder(name, stems)
+    return folder.parents[1]
+
+
+def examined(root, **options):
+    return examine(Namespace(**{**FIX, "root": root, **options}))
+
+
+def kinds(report, severity=None):
+    """Pairs of kind and file name of the findings."""
+    return {
+        (found.kind, Path(found.path).name)
+        for found in report.findings
+        if severity in (None, found.severity)
+    }
+
+
+def test_nothing_is_wrong_with_good_tracks(root):
+    report = examined(root)
+    assert report.findings == ()
+    vocals = next(s for s in report.sources if (s.split, s.source) == ("train", "vocals"))
+    assert (vocals.files, vocals.sample_rates, vocals.channels) == (2, (RATE,), (2,))
+    assert vocals.seconds == pytest.approx(6.0)
+    assert 5.0 < vocals.sounding <= 6.0
+    assert "Nothing is wrong" in report.text()
+    assert "train  vocals   2      0:00:06" in report.text()
+
+
+def test_progress_counts_tracks(root):
+    calls = []
+    examine(Namespace(**FIX, root=root), progress=lambda *call: calls.append(call))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_split_that_is_missing_or_empty_is_an_error(root, tmp_path):
+    Path(tmp_path, "empty", "train").mkdir(parents=True)
+    report = examined(tmp_path / "empty")
+    assert kinds(report, "error") == {("missing", "train"), ("missing", "valid")}
+    assert "no such folder" in report.text()
+    assert "2 errors: do not train on this" in report.text()
+
+
+def test_unusable_files_are_named(root):
+    damaged, cut, absent = (root / "train" / name for name in ["a/bass.wav", "b/bass.wav", "c"])
+    damaged.write_bytes(b"RIFF and then nothing")
+    cut.write_bytes(cut.read_bytes()[:-20000])
+    absent.mkdir()
+    report = examined(root)
+    places = {(f.kind, f.path) for f in report.errors}
+    assert places == {("unreadable", str(damaged)), ("unreadable", str(cut))}
+    assert ("missing-stem", "c") in kinds(report, "warning")
+    assert "there is no vocals.wav, bass.wav" in report.text()
+
+
+def test_values_that_are_not_finite_are_an_error_with_their_position(root):
+    path = root / "train/a/vocals.wav"
+    audio, _ = soundfile.read(path)
+    audio[5000, 1] = np.nan
+    soundfile.write(path, audio, RATE, subtype="FLOAT")
+    (error,) = examined(root).errors
+    assert (error.kind, error.path) == ("unreadable", str(path))
+    assert "channel 1 at sample 5000" in error.found
+
+
+def test_silence_is_a_warning_and_for_a_whole_source_an_error(root):
+    silent = torch.zeros(2, 3 * RATE)
+    soundfile.write(root / "train/a/bass.wav", silent.T.numpy(), RATE)
+    report = examined(root)
+    assert kinds(report) == {("silent", "bass.wav"), ("residual", "mixture.wav")}
+    assert report.errors == []
+    soundfile.write(root / "train/b/bass.wav", 1e-4 * silent.add(1).T.numpy(), RATE)
+    (error,) = examined(root).errors
+    assert (error.kind, error.found) == ("quiet-source", "bass is silent in all of 2 files")
+
+
+def test_clipping_and_offset_are_warnings(root):
+    audio, _ = soundfile.read(root / "train/a/vocals.wav")
+    soundfile.write(root / "train/a/vocals.wav", np.clip(30 * audio, -1, 1), RATE)
+    soundfile.write(root / "train/b/vocals.wav", audio[::-1] + 0.05, RATE)
+    report = examined(root)
+    found = {(f.kind, f.path) for f in report.findings if f.kind != "residual"}
+    assert found == {
+        ("clipped", str(root / "train/a/vocals.wav")),
+        ("offset", str(root / "train/b/vocals.wav")),
+    }
+    assert "its mean is 0.0" in report.text()
+
+
+def test_loud_tone_is_not_clipped(root):
+    loud = tone(3 * RATE, 50.0, amplitude=0.9999)
+    soundfile.write(root / "train/a/vocals.wav", loud.T.numpy(), RATE)
+    assert ("clipped", "vocals.wav") not in kinds(examined(root))
+
+
+def test_stems_that_do_not_sum_to_the_mixture_are_told_in_decibels(root):
+    path = root / "valid/c/mixture.wav"
+    audio, _ = soundfile.read(path)
+    soundfile.write(path, 0.5 * audio, RATE)  # the rest is as loud as the mixture
+    (found,) = examined(root).findings
+    assert (found.severity, found.kind, found.path) == ("warning", "residual", str(path))
+    assert found.found.startswith("it differs from the sum of its stems by -0.0 dB") or (
+        "by 0.0 dB" in found.found
+    )
+
+
+def test_lengths_rates_and_channels_that_differ_are_told(root):
+    soundfile.write(root / "train/a/bass.wav", sound(5, 2.0).T.numpy(), RATE)
+    soundfile.write(root / "train/b/bass.wav", sound(6, 6.0, 1).T.numpy(), 2 * RATE)
+    report = examined(root)
+    assert report.errors == []
+    assert {
+        ("length", "a"),
+        ("rates", "b"),
+        ("rate", "bass.wav"),
+        ("channels", "train"),
+    } <= kinds(report)
+
+
+def test_excerpts_longer_than_all_files_are_an_error(root):
+    report = examined(root, seq_dur=4.0)
+    assert ("short", "train") in kinds(report, "error")
+    assert "no file of vocals lasts 4 s, the longest 3.00 s" in report.text()
+
+
+def test_many_findings_of_a_kind_are_counted(root):
+    text = examined(root, sample_rate=44100).text()
+    assert text.count("training at 44100 Hz") == 5
+    assert "and 4 more" in text
+
+
+@pytest.mark.parametrize("change", ["same", "level", "coding", "rate", "cut"])
+def test_song_in_train_and_valid_is_an_error_however_it_is_stored(tmp_path, change):
+    generator = np.random.default_rng(1)
+    options = {**FIX, "interferer_files": ["drums.wav"], "sample_rate": SONG_RATE}
+    for split, name in [("train", "a"), ("train", "b"), ("valid", "c")]:
+        folder = tmp_path / split / name
+        folder.mkdir(parents=True)
+        song = synthetic_song(generator, 8 * SONG_RATE, SONG_RATE)
+        for stem in ("vocals", "drums"):
+            soundfile.write(folder / f"{stem}.wav", song[stem].T.numpy(), SONG_RATE)
+    assert not examined(tmp_path, **options).findings
+    waveform = soundfile.read(tmp_path / "train/a/vocals.wav", dtype="float32")[0].T
+    copy = tmp_path / "valid/c/vocals.wav"
+    if change == "coding":
+        waveform = np.ascontiguousarray(waveform)
+        encode(copy, waveform, "libmp3lame", "stereo", "mp3", rate=SONG_RATE)
+    elif change == "rate":
+        soundfile.write(copy, waveform.T[::2], SONG_RATE // 2)
+    elif change == "cut":
+        soundfile.write(copy, waveform.T[SONG_RATE:], SONG_RATE)
+    else:
+        soundfile.write(copy, waveform.T * (0.3 if change == "level" else 1), SONG_RATE)
+    (error,) = [f for f in examined(tmp_path, **options).errors if f.kind == "duplicate"]
+    assert error.path == str(tmp_path / "train/a")
+    assert error.found == f"vocals: the same recording as in {tmp_path / 'valid/c'} of valid"
+
+
+def test_song_that_is_twice_in_train_is_a_warning(root):
+    for stem in ("vocals", "bass"):
+        waveform, _ = soundfile.read(root / f"train/a/{stem}.wav")
+        soundfile.write(root / f"train/b/{stem}.wav", waveform, RATE)
+    found = [f for f in examined(root).warnings if f.kind == "duplicate"]
+    assert [(f.path, f.found) for f in found] == [
+        (str(root / "train/a"), f"vocals, bass: the same recording as in {root / 'train/b'}")
+    ]
+
+
+def test_mixture_among_variable_stems_is_an_error(root):
+    options = {"dataset": "trackfolder_var", "ext": ".wav", "silence_missing": False}
+    report = examined(root, **options)
+    assert kinds(report, "error") == {("mixture-as-stem", "mixture.wav")}
+    (root / "train/a/mixture.wav").rename(root / "train/a/mixture.flac")
+    assert len(examined(root, **options).errors) == 2
+
+
+def test_pairs_of_aligned_files_need_not_sum_up(root):
+    report = examined(root, dataset="aligned", input_file="mix*", output_file="vocals.wav")
+    assert report.findings == ()
+    assert [s.source for s in report.sources] == ["mixture", "vocals", "mixture", "vocals"]
+
+
+def test_source_folders_need_files_of_every_source(root):
+    options = {"dataset": "sourcefolder", "target_dir": "a", "interferer_dirs": ["b"], "ext": "wav"}
+    report = examined(root, **options)
+    (error,) = report.errors
+    assert (error.kind, "no files *wav for the source a" in error.found) == ("missing", True)
+    assert {(s.split, s.source, s.files) for s in report.sources} == {
+        ("train", "a", 3),
+        ("train", "b", 3),
+    }
+
+
+def test_stems_may_have_any_format(root):
+    options = {"dataset": "stems", "targets": ["vocals", "bass"]}
+    (root / "train/a/bass.wav").unlink()
+    audio, _ = soundfile.read(root / "train/b/bass.wav")
+    soundfile.write(root / "train/a/bass.flac", audio[::-1], RATE)
+    report = examined(root, **options)
+    assert {(s.split, s.source, s.files) for s in report.sources if s.source == "bass"} == {
+        ("train", "bass", 2),
+        ("valid", "bass", 1),
+    }
+
+
+def test_streams_of_musdb_are_examined(tmp_path, track_folder, monkeypatch):
+    monkeypatch.setattr("openunmix.data.musdb._import_musdb", lambda: Namespace(DB=DB))
+    (tmp_path / "train").mkdir()
+    names = sorted(STREAMS, key=STREAMS.get)
+    for place, name in enumerate(["A", "V"]):
+        stems = {stem: noise(2 * 44100, seed=9 * place + k) for k, stem in enumerate(names)}
+        if name == "V":
+            stems["mixture"] = sum(stems[stem] for stem in names[1:])
+        files = {f"{stem}.wav": waveform for stem, waveform in stems.items()}
+        folder = track_folder(name, files, 44100)
+        stems = {stem: folder / f"{stem}.wav" for stem in names[1:]}
+        write_stem_mp4(tmp_path / f"train/{name}.stem.mp4", folder / "mixture.wav", stems)
+    report = examine(Namespace(dataset="musdb", root=tmp_path, is_wav=False, seq_dur=1.0))
+    assert [(f.kind, Path(f.path).name) for f in report.errors] == [("residual", "A.stem.mp4")]
+    assert len(report.sources) == 10
+
+
+def test_synthetic_songs_need_no_doctor():
+    report = examine(Namespace(dataset="synthetic", root=None))
+    assert (report.sources, report.findings) == ((), ())
+
+
+def test_options_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match="unknown data set 'tape'"):
+        examine(Namespace(dataset="tape", root="."))
+    with pytest.raises(ValueError, match="--root is missing"):
+        examine(Namespace(dataset="aligned", root=None))

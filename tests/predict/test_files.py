@@ -1,0 +1,557 @@
+"""Files in, files out: formats, rates, channels, what adds up, what is left behind."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import threading
+
+import mutagen
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.checks import decibels
+from helpers.sounds import mixture, noise, tone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openunmix.audio import (
+    AudioReader,
+    AudioWriter,
+    downmix_to_stereo,
+    probe,
+    read_audio,
+    resample,
+    supported_sample_rate,
+)
+from openunmix.errors import AudioFileError
+from openunmix.predict import _file_stream as _mixture
+from openunmix.predict.files import STEM_MP4, FileOptions, output_paths, separate_file
+from openunmix.predict.stream import EngineConfig, separate_waveform
+
+FORMATS = [
+    (".wav", "16"),
+    (".wav", "24"),
+    (".wav", "32f"),
+    (".flac", "16"),
+    (".flac", "24"),
+    (".ogg", None),
+    (".opus", None),
+    (".mp3", None),
+    (".m4a", None),
+]
+
+
+@pytest.fixture
+def song(tmp_path):
+    """Return a function that writes a waveform as a float WAV."""
+
+    def write(waveform, sample_rate=8000, name="song.wav", subtype="FLOAT"):
+        soundfile.write(tmp_path / name, waveform.T.numpy(), sample_rate, subtype)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def separator(tiny_separator):
+    return tiny_separator()
+
+
+def read(result):
+    """Read what was written: waveforms by name."""
+    return {name: read_audio(path).waveform for name, path in result.outputs.items()}
+
+
+def total(result):
+    """Sum of what was written."""
+    return torch.stack(list(read(result).values())).sum(dim=0)
+
+
+def left_in(folder):
+    """Names in a folder, hidden ones included."""
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(("extension", "depth"), FORMATS)
+def test_every_format_has_the_length_and_the_rate_of_the_input(
+    song, separator, tmp_path, extension, depth
+):
+    waveform = mixture(30001)
+    options = FileOptions(extension, depth)
+    result = separate_file(song(waveform, 44100), tmp_path / "out", separator, options)
+    rate = supported_sample_rate(extension, 44100)
+    assert left_in(tmp_path / "out") == [f"drums{extension}", f"vocals{extension}"]
+    assert (result.sample_rate, result.channels, result.duration) == (rate, 2, 30001 / 44100)
+    for path in result.outputs.values():
+        assert read_audio(path).waveform.shape == (2, round(30001 * rate / 44100))
+        assert probe(path).sample_rate == rate
+    if depth:
+        assert probe(path).codec == {"32f": "float"}.get(depth, f"pcm_{depth}")
+
+
+def test_formats_hold_the_same_estimates(song, separator, tmp_path):
+    path = song(mixture(16000))
+    wanted = read(separate_file(path, tmp_path / "wav", separator))
+    for extension, depth in FORMATS:
+        result = separate_file(path, tmp_path / "out", separator, FileOptions(extension, depth))
+        for name, estimate in read(result).items():
+            if result.sample_rate == 8000:
+                limit = -40 if depth else -10
+                assert decibels(estimate - wanted[name], wanted[name]) < limit
+
+
+def test_one_stem_mp4_holds_the_mixture_and_all_stems(song, separator, tmp_path):
+    path = song(mixture(44100), 44100)
+    result = separate_file(path, tmp_path / "out", separator, FileOptions(STEM_MP4))
+    assert left_in(tmp_path / "out") == ["out.stem.mp4"]
+    streams = [read_audio(result.outputs["vocals"], stream=number).waveform for number in range(3)]
+    wanted = read(separate_file(path, tmp_path / "wav", separator))
+    for stream, reference in zip(streams, [mixture(44100), *wanted.values()], strict=True):
+        assert stream.shape == reference.shape
+        assert decibels(stream - reference, reference) < -15
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "model_rate", "model_channels"),
+    [
+        (44100, 2, 44100, 2),
+        (48000, 1, 44100, 2),
+        (8000, 2, 44100, 2),
+        (96000, 2, 44100, 2),
+        (22050, 1, 16000, 1),
+        (44100, 2, 16000, 1),
+        (44100, 6, 16000, 1),
+    ],
+)
+@pytest.mark.parametrize("at_model_rate", [False, True])
+def test_outputs_line_up_under_the_input(
+    song, tiny_separator, tmp_path, rate, channels, model_rate, model_channels, at_model_rate
+):
+    made = tiny_separator(sample_rate=model_rate, nb_channels=model_channels)
+    samples = rate // 3 + 1
+    options = FileOptions(model_rate=at_model_rate, residual="rest")
+    waveform = noise(samples, channels)
+    result = separate_file(song(waveform, rate), tmp_path / "out", made, options)
+    written = model_rate if at_model_rate else rate
+    for path in result.outputs.values():
+        shape = (channels, round(samples * written / rate))
+        assert soundfile.info(path).samplerate == written
+        assert read_audio(path).waveform.shape == shape
+    if not at_model_rate:
+        assert decibels(total(result) - waveform, waveform) < -90
+
+
+def test_surround_is_mixed_down_for_a_stereo_model(song, separator, tmp_path, caplog):
+    waveform = noise(4000, channels=6)
+    half = 0.5**0.5
+    left, right = waveform[0] + half * waveform[4], waveform[1] + half * waveform[5]
+    stereo = torch.stack([left, right]) + half * waveform[2]
+    path = song(waveform)
+    result = separate_file(path, tmp_path / "out", separator, FileOptions(residual="residual"))
+    assert result.channels == 2
+    assert f"{path}: 6 channels mixed down to stereo" in caplog.text
+    assert decibels(total(result) - stereo, stereo) < -90
+
+
+def test_channels_that_cannot_be_mixed_or_written_are_errors(song, tiny_separator, tmp_path):
+    path = song(noise(100, channels=9))
+    with pytest.raises(AudioFileError, match=r"song.wav' has 9 channels; mix them to two"):
+        separate_file(path, tmp_path / "out", tiny_separator())
+    mono = tiny_separator(nb_channels=1)
+    with pytest.raises(AudioFileError, match=r"9 channels and .flac takes 8; write .wav"):
+        separate_file(path, tmp_path / "out", mono, FileOptions(".flac"))
+    assert left_in(tmp_path) == ["song.wav"]
+
+
+@pytest.mark.parametrize("model_channels", [1, 2])
+def test_mono_is_the_mean_of_dual_mono(song, tiny_separator, tmp_path, model_channels):
+    made = tiny_separator(nb_channels=model_channels)
+    one = tone(8000, channels=1) + noise(8000, channels=1)
+    mono = read(separate_file(song(one), tmp_path / "mono", made))
+    dual = read(separate_file(song(one.expand(2, -1)), tmp_path / "dual", made))
+    for name, estimate in dual.items():
+        assert mono[name].shape == (1, 8000)
+        assert mono[name].abs().max() > 0.01
+        assert estimate.shape == (2, 8000)
+        assert decibels(estimate.mean(dim=0, keepdim=True) - mono[name], mono[name]) < -90
+
+
+@pytest.mark.parametrize("samples", [1, 2, 63, 64, 65, 128, 129])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_clips_shorter_than_a_window(song, separator, tmp_path, samples, rate):
+    waveform = noise(samples)
+    options = FileOptions(residual="residual")
+    result = separate_file(song(waveform, rate), tmp_path / "out", separator, options)
+    assert decibels(total(result) - waveform, waveform) < -90
+
+
+@pytest.mark.parametrize("extension", [".wav", ".flac", ".mp3", STEM_MP4])
+def test_silence_stays_silent(song, separator, tmp_path, extension):
+    path = song(torch.zeros(2, 8000))
+    result = separate_file(path, tmp_path / "out", separator, FileOptions(extension))
+    assert (result.peak, result.gain) == (0, 1)
+    assert all(estimate.abs().max() < 1e-4 for estimate in read(result).values())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_found(song, separator, tmp_path, value):
+    waveform = noise(8000)
+    waveform[1, 4000] = value
+    with pytest.raises(
+        AudioFileError, match=rf"song.wav' .* {value} in channel 1 .*4000 \(0.500 s"
+    ):
+        separate_file(song(waveform), tmp_path / "out", separator)
+    assert left_in(tmp_path) == ["song.wav"]
+
+
+def test_values_too_large_for_single_precision_are_an_error(song, separator, tmp_path):
+    with pytest.raises(AudioFileError, match=r"song.wav' .*too loud"):
+        separate_file(song(1e30 * noise(8000)), tmp_path / "out", separator)
+    assert left_in(tmp_path) == ["song.wav"]
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+@pytest.mark.parametrize("niter", [0, 1, 2])
+@pytest.mark.parametrize(("extension", "depth"), [(".wav", "32f"), (".wav", "24"), (".flac", "24")])
+def test_outputs_and_residual_null_against_the_input(
+    song, tiny_separator, tmp_path, rate, niter, extension, depth
+):
+    made = tiny_separator(sample_rate=44100.0, niter=niter, residual=True)
+    waveform = mixture(rate // 2)
+    options = FileOptions(extension, depth, residual="residual")
+    result = separate_file(song(waveform, rate), tmp_path / "out", made, options)
+    assert result.gain == 1
+    assert decibels(total(result) - waveform, waveform) < -90
+
+
+@pytest.mark.parametrize(("extension", "depth"), [(".wav", "32f"), (".wav", "24"), (".flac", "24")])
+def test_with_one_iteration_the_targets_alone_null(
+    song, tiny_separator, tmp_path, extension, depth
+):
+    made = tiny_separator(n_fft=1024, n_hop=256, sample_rate=44100.0)
+    for network in made.target_models.values():
+        network.output_mean.data.add_(2.0)  # no bin is silent in all targets
+    waveform = mixture(44100)
+    options = FileOptions(extension, depth)
+    result = separate_file(song(waveform, 44100), tmp_path / "out", made, options)
+    assert decibels(total(result) - waveform, waveform) < -90
+
+
+@pytest.mark.parametrize(("extension", "depth"), [(".wav", "24"), (".flac", "24"), (".wav", "16")])
+def test_loud_outputs_of_integer_formats_get_one_gain(song, separator, tmp_path, extension, depth):
+    waveform = 6 * mixture(16000)
+    options = FileOptions(extension, depth, residual="residual")
+    path = song(waveform)
+    floats = separate_file(path, tmp_path / "float", separator, FileOptions(residual="residual"))
+    result = separate_file(path, tmp_path / "out", separator, options)
+    assert floats.gain == 1
+    assert floats.peak == result.peak == max(e.abs().max() for e in read(floats).values()) > 1
+    assert 0.99 < result.gain * result.peak < 1
+    wanted = read(floats)
+    for name, estimate in read(result).items():
+        limit = -90 if depth == "24" else -60
+        assert decibels(estimate - result.gain * wanted[name], waveform) < limit
+    if depth == "24":
+        assert decibels(total(result) - result.gain * waveform, waveform) < -90
+
+
+def test_gain_of_a_stem_mp4_is_for_its_mixture_too(song, tiny_separator, tmp_path):
+    quiet = tiny_separator(niter=0)
+    for network in quiet.target_models.values():
+        network.output_scale.data.zero_()
+        network.output_mean.data.fill_(0.1)
+    waveform = tone(44100, 440.0, 44100, amplitude=2.0)
+    options = FileOptions(STEM_MP4)
+    result = separate_file(song(waveform, 44100), tmp_path / "out", quiet, options)
+    assert result.peak == pytest.approx(2.0, abs=1e-3)
+    assert result.gain == pytest.approx(0.5, abs=1e-3)
+    stream = read_audio(result.outputs["vocals"]).waveform
+    assert decibels(stream - result.gain * waveform, stream) < -20
+
+
+def test_sums_replace_the_targets(song, tiny_separator, tmp_path):
+    made = tiny_separator(("a", "b", "c"))
+    path = song(mixture(8000))
+    parts = read(separate_file(path, tmp_path / "parts", made, FileOptions(residual="rest")))
+    sums = {"ab": ["a", "b"], "others": ["c", "rest"]}
+    options = FileOptions(residual="rest", aggregate=sums)
+    result = separate_file(path, tmp_path / "sums", made, options)
+    written = read(result)
+    assert left_in(tmp_path / "sums") == ["ab.wav", "others.wav"]
+    for name, names in sums.items():
+        wanted = sum(parts[part] for part in names)
+        assert decibels(written[name] - wanted, wanted) < -100
+
+
+def test_residual_has_its_name(song, separator, tmp_path):
+    result = separate_file(song(noise(800)), tmp_path, separator, FileOptions(residual="rest"))
+    assert list(result.outputs) == ["vocals", "drums", "rest"]
+    assert (tmp_path / "rest.wav").is_file()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "/x", "a/b", "a\\b", "a:b", "a*", "a\nb", "a\0", "\udcff", 300 * "x"],
+)
+def test_names_that_cannot_be_files_are_refused(song, separator, tmp_path, name):
+    path = song(noise(800))
+    for options in (FileOptions(residual=name), FileOptions(aggregate={name: ["vocals"]})):
+        with pytest.raises(ValueError, match="cannot be a file name"):
+            separate_file(path, tmp_path / "out", separator, options)
+    assert left_in(tmp_path) == ["song.wav"]
+
+
+@given(st.text(max_size=30))
+def test_names_stay_in_their_folder(name):
+    try:
+        FileOptions(aggregate={name: ["vocals"]}).names(["vocals"])
+    except ValueError:
+        return
+    assert os.path.dirname(os.path.normpath(os.path.join("folder", f"{name}.wav"))) == "folder"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (FileOptions(residual="vocals"), "a target is"),
+        (FileOptions(residual="Vocals"), "differ only in case"),
+        (FileOptions(aggregate={"a": ["vocals"], "A": ["drums"]}), "differ only in case"),
+        (FileOptions(aggregate={"a": ["vocals", "bass"]}), "cannot make 'a' from .*'bass'"),
+        (FileOptions(aggregate={"a": ["residual"]}), "cannot make 'a'"),
+        (FileOptions(aggregate={"a": []}), "cannot make 'a'"),
+    ],
+)
+def test_outputs_that_cannot_be_made_are_refused(separator, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        separate_file(tmp_path / "song.wav", tmp_path / "out", separator, options)
+
+
+@pytest.mark.parametrize("extension", [".wav", STEM_MP4])
+def test_target_may_be_called_mixture(song, tiny_separator, tmp_path, extension):
+    made = tiny_separator(("mixture", "drums"))
+    waveform = mixture(44100)
+    path = song(waveform, 44100)
+    wanted = read(separate_file(path, tmp_path / "wav", made))
+    result = separate_file(path, tmp_path / "out", made, FileOptions(extension))
+    if extension == ".wav":
+        assert decibels(wanted["mixture"] - waveform, waveform) > -20
+        return
+    streams = [read_audio(result.outputs["drums"], stream=number).waveform for number in range(3)]
+    for stream, reference in zip(streams, [waveform, *wanted.values()], strict=True):
+        assert decibels(stream - reference, reference) < -15
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "first", "last"),
+    [
+        (0.0, None, 0, 8000),
+        (0.25, None, 2000, 8000),
+        (0.25, 0.5, 2000, 6000),
+        (0.25, -1.0, 2000, 8000),
+        (0.0, 0.125, 0, 1000),
+        (0.75, 9.0, 6000, 8000),
+    ],
+)
+def test_part_of_a_file(song, separator, tmp_path, start, duration, first, last):
+    waveform = mixture(8000)
+    options = FileOptions(start=start, duration=duration, residual="residual")
+    result = separate_file(song(waveform), tmp_path / "out", separator, options)
+    part = waveform[:, first:last]
+    assert decibels(total(result) - part, part) < -90
+
+
+@pytest.mark.parametrize("residual", [None, "residual"])
+def test_file_gives_what_the_engine_gives(song, tiny_separator, tmp_path, residual):
+    made = tiny_separator(niter=2, residual=residual is not None)
+    waveform = mixture(40000)
+    result = separate_file(song(waveform), tmp_path / "out", made, FileOptions(residual=residual))
+    wanted = separate_waveform(made, waveform)
+    written = read(result)
+    for name, estimate in zip(made.target_models, wanted, strict=False):
+        assert torch.equal(written[name], estimate)
+    if residual:
+        rest = waveform - wanted[:-1].sum(dim=0)
+        assert decibels(written["residual"] - rest, rest) < -100
+
+
+@pytest.mark.parametrize("samples", [1, 2, 10, 63, 22051, 200000])
+@pytest.mark.parametrize("rate", [22050, 44100])
+def test_estimates_of_the_model_are_converted_to_the_rate_of_the_input(
+    song, separator, tmp_path, samples, rate
+):
+    waveform = mixture(samples)
+    result = separate_file(song(waveform, rate), tmp_path / "out", separator)
+    at_model_rate = resample(waveform, rate, 8000)
+    wanted = torch.zeros(2, 2, samples)
+    if at_model_rate.shape[-1]:
+        estimates = resample(separate_waveform(separator, at_model_rate), 8000, rate)
+        length = min(samples, estimates.shape[-1])
+        wanted[..., :length] = estimates[..., :length]
+    written = torch.stack(list(read(result).values()))
+    torch.testing.assert_close(written, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "model_channels"), [(1, 1), (1, 2), (2, 1), (2, 2), (6, 1), (6, 2)]
+)
+@pytest.mark.parametrize("model_rate", [False, True])
+def test_exact_separation_lines_up_as_well(
+    song, tiny_separator, tmp_path, channels, model_channels, model_rate
+):
+    made = tiny_separator(nb_channels=model_channels)
+    config = EngineConfig(block=300, exact=True)
+    options = FileOptions(residual="residual", model_rate=model_rate)
+    path = song(noise(66000, channels), 11025)
+    seconds = []
+    result = separate_file(path, tmp_path / "out", made, options, config, seconds.append)
+    assert seconds[-1] == pytest.approx(66000 / 11025, abs=1e-3)
+    assert seconds == sorted(seconds)
+    reference = read_audio(path).waveform
+    if (channels, model_channels) == (6, 2):
+        reference = torch.from_numpy(downmix_to_stereo(reference.numpy()))
+    if model_rate:
+        reference = resample(reference, 11025, 8000)
+    assert decibels(total(result) - reference, reference) < -90
+    if model_rate and channels == model_channels:
+        wanted = separate_waveform(made, reference, config)
+        torch.testing.assert_close(torch.stack(list(read(result).values()))[:-1], wanted)
+
+
+def test_progress_counts_the_seconds(song, separator, tmp_path):
+    seconds = []
+    separate_file(song(noise(16000)), tmp_path, separator, progress=seconds.append)
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == 2.0
+
+
+@pytest.mark.parametrize(("extension", "depth"), [*FORMATS, (STEM_MP4, None)])
+def test_tags_are_copied(separator, tmp_path, extension, depth):
+    soundfile.write(tmp_path / "song.flac", noise(4410).T.numpy(), 44100)
+    tagged = mutagen.File(tmp_path / "song.flac")
+    tagged["title"] = "Ein Lied"
+    tagged.save()
+    options = FileOptions(extension, depth)
+    result = separate_file(tmp_path / "song.flac", tmp_path / "out", separator, options)
+    for path in result.outputs.values():
+        assert "Ein Lied" in str(mutagen.File(path).tags)
+
+
+def fail_at(monkeypatch, count, error):
+    """Let writing audio fail at the given call."""
+    calls = []
+    write = AudioWriter.write
+
+    def failing(self, block):
+        calls.append(self)
+        if len(calls) == count:
+            raise error
+        write(self, block)
+
+    monkeypatch.setattr(AudioWriter, "write", failing)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6])
+@pytest.mark.parametrize("kind", [AudioFileError, OSError])
+def test_full_disk_leaves_nothing_new(song, separator, tmp_path, monkeypatch, count, kind):
+    path = song(noise(8000))
+    options = FileOptions(".flac")
+    old = separate_file(path, tmp_path / "out", separator, options)
+    before = {output: output.read_bytes() for output in old.outputs.values()}
+    fail_at(monkeypatch, count, kind(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(AudioFileError, match="No space left on device"):
+        separate_file(path, tmp_path / "out", separator, options)
+    assert left_in(tmp_path) == ["drums.flac", "out", "song.wav", "vocals.flac"]
+    assert {output: output.read_bytes() for output in before} == before
+
+
+def test_folder_that_cannot_be_made_is_found_before_any_work(
+    song, separator, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_mixture, "separate_channels", None)
+    path = song(noise(800))
+    (tmp_path / "out").touch()
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(AudioFileError, match="cannot be written: Not a directory"):
+            separate_file(path, folder, separator)
+    assert left_in(tmp_path) == ["out", "song.wav"]
+
+
+def test_input_is_not_overwritten(song, separator, tmp_path):
+    path = song(noise(800), name="vocals.wav")
+    content = path.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    for folder in (tmp_path, tmp_path / "link"):
+        with pytest.raises(AudioFileError, match="would be overwritten"):
+            separate_file(path, folder, separator)
+    assert path.read_bytes() == content
+
+
+def test_peak_memory_does_not_hold_the_song(song, separator, tmp_path, monkeypatch):
+    """The mixture that waits for its estimates is as long as a block, not as the song."""
+    longest = []
+    push = _mixture.Delay.push
+
+    def counting(self, block):
+        longest.append(self.samples)
+        return push(self, block)
+
+    monkeypatch.setattr(_mixture.Delay, "push", counting)
+    path = song(noise(120 * 8000))
+    separate_file(path, tmp_path / "out", separator)
+    assert np.diff(longest).min() < 0
+    assert max(longest) < 40 * 8000
+
+
+def test_readers_and_writers_are_closed(song, separator, tmp_path, monkeypatch):
+    opened = []
+    original = AudioReader.__init__
+
+    def counting(self, *args, **settings):
+        original(self, *args, **settings)
+        opened.append(self)
+
+    monkeypatch.setattr(AudioReader, "__init__", counting)
+    separate_file(song(noise(800)), tmp_path, separator, FileOptions(".flac"))
+    assert len(opened) == 4  # the input to look at and to read, and two spooled files
+    assert all(reader._decoder._handle.closed for reader in opened)
+
+
+def test_paths_of_outputs(tmp_path):
+    folder = tmp_path / "song"
+    names = ["vocals", "a.b"]
+    assert output_paths(folder, names, ".mp3") == {
+        "vocals": folder / "vocals.mp3",
+        "a.b": folder / "a.b.mp3",
+    }
+    assert set(output_paths(folder, names, STEM_MP4).values()) == {folder / "song.stem.mp4"}
+
+
+def test_items_are_taken_ahead_in_order_and_no_more_than_asked():
+    taken, five = [], threading.Event()
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            if number == 5:
+                five.set()
+            yield number
+
+    ahead = _mixture.ahead(items(), 5)
+    assert next(ahead) == 0
+    assert five.wait(timeout=60)
+    assert taken == [0, 1, 2, 3, 4, 5]
+    assert list(ahead) == list(range(1, 20))
+
+
+def test_error_in_the_other_thread_comes_in_its_turn():
+    def items():
+        yield 1
+        raise AudioFileError("broken")
+
+    ahead = _mixture.ahead(items(), 5)
+    assert next(ahead) == 1
+    with pytest.raises(AudioFileError, match="broken"):
+        next(ahead)

@@ -1,0 +1,537 @@
+"""Streaming separation: the numbers of the separator, in the memory of a block."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import golden as reference
+from helpers import sounds as synth
+from helpers.checks import decibels, difference
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from openunmix.model import OpenUnmix, Separator
+from openunmix.predict.stream import (
+    EngineConfig,
+    estimate_memory,
+    separate_blocks,
+    separate_channels,
+    separate_waveform,
+)
+
+
+class Gain(nn.Module):
+    """A network that multiplies; it sees one frame at a time."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, magnitude):
+        return self.gain * magnitude
+
+
+class Neighbours(nn.Module):
+    """A network that takes the mean over three frames on each side."""
+
+    def forward(self, magnitude):
+        return nn.functional.avg_pool2d(magnitude, (1, 7), stride=1, padding=(0, 3))
+
+
+def gains(*values, **settings):
+    """Make a separator of gains."""
+    networks = {f"target{index}": Gain(value) for index, value in enumerate(values)}
+    defaults = {"n_fft": 128, "n_hop": 32, "niter": 0}
+    return Separator(networks, **{**defaults, **settings}).eval()
+
+
+# The numbers of the separator
+
+
+@pytest.mark.parametrize(
+    "config", [EngineConfig(exact=True), EngineConfig()], ids=["exact", "block"]
+)
+@pytest.mark.parametrize("name", reference.COMBINATIONS)
+def test_engine_computes_what_1_3_0_does(name, config):
+    separator = reference.separator(**reference.COMBINATIONS[name])
+    actual = separate_waveform(separator, reference.tensor("audio"), config)
+    tolerance = reference.TOLERANCE[separator.niter]
+    assert difference(actual, reference.tensor(f"separated/{name}")) < tolerance
+
+
+def test_mono_networks_compute_what_1_3_0_does():
+    networks = {name: reference.network(f"mono/{name}") for name in ("speech", "noise")}
+    separator = Separator(networks, niter=1, n_fft=128, n_hop=64, nb_channels=1).eval()
+    actual = separate_waveform(separator, reference.tensor("audio")[:1])
+    assert difference(actual, reference.tensor("mono/separated")) < reference.TOLERANCE[1]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    samples=st.integers(1, 6000),
+    niter=st.sampled_from([0, 1]),
+    residual=st.booleans(),
+    softmask=st.booleans(),
+    window=st.sampled_from([None, 20, 50]),
+)
+@example(samples=1, niter=1, residual=True, softmask=False, window=20)
+@example(samples=64, niter=1, residual=False, softmask=True, window=20)
+@example(samples=65, niter=0, residual=True, softmask=False, window=None)
+def test_context_of_the_whole_signal_gives_the_separator(
+    tiny_separator, samples, niter, residual, softmask, window
+):
+    separator = tiny_separator(
+        niter=niter, residual=residual, softmask=softmask, wiener_win_len=window
+    )
+    audio = synth.mixture(samples)
+    with torch.no_grad():
+        expected = separator(audio)
+    for config in (
+        EngineConfig(exact=True),
+        EngineConfig(block=40, sequence=14, context=10_000),
+        EngineConfig(),
+    ):
+        actual = separate_waveform(separator, audio, config)
+        assert difference(actual, expected) < 1e-4
+
+
+def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(20_000)
+    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    errors = []
+    for context in (2, 8, 32):
+        config = EngineConfig(block=150, context=context)
+        errors.append(decibels(separate_waveform(separator, audio, config) - exact, exact))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > -80  # or else this test would not see the context
+    assert errors[-1] < -60
+
+
+def test_networks_that_look_only_at_the_past_need_no_context(tiny_separator):
+    separator = tiny_separator(network={"unidirectional": True})
+    audio = synth.mixture(20_000)
+    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    blocks = separate_waveform(separator, audio, EngineConfig(block=100, context=0))
+    assert decibels(blocks - exact, exact) < -100
+
+
+def test_sequences_of_other_networks_see_their_neighbours():
+    separator = Separator({"vocals": Neighbours()}, n_fft=128, n_hop=32, niter=0).eval()
+    audio = synth.mixture(6000)
+    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    for context, level in ((2, -50), (3, -200)):
+        config = EngineConfig(block=80, sequence=20, context=context)
+        error = decibels(separate_waveform(separator, audio, config) - exact, exact)
+        assert (error < level) == (context == 3)
+
+
+# Blocks
+
+
+configs = st.builds(
+    EngineConfig,
+    block=st.integers(1, 120),
+    sequence=st.integers(1, 60),
+    context=st.integers(0, 20),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    samples=st.integers(1, 5000),
+    cuts=st.lists(st.integers(0, 5000), max_size=6),
+    config=configs,
+    window=st.sampled_from([7, 20]),
+)
+# The last sequence of a block reaches beyond it, and shifted where no more frames had come yet.
+@example(samples=5000, cuts=[100, 200, 4000], config=EngineConfig(20, 7, 4), window=7)
+def test_cuts_between_blocks_do_not_matter(tiny_separator, samples, cuts, config, window):
+    separator = tiny_separator(wiener_win_len=window)
+    audio = synth.mixture(samples)
+    whole = torch.cat(list(separate_blocks(separator, [audio], config)), dim=-1)
+    blocks = audio.tensor_split(sorted(min(cut, samples) for cut in cuts), dim=-1)
+    parts = list(separate_blocks(separator, blocks, config))
+    assert whole.shape == (2, 2, samples)
+    assert difference(torch.cat(parts, dim=-1), whole) < 1e-4
+
+
+def test_one_sample_at_a_time_is_enough(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(300)
+    parts = list(separate_blocks(separator, audio.split(1, dim=-1)))
+    assert difference(torch.cat(parts, dim=-1), separator(audio)) < 1e-5
+
+
+def test_exact_needs_blocks_that_can_be_read_twice(tiny_separator):
+    config, audio = EngineConfig(exact=True), synth.mixture(3000)
+    with pytest.raises(ValueError, match="twice"):
+        list(separate_blocks(tiny_separator(), iter([audio]), config))
+    mono = torch.cat(list(separate_channels(tiny_separator(), [audio[:1]], 1, config)), dim=-1)
+    assert mono.shape == (2, 1, 3000)
+    parts = separate_channels(tiny_separator(nb_channels=1), [audio], 2, config)
+    assert torch.cat(list(parts), dim=-1).shape == (2, 2, 3000)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_blocks_that_are_gone_when_read_again_are_refused(tiny_separator, channels):
+    class Once:
+        def __init__(self):
+            self.blocks = iter(synth.noise(3000, channels).split(1000, dim=-1))
+
+        def __iter__(self):
+            yield from self.blocks
+
+    separator, config = tiny_separator(), EngineConfig(exact=True)
+    for blocks in (Once(), Once().blocks):
+        with pytest.raises(ValueError, match="twice"):
+            list(separate_channels(separator, blocks, channels, config))
+
+
+def test_buffer_of_the_caller_may_be_filled_again(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(3000)
+
+    def blocks():
+        buffer = torch.empty(2, 500)
+        for part in audio.split(500, dim=-1):
+            yield buffer.copy_(part)
+
+    actual = torch.cat(list(separate_blocks(separator, blocks())), dim=-1)
+    assert difference(actual, separator(audio)) < 1e-5
+
+
+def test_no_blocks_give_no_estimates(tiny_separator):
+    assert list(separate_blocks(tiny_separator(), [])) == []
+    assert list(separate_blocks(tiny_separator(), [torch.zeros(2, 0)])) == []
+    with pytest.raises(ValueError, match="at least one sample"):
+        separate_waveform(tiny_separator(), torch.zeros(2, 0))
+
+
+def test_empty_blocks_in_between_do_not_matter(tiny_separator):
+    audio, nothing = synth.mixture(1000), torch.zeros(2, 0)
+    blocks = [nothing, audio[:, :400], nothing, audio[:, 400:], nothing]
+    actual = torch.cat(list(separate_blocks(tiny_separator(), blocks)), dim=-1)
+    assert difference(actual, tiny_separator()(audio)) < 1e-5
+
+
+def test_edges_of_blocks_do_not_click(tiny_separator):
+    separator = tiny_separator(wiener_win_len=25)
+    audio = synth.tone(12_000, frequency=100.0)
+    config = EngineConfig(block=50, sequence=25, context=8)
+    estimates = separate_waveform(separator, audio, config)
+    bends = estimates.diff(n=2).abs().amax(dim=(0, 1))[200:-200]
+    # A sine of 100 Hz at 8 kHz hardly bends; a jump of 1 % of its size would double this.
+    assert bends.max() < 1.3 * bends.median() * torch.pi / 2
+
+
+def test_estimates_come_before_the_signal_has_ended(tiny_separator):
+    given_ = 0
+
+    def blocks():
+        nonlocal given_
+        for part in synth.mixture(20_000).split(100, dim=-1):
+            given_ += part.shape[-1]
+            yield part
+
+    separator = tiny_separator(wiener_win_len=20)
+    config = EngineConfig(block=40, sequence=20, context=5)
+    received = 0
+    for estimates in separate_blocks(separator, blocks(), config):
+        received += estimates.shape[-1]
+        assert given_ - received < 3 * 40 * 32
+    assert received == given_ == 20_000
+
+
+# What surrounds the engine
+
+
+def test_engine_leaves_audio_and_weights_as_they_were(tiny_separator):
+    separator, audio = tiny_separator(residual=True), synth.mixture(3000)
+    audio[:, 1000:2000] = 0
+    before = audio.clone()
+    state = {name: value.clone() for name, value in separator.state_dict().items()}
+    first = separate_waveform(separator, audio)
+    assert torch.equal(separate_waveform(separator, audio), first)
+    assert torch.equal(audio, before)
+    assert all(torch.equal(value, state[name]) for name, value in separator.state_dict().items())
+
+
+def test_engine_does_not_change_the_callers_gradient_mode(tiny_separator):
+    separator = tiny_separator(wiener_win_len=20)
+    config = EngineConfig(block=20, context=4)
+    for _ in separate_blocks(separator, synth.mixture(5000).split(500, dim=-1), config):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_estimates_are_ordinary_tensors(tiny_separator):
+    # Those made in inference mode could neither be scaled in place nor be trained on.
+    [*parts] = separate_blocks(tiny_separator(), [synth.mixture(1000)])
+    for estimates in parts:
+        assert not estimates.requires_grad
+        estimates *= 2
+        (torch.ones(1, requires_grad=True) * estimates).sum().backward()
+
+
+def test_parts_do_not_change_once_they_are_out(tiny_separator):
+    separator = tiny_separator(wiener_win_len=20)
+    blocks = synth.mixture(8000).split(500, dim=-1)
+    parts, copies = [], []
+    for part in separate_blocks(separator, blocks, EngineConfig(block=20, context=4)):
+        parts.append(part)
+        copies.append(part.clone())
+    assert all(torch.equal(*pair) for pair in zip(parts, copies, strict=True))
+
+
+def test_random_numbers_of_the_caller_are_left_alone(tiny_separator):
+    state = torch.get_rng_state()
+    separate_waveform(tiny_separator(), synth.mixture(1000), EngineConfig(precision="bf16"))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_two_signals_can_be_separated_in_turns(tiny_separator):
+    separator = tiny_separator(wiener_win_len=20)
+    signals = [synth.mixture(4000), synth.mixture(4000, seed=1)]
+    config = EngineConfig(block=20, context=4)
+    expected = [
+        torch.cat(list(separate_blocks(separator, [signal], config)), dim=-1) for signal in signals
+    ]
+    runs = [separate_blocks(separator, signal.split(500, -1), config) for signal in signals]
+    parts = zip(*(zip(*runs, strict=True)), strict=True)
+    for run, whole in zip(parts, expected, strict=True):
+        assert difference(torch.cat(run, dim=-1), whole) < 1e-4
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_half_precision_is_close(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(8000)
+    full = separate_waveform(separator, audio)
+    half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
+    assert half.dtype == torch.float32
+    assert -80 < decibels(half - full, full) < -30
+
+
+def test_single_precision_takes_the_place_of_half_where_that_is_slow(
+    tiny_separator, monkeypatch, caplog
+):
+    monkeypatch.setattr("openunmix.predict._runtime._has_bfloat16", lambda: False)
+    separator, audio = tiny_separator(), synth.mixture(4000)
+    half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
+    assert torch.equal(half, separate_waveform(separator, audio))
+    assert "no fast bfloat16: using float32" in caplog.text
+
+
+def test_silence_gives_silence(tiny_separator):
+    assert (separate_waveform(tiny_separator(residual=True), torch.zeros(2, 3000)) == 0).all()
+
+
+def test_equal_channels_give_finite_estimates(tiny_separator):
+    audio = synth.mixture(4000)[:1].repeat(2, 1)
+    actual = separate_waveform(tiny_separator(residual=True), audio)
+    expected = tiny_separator(residual=True).double()(audio.double())
+    assert difference(actual, expected) < 2e-4
+
+
+# Other networks
+
+
+@pytest.mark.parametrize(
+    "config", [EngineConfig(), EngineConfig(20, 7, 2), EngineConfig(exact=True)]
+)
+def test_networks_of_others_are_used_as_they_are(config):
+    audio = synth.mixture(5000)
+    estimates = separate_waveform(gains(0.25, 0.5, wiener_win_len=20), audio, config)
+    assert difference(estimates, torch.stack([0.25 * audio, 0.5 * audio])) < 1e-5
+
+
+def test_networks_of_others_see_their_neighbours():
+    networks = {"mean": Neighbours(), "scaled": Gain(0.5)}
+    settings = {"niter": 1, "residual": True, "wiener_win_len": 20}
+    separator = Separator(networks, n_fft=128, n_hop=32, **settings).eval()
+    audio = synth.mixture(5000)
+    config = EngineConfig(block=40, sequence=14, context=4)
+    assert difference(separate_waveform(separator, audio, config), separator(audio)) < 1e-4
+
+
+def test_own_networks_beside_others_work(tiny_network):
+    networks = {"ours": tiny_network(), "theirs": Gain(0.5)}
+    separator = Separator(networks, n_fft=128, n_hop=32, niter=1).eval()
+    audio = synth.mixture(3000)
+    assert difference(separate_waveform(separator, audio), separator(audio)) < 1e-5
+
+
+def test_subclass_of_the_network_is_not_folded(tiny_network):
+    class Louder(OpenUnmix):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    network = tiny_network()
+    louder = Louder(65, 2, 8)
+    louder.load_state_dict(network.state_dict())
+    audio = synth.mixture(3000)
+    once, twice = (
+        separate_waveform(Separator({"a": n}, n_fft=128, n_hop=32).eval(), audio)
+        for n in (network, louder.eval())
+    )
+    assert difference(twice, 2 * once) < 1e-5
+
+
+def test_networks_in_training_are_refused(tiny_separator):
+    with pytest.raises(ValueError, match="evaluation mode"):
+        separate_waveform(tiny_separator().train(), synth.mixture(1000))
+    with pytest.raises(ValueError, match="evaluation mode"):
+        separate_waveform(gains(0.5).train(), synth.mixture(1000))
+
+
+class Small(torch.nn.Module):
+    """Half the magnitude, on a device with memory for two sequences."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, magnitude):
+        self.batches.append(len(magnitude))
+        if len(magnitude) > 2:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return 0.5 * magnitude
+
+
+def test_batch_is_halved_until_it_fits_the_device():
+    network = Small()
+    separator = Separator({"a": network}, n_fft=128, n_hop=32, wiener_win_len=20).eval()
+    audio = synth.mixture(5000)
+    config = EngineConfig(block=140, sequence=20, context=4)
+    estimates = separate_waveform(separator, audio, config)
+    assert difference(estimates[0], 0.5 * audio) < 1e-5
+    assert max(network.batches) > 4
+    assert 2 in network.batches
+
+
+# Channels
+
+
+def test_mono_signal_is_separated_by_stereo_networks(tiny_separator):
+    separator, mono = tiny_separator(residual=True), synth.mixture(2000)[:1]
+    estimates = separate_waveform(separator, mono)
+    assert estimates.shape == (3, 1, 2000)
+    both = separator(mono.repeat(2, 1))
+    assert difference(estimates, both.mean(dim=1, keepdim=True)) < 1e-4
+    assert difference(estimates.sum(dim=0), mono) < 1e-3
+
+
+def test_channels_are_separated_one_by_one_by_mono_networks(tiny_separator):
+    separator, audio = tiny_separator(nb_channels=1), synth.noise(2000, channels=3)
+    blocks = separate_channels(separator, audio.split(300, dim=-1), 3)
+    estimates = torch.cat(list(blocks), dim=-1)
+    assert estimates.shape == (2, 3, 2000)
+    for channel in range(3):
+        alone = separator(audio[channel : channel + 1])
+        assert difference(estimates[:, channel : channel + 1], alone) < 1e-5
+
+
+def test_more_channels_than_stereo_networks_take_are_refused(tiny_separator):
+    with pytest.raises(ValueError, match=r"6 channels.*take 2"):
+        separate_waveform(tiny_separator(), torch.zeros(6, 1000))
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (3, 100), (1, 2, 100), (100,)])
+def test_blocks_of_other_axes_are_refused(tiny_separator, shape):
+    with pytest.raises(ValueError, match="channels=2"):
+        list(separate_blocks(tiny_separator(), [torch.zeros(shape)]))
+
+
+@pytest.mark.parametrize(
+    "settings_", [{"block": 0}, {"sequence": 0}, {"context": -1}, {"precision": "float16"}]
+)
+def test_settings_that_cannot_work_are_refused(settings_):
+    with pytest.raises(ValueError, match=next(iter(settings_))):
+        EngineConfig(**settings_)
+
+
+# Memory
+
+
+def test_more_memory_is_expected_for_more_work(tiny_separator):
+    least = estimate_memory(tiny_separator(), EngineConfig(block=600))
+    assert least < estimate_memory(tiny_separator(), EngineConfig(block=1200))
+    assert least < estimate_memory(tiny_separator(residual=True), EngineConfig(block=600))
+    wide = tiny_separator(network={"hidden_size": 64})
+    assert least < estimate_memory(wide, EngineConfig(block=600))
+    assert least < estimate_memory(tiny_separator(wiener_win_len=600), EngineConfig(block=600))
+
+
+def numbers(script):
+    """Run a script in a process of its own, and return the numbers that it prints."""
+    command = [sys.executable, "-c", script]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+_MEMORY = """
+import json, re
+from pathlib import Path
+import torch
+from openunmix.predict.stream import EngineConfig, estimate_memory, separate_blocks
+from openunmix.model import OpenUnmix, Separator
+
+class Minutes:
+    def __init__(self, count):
+        self.count = count
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(self.count * 60):
+            yield torch.randn(1, 8000, generator=generator)
+
+def peak():
+    # Not from getrusage: there a process begins with the peak of the one that started it.
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+
+torch.set_num_threads(1)
+networks = {name: OpenUnmix(nb_bins=257, nb_channels=1, hidden_size=8) for name in "ab"}
+settings = {"niter": 0, "n_fft": 512, "n_hop": 256, "nb_channels": 1}
+config = EngineConfig(block=1000)
+"""
+
+_LENGTHS = """
+peaks, expected = [], []
+for count, window in ((2, 100), (20, 100), (10, None)):
+    separator = Separator(networks, wiener_win_len=window, **settings)
+    separator.freeze()
+    for _ in separate_blocks(separator, Minutes(count), config):
+        pass
+    peaks.append(peak())
+    expected.append(estimate_memory(separator, config) / 1024)
+print(json.dumps([*peaks, expected[0]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_does_not_grow_with_the_length():
+    two_minutes, twenty_minutes, ten_minutes_at_once, expected = numbers(_MEMORY + _LENGTHS)
+    assert twenty_minutes < 1.1 * two_minutes
+    assert 0.5 * expected < twenty_minutes < 1.2 * expected
+    assert ten_minutes_at_once > 1.2 * two_minutes  # or else this test would not see growth
+
+
+_SOAK = """
+separator = Separator(networks, wiener_win_len=100, **settings)
+separator.freeze()
+resident = []
+for number in range(1, 101):
+    for _ in separate_blocks(separator, Minutes(1), config):
+        pass
+    if number in (10, 100):
+        resident.append(peak())
+print(json.dumps(resident))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_hundred_separations_leave_memory_flat():
+    after_ten, after_hundred = numbers((_MEMORY + _SOAK).replace("VmHWM", "VmRSS"))
+    assert after_hundred < 1.03 * after_ten
