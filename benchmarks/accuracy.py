@@ -24,14 +24,14 @@ from torch import Tensor
 
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
-from openunmix.predict.stream import EngineConfig, separate_blocks, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_blocks, separate_waveform
 from openunmix.training.validation import Song, load_songs, median_scores, song_scores
 from openunmix.utils import load_separator
 
 RATE = 44100
 LONGEST = 240 * RATE
 
-WINDOWS = [(300, 0), (300, 150), (150, 0), (600, 0), (600, 300), (None, 0)]
+WINDOWS = [300, 150, 600, None]
 
 
 @dataclass
@@ -63,7 +63,7 @@ def main() -> None:
     differences: dict[str, list[Difference]] = {name: [] for name in settings}
     for song in songs:
         mixture = song.sources.sum(dim=0)
-        exact = separate_waveform(separator, mixture, EngineConfig(exact=True))
+        exact = separate_waveform(separator, mixture, StreamConfig(exact=True))
         for name, (separate, config) in settings.items():
             estimates = separate(separator, mixture, config)
             differences[name].append(difference(song, exact, estimates))
@@ -72,34 +72,33 @@ def main() -> None:
     print_windows(separator, songs)
 
 
-def separate_stream(separator: Separator, mixture: Tensor, config: EngineConfig) -> Tensor:
+def separate_stream(separator: Separator, mixture: Tensor, config: StreamConfig) -> Tensor:
     """Separate a signal as a stream."""
     return torch.cat(list(separate_blocks(separator, [mixture], config)), dim=-1)
 
 
 SETTINGS = {
-    "float32, in memory": (separate_waveform, EngineConfig()),
-    "float32, stream, context 512": (separate_stream, EngineConfig(context=512)),
-    "float32, stream, context 1024": (separate_stream, EngineConfig(context=1024)),
-    "float32, stream, context 2048 (default)": (separate_stream, EngineConfig()),
+    "float32, in memory": (separate_waveform, StreamConfig()),
+    "float32, stream, lookahead 512": (separate_stream, StreamConfig(lookahead=512)),
+    "float32, stream, lookahead 1024": (separate_stream, StreamConfig(lookahead=1024)),
+    "float32, stream, lookahead 2048 (default)": (separate_stream, StreamConfig()),
 }
 HALF = {
-    "bfloat16, in memory": (separate_waveform, EngineConfig(precision="bf16")),
-    "bfloat16, stream": (separate_stream, EngineConfig(precision="bf16")),
+    "bfloat16, in memory": (separate_waveform, StreamConfig(precision="bf16")),
+    "bfloat16, stream": (separate_stream, StreamConfig(precision="bf16")),
 }
 
 
 def print_windows(separator: Separator, songs: Sequence[Song]) -> None:
     """Print the median SDR of every target for some windows of the filter."""
     targets = list(separator.target_models)
-    print("\n| window | overlap | " + " | ".join(targets) + " |")
-    print("|---|---|" + "---|" * len(targets))
-    for window, overlap in WINDOWS:
+    print("\n| window | " + " | ".join(targets) + " |")
+    print("|---|" + "---|" * len(targets))
+    for window in WINDOWS:
         separator.wiener_win_len = window
-        config = EngineConfig(overlap=overlap)
-        scores = median_scores(song_scores(separator, songs, config))
+        scores = median_scores(song_scores(separator, songs))
         values = " | ".join(f"{scores[target]:.2f}" for target in targets)
-        print(f"| {window or 'whole song'} | {overlap} | {values} |", flush=True)
+        print(f"| {window or 'whole song'} | {values} |", flush=True)
 
 
 def find_songs(folder: Path, targets: Sequence[str]) -> list[Song]:

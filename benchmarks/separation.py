@@ -228,9 +228,9 @@ def work_reference(seconds: int, weights: str) -> dict[str, float]:
 
 def work_engine(precision: str, seconds: int, weights: str) -> dict[str, float]:
     """Separate a waveform in memory."""
-    from openunmix.predict.stream import EngineConfig, separate_waveform
+    from openunmix.predict.stream import StreamConfig, separate_waveform
 
-    made, config = separator(weights), EngineConfig(precision=precision)
+    made, config = separator(weights), StreamConfig(precision=precision)
     audio = noise(seconds)
     separate_waveform(made, audio[:, : 5 * RATE], config)
     return measured(lambda: separate_waveform(made, audio, config))

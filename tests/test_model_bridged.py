@@ -11,7 +11,7 @@ from helpers.checks import decibels
 
 from openunmix.errors import CheckpointError
 from openunmix.model import OpenUnmix, Separator, masks
-from openunmix.predict.stream import EngineConfig, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
 from openunmix.utils import load_separator
 
@@ -64,7 +64,7 @@ def test_the_engine_bridges_as_the_separator_does(networks, exact):
     separator = bridged(networks, niter=1, residual=True)
     mixture = synth.mixture(40000)
     expected = separator(mixture[None])[0]
-    actual = separate_waveform(separator, mixture, EngineConfig(exact=exact))
+    actual = separate_waveform(separator, mixture, StreamConfig(exact=exact))
     assert decibels(actual - expected, expected) < -100
     alone = Separator(networks, n_fft=N_FFT, n_hop=N_HOP, niter=1, residual=True).eval()
     assert decibels(alone(mixture[None])[0] - expected, expected) > -40

@@ -12,7 +12,7 @@ from helpers.checks import decibels
 from openunmix.cli._models import main as umx_models
 from openunmix.errors import CheckpointError
 from openunmix.model import SHARED, OpenUnmix, Separator, masks, share
-from openunmix.predict.stream import EngineConfig, estimate_memory, separate_waveform
+from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained.folder import (
     SeparatorConfig,
     find_weights,
@@ -85,7 +85,7 @@ def test_the_engine_shares_as_the_separator_does(networks, exact, others, bridge
     settings = {"n_fft": N_FFT, "n_hop": N_HOP, "niter": 1, "residual": True, "bridged": bridged}
     separator = Separator({**networks, **apart}, **settings).eval()
     mixture = synth.mixture(40000)
-    actual = separate_waveform(separator, mixture, EngineConfig(exact=exact))
+    actual = separate_waveform(separator, mixture, StreamConfig(exact=exact))
     assert decibels(actual - separator(mixture[None])[0], mixture) < -100
 
 

@@ -37,7 +37,7 @@ from openunmix.cli._progress import Progress
 from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
 from openunmix.model import Separator
 from openunmix.predict.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
-from openunmix.predict.stream import EngineConfig, estimate_memory, separate_waveform
+from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
 from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL, MODELS
@@ -46,8 +46,8 @@ __all__ = ["main", "parser", "run"]
 
 logger = logging.getLogger(__name__)
 
-# Frames; smaller blocks would save little memory and take much more time.
-_SMALLEST_BLOCK = 300
+# Frames; shorter chunks would save little memory and take much more time.
+_SMALLEST_CHUNK = 300
 
 _DEPTHS = {"16": "16", "24": "24", "32": "32f"}
 
@@ -121,13 +121,6 @@ def _add_output_options(group: Group) -> None:
 def _add_filter_options(group: Group) -> None:
     """How to go from magnitudes to waveforms."""
     add_filter_options(group)
-    group.add_argument(
-        "--wiener-overlap",
-        type=int,
-        default=0,
-        metavar="FRAMES",
-        help="frames that each of these windows shares with the one before (default: 0)",
-    )
     group.add_argument("--softmask", action="store_true", help="start the filter from ratio masks")
 
 
@@ -193,7 +186,7 @@ def run(args: argparse.Namespace) -> int:
         filterbank=args.filterbank,
     )
     separator.softmask = args.softmask
-    config = _engine_config(args, separator)
+    config = _stream_config(args, separator)
     inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name])
     folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
@@ -262,20 +255,17 @@ def _check_folder(model: str, targets: Sequence[str] | None) -> None:
             raise ValueError(f"--targets {' '.join(targets)}: {error}") from error
 
 
-def _engine_config(args: argparse.Namespace, separator: Separator) -> EngineConfig:
+def _stream_config(args: argparse.Namespace, separator: Separator) -> StreamConfig:
     """Return how to compute; raise ValueError if it cannot be done in the memory allowed."""
-    window = args.wiener_win_len
-    if not 0 <= args.wiener_overlap < (window or 1):
-        raise ValueError(f"--wiener-overlap must be less than --wiener-win-len, which is {window}")
-    config = EngineConfig(overlap=args.wiener_overlap, precision=args.precision, exact=args.exact)
+    config = StreamConfig(precision=args.precision, exact=args.exact)
     if args.max_memory is None:
         return config
     while not (needed := estimate_memory(separator, config) / 1e9) <= args.max_memory:
-        if config.block <= _SMALLEST_BLOCK:
+        if config.chunk <= _SMALLEST_CHUNK:
             raise ValueError(
                 f"--max-memory {args.max_memory:g}: at least {needed + 0.05:.1f} GB are needed"
             )
-        config = replace(config, block=max(config.block // 2, _SMALLEST_BLOCK))
+        config = replace(config, chunk=max(config.chunk // 2, _SMALLEST_CHUNK))
     return config
 
 
@@ -295,7 +285,7 @@ def _waiting(jobs: Sequence[_Job], skip_existing: bool, player: bool) -> list[_J
 def _separate_all(
     jobs: Sequence[_Job],
     separator: Separator,
-    config: EngineConfig,
+    config: StreamConfig,
     options: FileOptions,
     quiet: bool,
     write_page: Callable[[Path, FileResult], Path] | None = None,
@@ -357,7 +347,7 @@ def _duration(source: Path, options: FileOptions) -> float:
 def _describe(
     jobs: Sequence[_Job],
     separator: Separator,
-    config: EngineConfig,
+    config: StreamConfig,
     options: FileOptions,
     quiet: bool,
 ) -> None:

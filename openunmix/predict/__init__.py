@@ -12,7 +12,7 @@ from torch import Tensor
 
 from openunmix.audio import downmix_to_stereo, probe, read_audio
 from openunmix.model import Separator
-from openunmix.predict.stream import EngineConfig, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained import load_separator
 from openunmix.pretrained.registry import DEFAULT_MODEL
 from openunmix.utils import preprocess
@@ -32,7 +32,7 @@ def separate(
     separator: Separator | None = None,
     device: str | torch.device | None = None,
     filterbank: str = "torch",
-    config: EngineConfig | None = None,
+    config: StreamConfig | None = None,
 ) -> dict[str, Tensor]:
     """Separate a mixture.
 
@@ -62,7 +62,7 @@ def separate(
         Where to compute; the GPU if there is one, otherwise the CPU, if not given.
     filterbank : str
         As for :class:`~openunmix.model.Separator`.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         Precision and block sizes, see :mod:`openunmix.predict.stream`.
 
     Returns

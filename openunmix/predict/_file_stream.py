@@ -14,7 +14,7 @@ import torch
 
 from openunmix.audio import AudioReader, Resampler, downmix_to_stereo
 from openunmix.model import Separator
-from openunmix.predict.stream import EngineConfig, separate_channels
+from openunmix.predict.stream import StreamConfig, separate_channels
 
 __all__ = ["Delay", "Mixture", "Part", "Sound", "ahead", "sounds"]
 
@@ -70,7 +70,7 @@ class Mixture:
     """A part of a file as blocks at the model's rate, which can be read again and again.
 
     It is kept at the output's rate until its estimates are there; not so in the first of the two
-    readings of ``EngineConfig(exact=True)``, after which there are none.
+    readings of ``StreamConfig(exact=True)``, after which there are none.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
 
 
 def sounds(
-    mixture: Mixture, separator: Separator, config: EngineConfig | None, rate: int
+    mixture: Mixture, separator: Separator, config: StreamConfig | None, rate: int
 ) -> Iterator[Sound]:
     """Separate; yield the mixture and its estimates, aligned, at the output's rate."""
     sources, channels = len(separator.target_models), mixture.channels

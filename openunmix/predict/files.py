@@ -33,7 +33,7 @@ from openunmix.audio import (
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict._file_stream import Mixture, Part, sounds
-from openunmix.predict.stream import EngineConfig
+from openunmix.predict.stream import StreamConfig
 
 __all__ = ["STEM_MP4", "FileOptions", "FileResult", "output_paths", "separate_file"]
 
@@ -176,7 +176,7 @@ def separate_file(
     folder: Path,
     separator: Separator,
     options: FileOptions | None = None,
-    config: EngineConfig | None = None,
+    config: StreamConfig | None = None,
     progress: Progress | None = None,
 ) -> FileResult:
     """Separate an audio file into files.
@@ -191,7 +191,7 @@ def separate_file(
         The networks and the settings of the filter.
     options : FileOptions, optional
         What to write.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         How to compute.
     progress : callable, optional
         Called with the seconds of audio that have been separated, again and again.
@@ -249,7 +249,7 @@ def _spool(
     reader: AudioReader,
     separator: Separator,
     options: FileOptions,
-    config: EngineConfig | None,
+    config: StreamConfig | None,
     sums: dict[str, list[str]],
     workspace: Path,
     progress: Progress | None,

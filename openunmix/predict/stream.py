@@ -10,7 +10,7 @@ seconds after each block. The Wiener filter works on the same windows as in
     samples -> Analysis -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis -> samples
 
 Everything but the backward layers is exact, and they forget: ``docs/performance.md`` shows how
-little the context changes. ``EngineConfig(exact=True)`` runs them over the whole signal.
+little the context changes. ``StreamConfig(exact=True)`` runs them over the whole signal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openunmix.filtering._fast import WienerFilter, WindowedFilter
+from openunmix.filtering._fast import WienerFilter
 from openunmix.model import Separator
 from openunmix.predict._networks import Networks, networks_of
 from openunmix.predict._runtime import map_threads, usable_precision
@@ -32,7 +32,7 @@ from openunmix.transforms.fourier import _absolute
 from openunmix.transforms.streaming import Analysis, Synthesis
 
 __all__ = [
-    "EngineConfig",
+    "StreamConfig",
     "estimate_memory",
     "separate_blocks",
     "separate_channels",
@@ -49,44 +49,40 @@ _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class EngineConfig:
-    """How the engine trades speed for memory.
+class StreamConfig:
+    """Chunk lengths and precision: the trade-off between speed, memory and accuracy.
 
     Attributes
     ----------
-    block : int
-        Frames that are separated together; 49 s at 44.1 kHz, up to five times as many in memory.
-    context : int
-        Frames after a block that the networks see before they separate it; 48 s at 44.1 kHz.
-    sequence : int
-        Frames, at most, of the sequences into which a block is cut for networks that are not
-        :class:`~openunmix.model.OpenUnmix`; they see ``context`` frames on both sides of each.
-    overlap : int
-        Frames that a window of the filter shares with the one before, with a crossfade; 0 as in
-        openunmix 1.3.0.
+    chunk : int
+        Frames separated at once: 49 s at 44.1 kHz; up to five times as many for a signal in memory.
+    lookahead : int
+        Frames after a chunk that the networks see: 48 s at 44.1 kHz.
+    segment : int
+        Longest segment, in frames, passed to networks other than
+        :class:`~openunmix.model.OpenUnmix`; they see ``lookahead`` frames on both sides of it.
     precision : str
-        Of the networks: ``"float32"``, or ``"bf16"``, which is faster on processors that have it;
-        on others it is float32, too, and a warning is logged.
+        Of the networks: ``"float32"``, or ``"bf16"``, which is faster on processors that support
+        it; others fall back to float32 with a warning.
     exact : bool
         Run the recurrent layers over the whole signal, which is read twice. Memory then grows
-        with its length, by about 1 MB a second for four networks of hidden size 512.
-    first : int
-        Frames of the first block, few so that the first estimates come soon.
+        by about 1 MB per second of audio, for four networks of hidden size 512.
+    first_chunk : int
+        Frames of the first chunk; short, for a low latency.
     """
 
-    block: int = 2100
-    context: int = 2048
-    sequence: int = 4500
-    overlap: int = 0
+    chunk: int = 2100
+    lookahead: int = 2048
+    segment: int = 4500
     precision: str = "float32"
     exact: bool = False
-    first: int = 300
+    first_chunk: int = 300
 
     def __post_init__(self) -> None:
-        """Reject what cannot work."""
-        if min(self.block, self.sequence, self.first) < 1 or min(self.context, self.overlap) < 0:
+        """Raise ValueError for settings out of range."""
+        if min(self.chunk, self.segment, self.first_chunk) < 1 or self.lookahead < 0:
             raise ValueError(
-                "block, sequence and first must be positive, context and overlap not negative: "
+                "chunk, segment and first_chunk must be positive, lookahead must not be negative: "
                 f"{self}"
             )
         if self.precision not in _PRECISIONS:
@@ -98,7 +94,7 @@ class EngineConfig:
 class _Codes:
     """The frames that wait for their turn, as the codes that the networks made of them."""
 
-    def __init__(self, networks: Networks, config: EngineConfig, bridged: bool) -> None:
+    def __init__(self, networks: Networks, config: StreamConfig, bridged: bool) -> None:
         self.networks = networks
         self.bridged = bridged  # see openunmix.model.masks
         self.config = config
@@ -118,7 +114,7 @@ class _Codes:
         joined = torch.cat(self._parts)
         self._parts = [joined[frames:].clone()]
         # Frames beyond the context may have come or not, depending on how the signal was cut.
-        codes = joined if self.config.exact else joined[: frames + self.config.context]
+        codes = joined if self.config.exact else joined[: frames + self.config.lookahead]
 
         def recur(index: int) -> tuple[Tensor, Any]:
             return self.networks.recur(index, codes, frames, self._states[index])
@@ -160,25 +156,19 @@ class _Spectra:
 class _Separation:
     """One run of the engine over one signal."""
 
-    def __init__(self, separator: Separator, config: EngineConfig) -> None:
+    def __init__(self, separator: Separator, config: StreamConfig) -> None:
         self.separator = separator
         self.config = config
         self.device = next(separator.parameters()).device
         precision = usable_precision(config.precision, self.device)
-        sequence = None if config.exact else config.sequence
-        self.networks = networks_of(separator, _PRECISIONS[precision], sequence, config.context)
+        segment = None if config.exact else config.segment
+        self.networks = networks_of(separator, _PRECISIONS[precision], segment, config.lookahead)
         self.codes = _Codes(self.networks, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
-        wiener = WienerFilter(niter, separator.softmask, separator.residual)
-        self.filter = WindowedFilter(wiener, config.overlap)
-        self.step = separator.wiener_win_len and separator.wiener_win_len - config.overlap
-        if self.step is not None and self.step < 1:
-            raise ValueError(
-                f"overlap={config.overlap} leaves nothing of windows of "
-                f"wiener_win_len={separator.wiener_win_len} frames"
-            )
+        self.filter = WienerFilter(niter, separator.softmask, separator.residual)
+        self.window = separator.wiener_win_len
         self.emitted = 0
 
     def _analysis(self) -> Analysis:
@@ -196,17 +186,15 @@ class _Separation:
             self.codes.add(analysis.push(part))
             if not self.config.exact:
                 waiting.append(part.clone())  # the caller may fill its buffer again
-            while (block := self._block()) and self.codes.count >= block + self.config.context:
+            while (block := self._block()) and self.codes.count >= block + self.config.lookahead:
                 yield from self._separate(block, analysis.samples, _drain(waiting))
         if not analysis.samples:
             return
         self.codes.add(analysis.finish())
         waveform = self._parts(blocks) if self.config.exact else _drain(waiting)
-        while (block := self._block()) and self.codes.count > block + self.config.context:
+        while (block := self._block()) and self.codes.count > block + self.config.lookahead:
             yield from self._separate(block, analysis.samples, waveform)
         yield from self._separate(self.codes.count, analysis.samples, waveform)
-        if (estimates := self.filter.finish()) is not None:
-            yield self._trim(self.synthesis.push(estimates), analysis.samples)
         yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
 
     def _parts(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -220,17 +208,16 @@ class _Separation:
             yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
     def _block(self) -> int:
-        """Frames to separate next, a multiple of the filter's step; 0 means all there are."""
-        if self.step is None or self.config.exact:
+        """Frames to separate next, whole windows of the filter; 0 means all there are."""
+        if self.window is None or self.config.exact:
             return 0
         config = self.config
-        return _whole_steps(
-            config.block if self.emitted else min(config.block, config.first), self.step
-        )
+        frames = config.chunk if self.emitted else min(config.chunk, config.first_chunk)
+        return _whole_windows(frames, self.window)
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next frames, a window of the filter after the other."""
-        step = self.step or frames
+        step = self.window or frames
         codes, contexts = self.codes.take(frames)
         for start in range(0, frames, step):
             part = slice(start, min(start + step, frames))
@@ -238,9 +225,7 @@ class _Separation:
             magnitudes = self._magnitudes(
                 _absolute(mixture), codes[part], [c[part] for c in contexts]
             )
-            estimates = self.filter.push(magnitudes, mixture)
-            if estimates.shape[1]:
-                yield self._trim(self.synthesis.push(estimates), samples)
+            yield self._trim(self.synthesis.push(self.filter(magnitudes, mixture)), samples)
 
     def _magnitudes(self, mixture: Tensor, codes: Tensor, contexts: list[Tensor]) -> Tensor:
         """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
@@ -256,9 +241,9 @@ class _Separation:
         return waveforms
 
 
-def _whole_steps(frames: int, step: int) -> int:
-    """Round a number of frames to whole steps of the filter, at least one."""
-    return step * max(1, round(frames / step))
+def _whole_windows(frames: int, window: int) -> int:
+    """Round a number of frames to whole windows of the filter, at least one."""
+    return window * max(1, round(frames / window))
 
 
 def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
@@ -269,7 +254,7 @@ def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def separate_blocks(
-    separator: Separator, blocks: Iterable[Tensor], config: EngineConfig | None = None
+    separator: Separator, blocks: Iterable[Tensor], config: StreamConfig | None = None
 ) -> Iterator[Tensor]:
     """Separate a signal that arrives in blocks.
 
@@ -279,7 +264,7 @@ def separate_blocks(
         The networks and the settings of the filter; in evaluation mode.
     blocks : iterable of Tensor [shape=(channels, samples)], real
         Consecutive parts of the mixture, of any lengths, at the separator's sample rate.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         How to trade speed for memory.
 
     Yields
@@ -302,17 +287,17 @@ def separate_blocks(
     >>> sum(estimate.shape[-1] for estimate in separate_blocks(separator, noise))
     200000
     """
-    yield from _Separation(separator, config or EngineConfig()).run(blocks)
+    yield from _Separation(separator, config or StreamConfig()).run(blocks)
 
 
-def estimate_memory(separator: Separator, config: EngineConfig | None = None) -> int:
+def estimate_memory(separator: Separator, config: StreamConfig | None = None) -> int:
     """Estimate the peak memory of a process that separates files, not counting the file itself.
 
     Parameters
     ----------
     separator : Separator
         The networks and the settings of the filter.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         How to trade speed for memory. With ``exact`` the length of the file comes on top.
 
     Returns
@@ -320,26 +305,25 @@ def estimate_memory(separator: Separator, config: EngineConfig | None = None) ->
     int
         Bytes; within a fifth of what was measured, see ``docs/performance.md``.
     """
-    config = config or EngineConfig()
+    config = config or StreamConfig()
     channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
     sources = len(separator.sources)
-    window = separator.wiener_win_len or config.block
-    step = max(window - config.overlap, 1)
+    window = separator.wiener_win_len or config.chunk
     weights = sum(parameter.nbytes for parameter in separator.parameters())
     fronts = {getattr(net, "front", net): net for net in separator.target_models.values()}
     hidden = [getattr(net, "hidden_size", bins) for net in fronts.values()]
     at_a_time = min(torch.get_num_threads(), len(hidden))  # see openunmix.predict._runtime
     per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * at_a_time * max(hidden))
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
-    block = _whole_steps(config.block, step) + config.context
-    return _PROCESS + int(1.5 * weights) + block * per_frame + window * per_window_frame
+    frames = _whole_windows(config.chunk, window) + config.lookahead
+    return _PROCESS + int(1.5 * weights) + frames * per_frame + window * per_window_frame
 
 
 def separate_channels(
     separator: Separator,
     blocks: Iterable[Tensor],
     channels: int,
-    config: EngineConfig | None = None,
+    config: StreamConfig | None = None,
 ) -> Iterator[Tensor]:
     """Separate a signal whose channels may differ from the networks'.
 
@@ -355,7 +339,7 @@ def separate_channels(
         Consecutive parts of the mixture.
     channels : int
         How many channels they have.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         As for :func:`separate_blocks`.
 
     Yields
@@ -407,7 +391,7 @@ def _select(channel: int) -> Callable[[Tensor], Tensor]:
 
 
 def separate_waveform(
-    separator: Separator, waveform: Tensor, config: EngineConfig | None = None
+    separator: Separator, waveform: Tensor, config: StreamConfig | None = None
 ) -> Tensor:
     """Separate a signal in memory.
 
@@ -418,7 +402,7 @@ def separate_waveform(
     waveform : Tensor [shape=(channels, samples)], real
         The mixture, at the separator's sample rate; its channels as for
         :func:`separate_channels`.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         How to trade speed for memory.
 
     Returns
@@ -435,11 +419,11 @@ def separate_waveform(
     device = next(separator.parameters()).device
     estimates = torch.empty(len(separator.sources), channels, samples, device=device)
     done = 0
-    config = config or EngineConfig()
+    config = config or StreamConfig()
     # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
     frames = samples // separator.n_hop + 1
-    block = -(-frames // -(-frames // (5 * config.block)))
-    config = replace(config, block=block, first=block)
+    chunk = -(-frames // -(-frames // (5 * config.chunk)))
+    config = replace(config, chunk=chunk, first_chunk=chunk)
     for part in separate_channels(separator, [waveform], channels, config):
         estimates[..., done : done + part.shape[-1]] = part
         done += part.shape[-1]

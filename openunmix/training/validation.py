@@ -14,7 +14,7 @@ from openunmix.data import Stem, find_sources, load_tracks
 from openunmix.data.recordings import to_channels
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import OpenUnmix, Separator
-from openunmix.predict.stream import EngineConfig, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.training.batches import Examples
 
 __all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores", "songs_of"]
@@ -124,7 +124,7 @@ def songs_of(
 
 
 def song_scores(
-    separator: Separator, songs: Sequence[Song], config: EngineConfig | None = None
+    separator: Separator, songs: Sequence[Song], config: StreamConfig | None = None
 ) -> dict[str, dict[str, float]]:
     """Whole-track SDR of every song and target, of what the ``umx`` command writes.
 
@@ -134,7 +134,7 @@ def song_scores(
         Its targets, in the order of the songs' sources.
     songs : sequence of Song
         The songs, at the separator's sample rate.
-    config : EngineConfig, optional
+    config : StreamConfig, optional
         How to separate.
 
     Returns

@@ -45,7 +45,7 @@ def umx(model):
 
 
 @pytest.fixture
-def engine_configs(monkeypatch):
+def stream_configs(monkeypatch):
     """Return a list that gets the settings of the engine for each file."""
     configs = []
 

@@ -16,7 +16,7 @@ from helpers.sounds import mixture, noise
 
 from openunmix import cli
 from openunmix.audio import read_audio
-from openunmix.predict.stream import EngineConfig, estimate_memory, separate_waveform
+from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import load_separator
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -123,14 +123,14 @@ def test_sums(umx):
         (["--no-cuda"], {}, {}),
     ],
 )
-def test_options_reach_the_engine(umx, model, engine_configs, arguments, settings, config):
+def test_options_reach_the_engine(umx, model, stream_configs, arguments, settings, config):
     song(waveform=mixture(3 * 32000))
     assert umx("song.wav", "--device", "cpu", *arguments) == 0
-    assert engine_configs == [EngineConfig(**config)]
+    assert stream_configs == [StreamConfig(**config)]
     softmask = settings.pop("softmask", False)
     separator = load_separator(model, **settings)
     separator.softmask = softmask
-    wanted = separate_waveform(separator, mixture(3 * 32000), EngineConfig(**config))
+    wanted = separate_waveform(separator, mixture(3 * 32000), StreamConfig(**config))
     for name, estimate in zip(separator.target_models, wanted, strict=False):
         assert torch.equal(read_audio(f"song_tiny/{name}.wav").waveform, estimate)
 
@@ -162,13 +162,13 @@ def test_one_of_several_ways_to_the_same_file_is_enough(umx, capsys):
     assert {path.split("/")[0] for path in tree("out")} == {"song", "song-2"}
 
 
-def test_blocks_shrink_to_fit_the_memory(umx, model, engine_configs):
+def test_chunks_shrink_to_fit_the_memory(umx, model, stream_configs):
     song()
     separator = load_separator(model)
-    for block in (EngineConfig().block, EngineConfig().block // 4):
-        needed = estimate_memory(separator, EngineConfig(block=block)) / 1e9
+    for chunk in (StreamConfig().chunk, StreamConfig().chunk // 4):
+        needed = estimate_memory(separator, StreamConfig(chunk=chunk)) / 1e9
         assert umx("song.wav", "--max-memory", needed) == 0
-        assert engine_configs.pop() == EngineConfig(block=block)
+        assert stream_configs.pop() == StreamConfig(chunk=chunk)
 
 
 def test_memory_that_is_needed_is_enough(umx, capsys):

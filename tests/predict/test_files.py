@@ -29,7 +29,7 @@ from openunmix.audio import (
 from openunmix.errors import AudioFileError
 from openunmix.predict import _file_stream as _mixture
 from openunmix.predict.files import STEM_MP4, FileOptions, output_paths, separate_file
-from openunmix.predict.stream import EngineConfig, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_waveform
 
 FORMATS = [
     (".wav", "16"),
@@ -402,7 +402,7 @@ def test_exact_separation_lines_up_as_well(
     song, tiny_separator, tmp_path, channels, model_channels, model_rate
 ):
     made = tiny_separator(nb_channels=model_channels)
-    config = EngineConfig(block=300, exact=True)
+    config = StreamConfig(chunk=300, exact=True)
     options = FileOptions(residual="residual", model_rate=model_rate)
     path = song(noise(66000, channels), 11025)
     seconds = []

@@ -15,7 +15,7 @@ from openunmix import separate as separate_module
 from openunmix.audio import resample
 from openunmix.errors import AudioFileError, UnknownModelError, UnreachableError
 from openunmix.predict import separate
-from openunmix.predict.stream import EngineConfig, separate_waveform
+from openunmix.predict.stream import StreamConfig, separate_waveform
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_model_folder_and_settings(separator, wanted, tmp_path):
 
 @pytest.mark.usefixtures("bfloat16")
 def test_engine_settings_are_passed_on(separator, wanted):
-    estimates = separate(mixture(8000), separator=separator, config=EngineConfig(precision="bf16"))
+    estimates = separate(mixture(8000), separator=separator, config=StreamConfig(precision="bf16"))
     error = decibels(estimates["drums"][0] - wanted[1], wanted[1])
     assert -80 < error < -20
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from openunmix.model import OpenUnmix, Separator
 from openunmix.predict.stream import (
-    EngineConfig,
+    StreamConfig,
     estimate_memory,
     separate_blocks,
     separate_channels,
@@ -54,7 +54,7 @@ def gains(*values, **settings):
 
 
 @pytest.mark.parametrize(
-    "config", [EngineConfig(exact=True), EngineConfig()], ids=["exact", "block"]
+    "config", [StreamConfig(exact=True), StreamConfig()], ids=["exact", "block"]
 )
 @pytest.mark.parametrize("name", reference.COMBINATIONS)
 def test_engine_computes_what_1_3_0_does(name, config):
@@ -92,9 +92,9 @@ def test_context_of_the_whole_signal_gives_the_separator(
     with torch.no_grad():
         expected = separator(audio)
     for config in (
-        EngineConfig(exact=True),
-        EngineConfig(block=40, sequence=14, context=10_000),
-        EngineConfig(),
+        StreamConfig(exact=True),
+        StreamConfig(chunk=40, segment=14, lookahead=10_000),
+        StreamConfig(),
     ):
         actual = separate_waveform(separator, audio, config)
         assert difference(actual, expected) < 1e-4
@@ -102,10 +102,10 @@ def test_context_of_the_whole_signal_gives_the_separator(
 
 def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator):
     separator, audio = tiny_separator(), synth.mixture(20_000)
-    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    exact = separate_waveform(separator, audio, StreamConfig(exact=True))
     errors = []
     for context in (2, 8, 32):
-        config = EngineConfig(block=150, context=context)
+        config = StreamConfig(chunk=150, lookahead=context)
         errors.append(decibels(separate_waveform(separator, audio, config) - exact, exact))
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > -80  # or else this test would not see the context
@@ -115,17 +115,17 @@ def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator
 def test_networks_that_look_only_at_the_past_need_no_context(tiny_separator):
     separator = tiny_separator(network={"unidirectional": True})
     audio = synth.mixture(20_000)
-    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
-    blocks = separate_waveform(separator, audio, EngineConfig(block=100, context=0))
+    exact = separate_waveform(separator, audio, StreamConfig(exact=True))
+    blocks = separate_waveform(separator, audio, StreamConfig(chunk=100, lookahead=0))
     assert decibels(blocks - exact, exact) < -100
 
 
 def test_sequences_of_other_networks_see_their_neighbours():
     separator = Separator({"vocals": Neighbours()}, n_fft=128, n_hop=32, niter=0).eval()
     audio = synth.mixture(6000)
-    exact = separate_waveform(separator, audio, EngineConfig(exact=True))
+    exact = separate_waveform(separator, audio, StreamConfig(exact=True))
     for context, level in ((2, -50), (3, -200)):
-        config = EngineConfig(block=80, sequence=20, context=context)
+        config = StreamConfig(chunk=80, segment=20, lookahead=context)
         error = decibels(separate_waveform(separator, audio, config) - exact, exact)
         assert (error < level) == (context == 3)
 
@@ -134,10 +134,10 @@ def test_sequences_of_other_networks_see_their_neighbours():
 
 
 configs = st.builds(
-    EngineConfig,
-    block=st.integers(1, 120),
-    sequence=st.integers(1, 60),
-    context=st.integers(0, 20),
+    StreamConfig,
+    chunk=st.integers(1, 120),
+    segment=st.integers(1, 60),
+    lookahead=st.integers(0, 20),
 )
 
 
@@ -149,7 +149,7 @@ configs = st.builds(
     window=st.sampled_from([7, 20]),
 )
 # The last sequence of a block reaches beyond it, and shifted where no more frames had come yet.
-@example(samples=5000, cuts=[100, 200, 4000], config=EngineConfig(20, 7, 4), window=7)
+@example(samples=5000, cuts=[100, 200, 4000], config=StreamConfig(20, 7, 4), window=7)
 def test_cuts_between_blocks_do_not_matter(tiny_separator, samples, cuts, config, window):
     separator = tiny_separator(wiener_win_len=window)
     audio = synth.mixture(samples)
@@ -167,7 +167,7 @@ def test_one_sample_at_a_time_is_enough(tiny_separator):
 
 
 def test_exact_needs_blocks_that_can_be_read_twice(tiny_separator):
-    config, audio = EngineConfig(exact=True), synth.mixture(3000)
+    config, audio = StreamConfig(exact=True), synth.mixture(3000)
     with pytest.raises(ValueError, match="twice"):
         list(separate_blocks(tiny_separator(), iter([audio]), config))
     mono = torch.cat(list(separate_channels(tiny_separator(), [audio[:1]], 1, config)), dim=-1)
@@ -185,7 +185,7 @@ def test_blocks_that_are_gone_when_read_again_are_refused(tiny_separator, channe
         def __iter__(self):
             yield from self.blocks
 
-    separator, config = tiny_separator(), EngineConfig(exact=True)
+    separator, config = tiny_separator(), StreamConfig(exact=True)
     for blocks in (Once(), Once().blocks):
         with pytest.raises(ValueError, match="twice"):
             list(separate_channels(separator, blocks, channels, config))
@@ -220,7 +220,7 @@ def test_empty_blocks_in_between_do_not_matter(tiny_separator):
 def test_edges_of_blocks_do_not_click(tiny_separator):
     separator = tiny_separator(wiener_win_len=25)
     audio = synth.tone(12_000, frequency=100.0)
-    config = EngineConfig(block=50, sequence=25, context=8)
+    config = StreamConfig(chunk=50, segment=25, lookahead=8)
     estimates = separate_waveform(separator, audio, config)
     bends = estimates.diff(n=2).abs().amax(dim=(0, 1))[200:-200]
     # A sine of 100 Hz at 8 kHz hardly bends; a jump of 1 % of its size would double this.
@@ -237,7 +237,7 @@ def test_estimates_come_before_the_signal_has_ended(tiny_separator):
             yield part
 
     separator = tiny_separator(wiener_win_len=20)
-    config = EngineConfig(block=40, sequence=20, context=5)
+    config = StreamConfig(chunk=40, segment=20, lookahead=5)
     received = 0
     for estimates in separate_blocks(separator, blocks(), config):
         received += estimates.shape[-1]
@@ -261,7 +261,7 @@ def test_engine_leaves_audio_and_weights_as_they_were(tiny_separator):
 
 def test_engine_does_not_change_the_callers_gradient_mode(tiny_separator):
     separator = tiny_separator(wiener_win_len=20)
-    config = EngineConfig(block=20, context=4)
+    config = StreamConfig(chunk=20, lookahead=4)
     for _ in separate_blocks(separator, synth.mixture(5000).split(500, dim=-1), config):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
@@ -280,7 +280,7 @@ def test_parts_do_not_change_once_they_are_out(tiny_separator):
     separator = tiny_separator(wiener_win_len=20)
     blocks = synth.mixture(8000).split(500, dim=-1)
     parts, copies = [], []
-    for part in separate_blocks(separator, blocks, EngineConfig(block=20, context=4)):
+    for part in separate_blocks(separator, blocks, StreamConfig(chunk=20, lookahead=4)):
         parts.append(part)
         copies.append(part.clone())
     assert all(torch.equal(*pair) for pair in zip(parts, copies, strict=True))
@@ -288,14 +288,14 @@ def test_parts_do_not_change_once_they_are_out(tiny_separator):
 
 def test_random_numbers_of_the_caller_are_left_alone(tiny_separator):
     state = torch.get_rng_state()
-    separate_waveform(tiny_separator(), synth.mixture(1000), EngineConfig(precision="bf16"))
+    separate_waveform(tiny_separator(), synth.mixture(1000), StreamConfig(precision="bf16"))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_two_signals_can_be_separated_in_turns(tiny_separator):
     separator = tiny_separator(wiener_win_len=20)
     signals = [synth.mixture(4000), synth.mixture(4000, seed=1)]
-    config = EngineConfig(block=20, context=4)
+    config = StreamConfig(chunk=20, lookahead=4)
     expected = [
         torch.cat(list(separate_blocks(separator, [signal], config)), dim=-1) for signal in signals
     ]
@@ -309,7 +309,7 @@ def test_two_signals_can_be_separated_in_turns(tiny_separator):
 def test_half_precision_is_close(tiny_separator):
     separator, audio = tiny_separator(), synth.mixture(8000)
     full = separate_waveform(separator, audio)
-    half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
+    half = separate_waveform(separator, audio, StreamConfig(precision="bf16"))
     assert half.dtype == torch.float32
     assert -80 < decibels(half - full, full) < -30
 
@@ -319,7 +319,7 @@ def test_single_precision_takes_the_place_of_half_where_that_is_slow(
 ):
     monkeypatch.setattr("openunmix.predict._runtime._has_bfloat16", lambda: False)
     separator, audio = tiny_separator(), synth.mixture(4000)
-    half = separate_waveform(separator, audio, EngineConfig(precision="bf16"))
+    half = separate_waveform(separator, audio, StreamConfig(precision="bf16"))
     assert torch.equal(half, separate_waveform(separator, audio))
     assert "no fast bfloat16: using float32" in caplog.text
 
@@ -339,7 +339,7 @@ def test_equal_channels_give_finite_estimates(tiny_separator):
 
 
 @pytest.mark.parametrize(
-    "config", [EngineConfig(), EngineConfig(20, 7, 2), EngineConfig(exact=True)]
+    "config", [StreamConfig(), StreamConfig(20, 7, 2), StreamConfig(exact=True)]
 )
 def test_networks_of_others_are_used_as_they_are(config):
     audio = synth.mixture(5000)
@@ -352,7 +352,7 @@ def test_networks_of_others_see_their_neighbours():
     settings = {"niter": 1, "residual": True, "wiener_win_len": 20}
     separator = Separator(networks, n_fft=128, n_hop=32, **settings).eval()
     audio = synth.mixture(5000)
-    config = EngineConfig(block=40, sequence=14, context=4)
+    config = StreamConfig(chunk=40, segment=14, lookahead=4)
     assert difference(separate_waveform(separator, audio, config), separator(audio)) < 1e-4
 
 
@@ -404,7 +404,7 @@ def test_batch_is_halved_until_it_fits_the_device():
     network = Small()
     separator = Separator({"a": network}, n_fft=128, n_hop=32, wiener_win_len=20).eval()
     audio = synth.mixture(5000)
-    config = EngineConfig(block=140, sequence=20, context=4)
+    config = StreamConfig(chunk=140, segment=20, lookahead=4)
     estimates = separate_waveform(separator, audio, config)
     assert difference(estimates[0], 0.5 * audio) < 1e-5
     assert max(network.batches) > 4
@@ -445,23 +445,23 @@ def test_blocks_of_other_axes_are_refused(tiny_separator, shape):
 
 
 @pytest.mark.parametrize(
-    "settings_", [{"block": 0}, {"sequence": 0}, {"context": -1}, {"precision": "float16"}]
+    "settings_", [{"chunk": 0}, {"segment": 0}, {"lookahead": -1}, {"precision": "float16"}]
 )
 def test_settings_that_cannot_work_are_refused(settings_):
     with pytest.raises(ValueError, match=next(iter(settings_))):
-        EngineConfig(**settings_)
+        StreamConfig(**settings_)
 
 
 # Memory
 
 
 def test_more_memory_is_expected_for_more_work(tiny_separator):
-    least = estimate_memory(tiny_separator(), EngineConfig(block=600))
-    assert least < estimate_memory(tiny_separator(), EngineConfig(block=1200))
-    assert least < estimate_memory(tiny_separator(residual=True), EngineConfig(block=600))
+    least = estimate_memory(tiny_separator(), StreamConfig(chunk=600))
+    assert least < estimate_memory(tiny_separator(), StreamConfig(chunk=1200))
+    assert least < estimate_memory(tiny_separator(residual=True), StreamConfig(chunk=600))
     wide = tiny_separator(network={"hidden_size": 64})
-    assert least < estimate_memory(wide, EngineConfig(block=600))
-    assert least < estimate_memory(tiny_separator(wiener_win_len=600), EngineConfig(block=600))
+    assert least < estimate_memory(wide, StreamConfig(chunk=600))
+    assert least < estimate_memory(tiny_separator(wiener_win_len=600), StreamConfig(chunk=600))
 
 
 def numbers(script):
@@ -474,7 +474,7 @@ _MEMORY = """
 import json, re
 from pathlib import Path
 import torch
-from openunmix.predict.stream import EngineConfig, estimate_memory, separate_blocks
+from openunmix.predict.stream import StreamConfig, estimate_memory, separate_blocks
 from openunmix.model import OpenUnmix, Separator
 
 class Minutes:
@@ -493,7 +493,7 @@ def peak():
 torch.set_num_threads(1)
 networks = {name: OpenUnmix(nb_bins=257, nb_channels=1, hidden_size=8) for name in "ab"}
 settings = {"niter": 0, "n_fft": 512, "n_hop": 256, "nb_channels": 1}
-config = EngineConfig(block=1000)
+config = StreamConfig(chunk=1000)
 """
 
 _LENGTHS = """
