@@ -17,14 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from openunmix.audio import AudioWriter, read_audio
+from openunmix.audio import STEM_MP4_STREAMS, AudioWriter, read_audio
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.pretrained.registry import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
-
-# Audio streams of a stem file after the mixture, as MUSDB18 orders them.
-STREAMS = {"drums": 1, "bass": 2, "other": 3, "vocals": 4}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -75,7 +72,7 @@ def score_table(song: Path, outputs: dict[str, str]) -> str:
     mixture = read_audio(song, stream=0).waveform
     lines = [f"{'':8}  {'estimate':>10}  {'mixture itself':>14}"]
     for target, file in outputs.items():
-        stem = read_audio(song, stream=STREAMS[target]).waveform
+        stem = read_audio(song, stream=STEM_MP4_STREAMS.index(target)).waveform
         estimate = read_audio(file).waveform
         scores = sdr_mdx21(stem, estimate), sdr_mdx21(stem, mixture)
         lines.append(f"{target:8}  {scores[0]:7.2f} dB  {scores[1]:11.2f} dB")
@@ -89,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clip = separate(song, args.model, args.outdir, "--player")
     with tempfile.TemporaryDirectory() as folder:
         longer = separate(repeated(song, args.seconds, Path(folder)), args.model, Path(folder))
-    files = {target: file for target, file in clip["outputs"].items() if target in STREAMS}
+    files = {target: file for target, file in clip["outputs"].items() if target in STEM_MP4_STREAMS}
     print(
         f"\nSignal-to-distortion ratio of the whole clip, against the true stems\n\n"
         f"{score_table(song, files)}\n\n"

@@ -26,15 +26,20 @@ from openunmix.audio.encoders import (
 )
 from openunmix.audio.reading import AudioReader, check_finite
 from openunmix.audio.resampling import Resampler, resample, resampled_length
-from openunmix.audio.stem_mp4 import write_stem_mp4
+from openunmix.audio.source import AUDIO_EXTENSIONS, AudioSource
+from openunmix.audio.stem_mp4 import STEM_MP4, STEM_MP4_STREAMS, write_stem_mp4
 from openunmix.audio.tags import copy_tags
 from openunmix.audio.writing import AudioWriter
 
 __all__ = [
+    "AUDIO_EXTENSIONS",
     "OUTPUT_FORMATS",
+    "STEM_MP4",
+    "STEM_MP4_STREAMS",
     "AudioClip",
     "AudioInfo",
     "AudioReader",
+    "AudioSource",
     "AudioWriter",
     "OutputFormat",
     "Resampler",

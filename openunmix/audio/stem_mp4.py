@@ -24,7 +24,13 @@ from openunmix.audio.resampling import Resampler
 from openunmix.audio.tags import copy_tags
 from openunmix.errors import AudioFileError
 
-__all__ = ["write_stem_mp4"]
+__all__ = ["STEM_MP4", "STEM_MP4_STREAMS", "write_stem_mp4"]
+
+STEM_MP4 = ".stem.mp4"
+"""The extension of such files."""
+
+STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
+"""The order of the streams, by MUSDB18 and by what DJ software expects."""
 
 _BLOCK = 65536  # samples; blocks of all streams must have one size to stay side by side
 

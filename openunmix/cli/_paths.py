@@ -7,13 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["find_inputs", "output_folders", "song_name"]
+from openunmix.audio import AUDIO_EXTENSIONS
 
-_EXTENSIONS = {
-    *(".wav", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff"),
-    *(".au", ".caf", ".m4a", ".aac", ".ac3", ".wma", ".wv", ".ape", ".mka"),
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"),
-}
+__all__ = ["find_inputs", "output_folders", "song_name"]
 
 
 def find_inputs(
@@ -70,7 +66,7 @@ def _audio_files(folder: Path) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in _EXTENSIONS
+        if path.suffix.lower() in AUDIO_EXTENSIONS
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]

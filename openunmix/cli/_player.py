@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from openunmix._version import __version__
+from openunmix.audio import AudioSource
 from openunmix.cli._paths import song_name
-from openunmix.predict._file_stream import Part
 from openunmix.predict.files import FileResult
 from openunmix.pretrained import ResolvedModel
 from openunmix.web import write_page
@@ -25,7 +25,7 @@ def write_player(
         first.parent,
         result.outputs,
         title=song_name(source),
-        mixture=Part(source, args.start, args.duration),
+        mixture=AudioSource(source, start=args.start, duration=args.duration),
         mixture_gain=result.gain,
         details={
             "Model": model.name,

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from openunmix._version import __version__
-from openunmix.audio import OUTPUT_FORMATS, AudioReader
+from openunmix.audio import OUTPUT_FORMATS, STEM_MP4, AudioReader
 from openunmix.cli._options import (
     EXIT_CODES,
     Group,
@@ -36,7 +36,7 @@ from openunmix.cli._player import write_player
 from openunmix.cli._progress import Progress
 from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
 from openunmix.model import Separator
-from openunmix.predict.files import STEM_MP4, FileOptions, FileResult, output_paths, separate_file
+from openunmix.predict.files import FileOptions, FileResult, output_paths, separate_file
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
 from openunmix.pretrained.folder import find_weights

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openunmix.audio import read_audio, resample
+from openunmix.audio import AUDIO_EXTENSIONS, read_audio, resample
 from openunmix.errors import AudioFileError
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "load_tracks",
 ]
 
-# The later ones win, where a stem is there twice.
-EXTENSIONS = (".ogg", ".flac", ".wav")
 _FULL_SCALE = 32767.0
 #: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.
 SILENCE = 0.01
@@ -141,7 +139,7 @@ def find_sources(root: Path) -> list[str]:
         If there is no such folder.
     """
     files = [file for folder in _folders(root) for file in folder.iterdir()]
-    names = {file.stem for file in files if file.suffix in EXTENSIONS and file.is_file()}
+    names = {file.stem for file in files if file.suffix in AUDIO_EXTENSIONS and file.is_file()}
     return sorted(names - {"mixture"})
 
 
@@ -169,7 +167,7 @@ def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]
         folder.name: {
             target: path
             for target in targets
-            for path in [folder / f"{target}{extension}" for extension in EXTENSIONS]
+            for path in [folder / f"{target}{extension}" for extension in AUDIO_EXTENSIONS]
             if path.is_file()
         }
         for folder in _folders(root)

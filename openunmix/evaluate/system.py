@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openunmix.audio import resample
+from openunmix.audio import AudioSource, resample
 from openunmix.errors import AudioFileError
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.tracks import (
     AnyTrack,
-    Source,
     TrackAudio,
     audio_files,
     find_estimates,
@@ -220,7 +219,7 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
         )
     estimates = {}
     for name, parts in wanted.items():
-        sources = {f"estimate of {part}": Source(file) for part, file in parts.items() if file}
+        sources = {f"estimate of {part}": AudioSource(file) for part, file in parts.items() if file}
         rate, waveforms = read_alike(sources)
         estimates[name] = total(waveforms.values())
         expected = audio.mixture.shape

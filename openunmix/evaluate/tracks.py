@@ -12,12 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from openunmix.audio import AudioClip, read_audio
+from openunmix.audio import (
+    AUDIO_EXTENSIONS,
+    STEM_MP4,
+    STEM_MP4_STREAMS,
+    AudioClip,
+    AudioSource,
+    read_audio,
+)
 from openunmix.errors import AudioFileError
 
 __all__ = [
     "AnyTrack",
-    "Source",
     "Track",
     "TrackAudio",
     "TrackInMemory",
@@ -30,19 +36,7 @@ __all__ = [
     "total",
 ]
 
-#: The streams of a file of MUSDB18, after the mixture.
-MUSDB_STREAMS = ("drums", "bass", "other", "vocals")
-STEM_MP4 = ".stem.mp4"
-# The later ones win, where a stem is there twice.
-EXTENSIONS = (".mp3", ".m4a", ".ogg", ".opus", ".aiff", ".flac", ".wav")
 _MIXTURE = "mixture"
-
-
-class Source(NamedTuple):
-    """A file, or one audio stream of it."""
-
-    path: Path
-    stream: int | None = None
 
 
 class TrackAudio(NamedTuple):
@@ -73,9 +67,9 @@ class Track:
         What it is called; also the name of the file of its scores.
     subset : str
         Part of the data set, such as ``"test"``.
-    stems : mapping of str to Source
+    stems : mapping of str to AudioSource
         The true sources.
-    mixture : Source, optional
+    mixture : AudioSource, optional
         What is to be separated; the sum of the stems if not given.
     estimates : Path, optional
         A folder of estimates, if those of this track are in a place of their own.
@@ -83,8 +77,8 @@ class Track:
 
     name: str
     subset: str
-    stems: Mapping[str, Source]
-    mixture: Source | None = None
+    stems: Mapping[str, AudioSource]
+    mixture: AudioSource | None = None
     estimates: Path | None = None
 
     def read(self) -> TrackAudio:
@@ -133,7 +127,7 @@ def total(waveforms: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, waveforms)
 
 
-def read_alike(sources: Mapping[str, Source]) -> tuple[int, dict[str, Tensor]]:
+def read_alike(sources: Mapping[str, AudioSource]) -> tuple[int, dict[str, Tensor]]:
     """Decode files that belong together; raise AudioFileError for one unlike the first."""
     clips = {name: _read(source) for name, source in sources.items()}
     first, expected = next(iter(clips.items()))
@@ -151,7 +145,7 @@ def read_alike(sources: Mapping[str, Source]) -> tuple[int, dict[str, Tensor]]:
     return expected.sample_rate, {name: clip.waveform for name, clip in clips.items()}
 
 
-def _read(source: Source) -> AudioClip:
+def _read(source: AudioSource) -> AudioClip:
     """Decode a source; a stream of a file of MUSDB18 to 16 bits, as the package musdb does.
 
     AAC has no treble, so the filters of BSS Eval hang on the 16th bit: without it, museval's own
@@ -216,21 +210,21 @@ def _is_stem_mp4(path: Path) -> bool:
 
 def _musdb(path: Path, subset: str) -> Track:
     """Return a track in one file."""
-    stems = {name: Source(path, 1 + stream) for stream, name in enumerate(MUSDB_STREAMS)}
-    return Track(path.name[: -len(STEM_MP4)], subset, stems, Source(path, 0))
+    stems = {name: AudioSource(path, stream) for stream, name in enumerate(STEM_MP4_STREAMS)}
+    return Track(path.name[: -len(STEM_MP4)], subset, stems, stems.pop(_MIXTURE))
 
 
 def _folder(path: Path, subset: str) -> Track:
     """Return a track in a folder of stems."""
-    stems = {name: Source(file) for name, file in audio_files(path).items()}
+    stems = {name: AudioSource(file) for name, file in audio_files(path).items()}
     return Track(path.name, subset, stems, stems.pop(_MIXTURE, None))
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
     """Audio files in a folder, by their names without extension."""
     files = sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS),
-        key=lambda path: (EXTENSIONS.index(path.suffix.lower()), path.name),
+        (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS),
+        key=lambda path: (AUDIO_EXTENSIONS.index(path.suffix.lower()), path.name),
     )
     return {path.stem: path for path in files if path.is_file() and path.name[0] != "."}
 

@@ -6,30 +6,21 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from openunmix.audio import AudioReader, Resampler, downmix_to_stereo
+from openunmix.audio import AudioSource, Resampler, downmix_to_stereo
 from openunmix.model import Separator
 from openunmix.predict.stream import StreamConfig, separate_channels
 
-__all__ = ["Delay", "Mixture", "Part", "Sound", "ahead", "sounds"]
+__all__ = ["Delay", "Mixture", "Sound", "ahead", "sounds"]
 
 # Blocks that are decoded while the engine computes: 48 s at 44.1 kHz.
 _AHEAD = 32
 
 Item = TypeVar("Item")
-
-
-class Part(NamedTuple):
-    """A part of a file: where it starts and how long it is, in seconds."""
-
-    path: Path
-    start: float = 0.0
-    duration: float | None = None
 
 
 class Sound(NamedTuple):
@@ -74,7 +65,7 @@ class Mixture:
 
     Parameters
     ----------
-    part : Part
+    part : AudioSource
         What to read.
     channels : int
         Channels wanted: two of more are mixed down.
@@ -87,7 +78,7 @@ class Mixture:
     """
 
     def __init__(
-        self, part: Part, channels: int, model_rate: int, at_model_rate: bool, exact: bool
+        self, part: AudioSource, channels: int, model_rate: int, at_model_rate: bool, exact: bool
     ) -> None:
         self.part = part
         self.channels = channels
@@ -106,7 +97,7 @@ class Mixture:
 
     def _decode(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield blocks as they are in the file, mixed down, and at the model's rate."""
-        with AudioReader(*self.part) as reader:
+        with self.part.open() as reader:
             resampler = Resampler(reader.info.sample_rate, self.model_rate, self.channels)
             nothing = np.zeros((reader.info.channels, 0), dtype=np.float32)
             for block in itertools.chain(reader, [nothing]):

@@ -24,7 +24,9 @@ import numpy as np
 from openunmix._files import workspace
 from openunmix.audio import (
     OUTPUT_FORMATS,
+    STEM_MP4,
     AudioReader,
+    AudioSource,
     AudioWriter,
     output_format,
     supported_sample_rate,
@@ -32,15 +34,12 @@ from openunmix.audio import (
 )
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
-from openunmix.predict._file_stream import Mixture, Part, sounds
+from openunmix.predict._file_stream import Mixture, sounds
 from openunmix.predict.stream import StreamConfig
 
-__all__ = ["STEM_MP4", "FileOptions", "FileResult", "output_paths", "separate_file"]
+__all__ = ["FileOptions", "FileResult", "output_paths", "separate_file"]
 
 logger = logging.getLogger(__name__)
-
-#: The extension that asks for one file with all stems.
-STEM_MP4 = ".stem.mp4"
 
 # Peak of integer formats after a gain was needed: a little below full scale, so that rounding
 # cannot clip.
@@ -59,7 +58,7 @@ class FileOptions:
     Attributes
     ----------
     extension : str
-        With its dot; one of :data:`openunmix.audio.OUTPUT_FORMATS`, or :data:`STEM_MP4`.
+        With its dot; one of `openunmix.audio.OUTPUT_FORMATS`, or `openunmix.audio.STEM_MP4`.
     depth : str, optional
         ``"16"``, ``"24"`` or ``"32f"``; the format's own default if not given.
     model_rate : bool
@@ -275,7 +274,7 @@ def _spool(
         }
         one_by_one = separator.nb_channels == 1 < channels
         exact = config is not None and config.exact and not one_by_one
-        part = Part(Path(reader.path), options.start, options.duration)
+        part = AudioSource(Path(reader.path), start=options.start, duration=options.duration)
         mixture = Mixture(part, channels, model_rate, options.model_rate, exact)
         for sound in sounds(mixture, separator, config, rate):
             available = dict(zip(targets, sound.estimates, strict=True))

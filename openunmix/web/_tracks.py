@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openunmix.audio import AudioReader, AudioWriter, downmix_to_stereo
-from openunmix.predict._file_stream import Part
+from openunmix.audio import AudioSource, AudioWriter, downmix_to_stereo
 from openunmix.web._pictures import Grid, Picture
 
 __all__ = ["BIT_RATE", "Source", "Track", "encoded"]
@@ -29,7 +28,7 @@ class Source:
     """A file to put into the page, and the factor to turn it down by."""
 
     name: str
-    part: Part
+    part: AudioSource
     gain: float = 1.0
 
 
@@ -90,14 +89,14 @@ def _longest(sources: list[Source]) -> float:
     """Return the longest duration in seconds that the files tell without being decoded."""
     durations = [0.0]
     for source in sources:
-        with AudioReader(*source.part) as reader:
+        with source.part.open() as reader:
             durations.append((reader.length or 0) / reader.info.sample_rate)
     return max(durations) or _UNKNOWN
 
 
 def _encode(source: Source, path: Path, duration: float) -> Track:
     """Read a file once, block by block."""
-    with AudioReader(*source.part) as reader:
+    with source.part.open() as reader:
         rate = reader.info.sample_rate
         channels = min(2, reader.info.channels)
         picture = Picture(Grid.of(rate, duration))

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from openunmix._files import replacing
+from openunmix.audio import AudioSource
 from openunmix.errors import AudioFileError
-from openunmix.predict._file_stream import Part
 from openunmix.web._document import Document, base64_of
 from openunmix.web._tracks import Source, Track, encoded
 
@@ -27,7 +27,7 @@ def write_page(
     stems: Mapping[str, Path],
     *,
     title: str,
-    mixture: Path | Part | None = None,
+    mixture: Path | AudioSource | None = None,
     mixture_gain: float = 1.0,
     details: Mapping[str, str] | None = None,
     downloads: Mapping[str, str] | None = None,
@@ -46,7 +46,7 @@ def write_page(
         The audio file of every stem, in the order in which they are shown.
     title : str
         The heading.
-    mixture : Path or Part, optional
+    mixture : Path or AudioSource, optional
         The original to compare with, or the part of it that was separated. Without it the
         original is the sum of the stems.
     mixture_gain : float, optional
@@ -93,7 +93,7 @@ def page_html(
     stems: Mapping[str, Path],
     *,
     title: str,
-    mixture: Path | Part | None = None,
+    mixture: Path | AudioSource | None = None,
     details: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page of `write_page` as a string, with all audio in it whatever its length.
@@ -104,7 +104,7 @@ def page_html(
         The audio file of every stem.
     title : str
         The heading.
-    mixture : Path or Part, optional
+    mixture : Path or AudioSource, optional
         The original; the sum of the stems without it.
     details : mapping of str to str, optional
         What else to show.
@@ -136,12 +136,12 @@ def _check(stems: Mapping[str, Path], downloads: Mapping[str, str]) -> None:
 
 
 def _sources(
-    stems: Mapping[str, Path], mixture: Path | Part | None, mixture_gain: float
+    stems: Mapping[str, Path], mixture: Path | AudioSource | None, mixture_gain: float
 ) -> list[Source]:
     """Return the stems and the original in the order of the page."""
-    sources = [Source(name, Part(Path(path))) for name, path in stems.items()]
+    sources = [Source(name, AudioSource(Path(path))) for name, path in stems.items()]
     if mixture is not None:
-        part = mixture if isinstance(mixture, Part) else Part(Path(mixture))
+        part = mixture if isinstance(mixture, AudioSource) else AudioSource(Path(mixture))
         sources.append(Source("original", part, mixture_gain))
     return sources
 

@@ -16,9 +16,8 @@ from helpers.sounds import noise, panned, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openunmix.audio import AudioWriter
+from openunmix.audio import AudioSource, AudioWriter
 from openunmix.errors import AudioFileError
-from openunmix.predict._file_stream import Part
 from openunmix.web import show, write_page
 from openunmix.web._pictures import BANDS, LOWEST, Grid, Picture
 from openunmix.web.notebook import StemPlayer
@@ -178,7 +177,7 @@ def test_mono_stays_mono_and_5_1_becomes_stereo(write, tmp_path):
 
 def test_original_is_the_part_that_was_separated_at_the_level_of_the_stems(write, tmp_path):
     song = torch.cat([torch.zeros(2, RATE), tone(RATE, 440.0, RATE), torch.zeros(2, RATE)], dim=1)
-    mixture = Part(write("song", song), start=1.0, duration=1.0)
+    mixture = AudioSource(write("song", song), start=1.0, duration=1.0)
     path = write_page(
         tmp_path, {"a": write("a", tone(RATE))}, title="x", mixture=mixture, mixture_gain=0.5
     )
