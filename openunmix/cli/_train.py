@@ -44,7 +44,8 @@ from openunmix.training.checkpoint import find_state, state_file
 from openunmix.training.loop import Scores
 from openunmix.training.networks import pretrained_networks
 from openunmix.training.parallel import keep_freed_memory, launched
-from openunmix.training.report import SCORES_NAME, TensorBoard, environment, write_report
+from openunmix.training.report import SCORES_NAME, environment, write_report
+from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
     Song,
     load_songs,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.pages import PageParser
 
 from openunmix.evaluate import TrackScores, write_tables
 from openunmix.evaluate.published import PUBLISHED
-from openunmix.evaluate.report import box_plot, worst_tracks, write_report
+from openunmix.evaluate.report import worst_tracks, write_report
 
 
 def scores(name, sdr=5.0, **more):
@@ -27,28 +25,6 @@ def scores(name, sdr=5.0, **more):
 
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
-VOID = {"meta", "br"}
-
-
-class Checker(HTMLParser):
-    """Note which elements there are, and whether they are nested."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.links = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append(tag)
-        self.links += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def rows(text):
@@ -68,7 +44,7 @@ def report(tmp_path, *args, **kwargs):
 
 def test_report_is_one_well_formed_page_with_a_plot_for_each_measure(tmp_path):
     text = report(tmp_path, {"umxs": [scores("a"), scores("b", 7.0)], "irm2": [scores("a", 9.0)]})
-    page = Checker(text)
+    page = PageParser(text)
     assert page.open == []
     assert page.elements.count("svg") == 4
     assert page.links == []
@@ -115,14 +91,14 @@ def test_worst_ten_tracks_come_with_links_to_listen(tmp_path):
         (folder / "vocals.flac").touch()
     page = tmp_path / "scores" / "players" / "song #3" / "index.html"
     text = report(tmp_path, {"umxs": tracks}, audio=folders, players={"song #3": page})
-    links = [(tmp_path / "scores" / unquote(link)).resolve() for link in Checker(text).links]
+    links = [(tmp_path / "scores" / unquote(link)).resolve() for link in PageParser(text).links]
     files = [folder / "vocals.flac" for folder in list(folders.values())[:10]]
     assert links == [*files[:3], page, *files[3:]]
 
 
 def test_tables_beside_the_report_are_linked(tmp_path):
     write_tables(tmp_path / "scores", [scores("a")])
-    assert Checker(report(tmp_path, {"x": [scores("a")]})).links == [
+    assert PageParser(report(tmp_path, {"x": [scores("a")]})).links == [
         "bss_eval.csv",
         "whole_track.csv",
     ]
@@ -145,7 +121,7 @@ def test_names_are_escaped(tmp_path):
         {evil: tmp_path / evil},
     )
     assert "<script" not in text
-    assert Checker(text).open == []
+    assert PageParser(text).open == []
 
 
 def test_failures_and_notes_are_listed(tmp_path):
@@ -156,54 +132,9 @@ def test_failures_and_notes_are_listed(tmp_path):
 
 
 def test_report_without_tracks_and_without_systems(tmp_path):
-    assert Checker(report(tmp_path, {"x": []}, {"a": "broken"})).open == []
+    assert PageParser(report(tmp_path, {"x": []}, {"a": "broken"})).open == []
     with pytest.raises(ValueError, match="at least one system"):
         write_report(tmp_path / "report.html", {})
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    st.dictionaries(
-        st.text(max_size=20),
-        st.dictionaries(
-            st.text(max_size=20),
-            st.lists(st.floats(-300, 300) | st.sampled_from([math.nan, math.inf])),
-            max_size=3,
-        ),
-        max_size=4,
-    )
-)
-def test_plots_stay_within_their_frame(groups):
-    plot = box_plot("x", groups)
-    assert Checker(plot).open == []
-    width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', plot).groups())
-    drawn = re.sub("<text.*?</text>", "", plot)
-    for x in re.findall(r' c?x="([-\d.]+)"', plot) + re.findall(r"[MH]([-\d.]+)", drawn):
-        assert 0 <= float(x) <= width
-    for y in re.findall(r' c?y="([-\d.]+)"', plot):
-        assert 0 <= float(y) <= height
-
-
-def test_plot_shows_quartiles_and_outliers():
-    plot = box_plot("x", {"a": {"b": [1, 2, 3, 4, 5, 30]}})
-    assert plot.count("<circle") == 1
-    assert plot.count("<rect") == 1
-
-
-def test_quartiles_are_those_of_values_that_cannot_be_drawn():
-    # The median is beyond the scale, not half way to its end.
-    plot = box_plot("x", {"a": {"b": [0, 90, 200]}})
-    (end,) = re.findall(r"M([\d.]+) [\d.]+v12", plot)
-    (width,) = re.findall(r'viewBox="0 0 (\d+)', plot)
-    assert float(end) > 0.9 * float(width)
-
-
-def test_labels_of_a_plot_are_targets_or_targets_and_systems():
-    def labels(groups):
-        return re.findall(r"<text[^>]*>([^<\d-]+)</text>", box_plot("SDR", groups))
-
-    assert labels({"bass": {"umxs": [1]}, "drums": {"umxs": [1]}}) == ["SDR", "bass", "drums"]
-    assert labels({"bass": {"umxs": [1], "mwf": [2]}}) == ["SDR", "bass", "umxs", "mwf"]
 
 
 def test_tables_hold_a_row_for_each_track_and_target(tmp_path):

@@ -1,0 +1,100 @@
+"""Scalars, audio and spectrograms of a run for TensorBoard."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from openunmix.errors import MissingExtraError
+from openunmix.training.trainer import Trainer
+from openunmix.training.validation import Song, separator_of
+from openunmix.transforms.fourier import stft
+
+__all__ = ["TensorBoard"]
+
+_DURATION = 10  # seconds of a track that are separated
+_ROWS, _COLUMNS = 256, 640  # of a spectrogram
+_N_FFT, _LOWEST_FREQUENCY, _RANGE = 4096, 40.0, 80  # samples, Hz, dB
+
+
+class TensorBoard:
+    """Writer to a folder for ``tensorboard --logdir``; separates ``songs`` after validation."""
+
+    def __init__(self, folder: Path, songs: Sequence[Song] = ()) -> None:
+        try:
+            writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError(
+                "--tensorboard needs the package tensorboard; install openunmix[train]"
+            ) from error
+        self._writer = writer(str(folder))
+        self._songs = list(songs)
+        self._has_references = False
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Flush and close."""
+        self._writer.close()
+
+    def record(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        """Write a record of :class:`~openunmix.training.history.History`."""
+        step = record["step"]
+        for name in ("loss", "valid_loss", "validation"):
+            for target, value in record.get(name, {}).items():
+                self._writer.add_scalar(f"{name}/{target}", value, step)
+        for name in ("learning_rate", "steps_per_second", "waiting"):
+            self._writer.add_scalar(f"run/{name}", record[name], step)
+        if "valid_loss" in record or "validation" in record:
+            self._separate(trainer, step)
+        self._writer.flush()
+
+    @torch.no_grad()
+    def _separate(self, trainer: Trainer, step: int) -> None:
+        """Write estimates of the tracks, and once their references."""
+        config = trainer.config
+        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
+        separator = separator_of(trainer.averages(), *shape)
+        samples = _DURATION * config.sample_rate
+        for song in self._songs:
+            estimates = separator(song.mix[None, :, :samples].to(trainer.device))[0]
+            sources = song.sources[..., :samples]
+            for target, source, estimate in zip(config.targets, sources, estimates, strict=True):
+                tag = f"{song.name}/{target}"
+                if not self._has_references:
+                    self._add(f"{tag}, true", source, step, config.sample_rate)
+                self._add(tag, estimate.cpu(), step, config.sample_rate)
+        self._has_references = True
+
+    def _add(self, tag: str, waveform: Tensor, step: int, sample_rate: int) -> None:
+        """Write a waveform (channels, samples) as audio and as a spectrogram."""
+        mono = waveform.mean(dim=0).clamp(-1, 1)
+        self._writer.add_audio(tag, mono, step, sample_rate=sample_rate)
+        picture = _spectrogram(waveform, sample_rate)
+        self._writer.add_image(tag, picture, step, dataformats="HW")
+
+
+def _spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:
+    """Levels (rows, columns), 1 at the maximum and 0 at 80 dB below; low frequencies last."""
+    magnitude = stft(waveform, _N_FFT, _N_FFT // 4).abs().mean(dim=0)
+    lowest = max(1.0, _LOWEST_FREQUENCY * _N_FFT / sample_rate)
+    # The frequency axis is logarithmic, as pitch is.
+    bins = torch.logspace(math.log10(lowest), math.log10(len(magnitude) - 1), _ROWS)
+    picture = magnitude[bins.round().long().flip(0)]
+    picture = functional.interpolate(picture[None, None], (_ROWS, _COLUMNS), mode="bilinear")[0, 0]
+    level = 20 * (picture / picture.max().clamp(min=1e-8)).clamp(min=1e-4).log10()
+    return level / _RANGE + 1
