@@ -21,6 +21,7 @@ from openunmix.audio.decoders import AudioInfo, open_decoder
 from openunmix.audio.encoders import (
     OUTPUT_FORMATS,
     OutputFormat,
+    clipping_gain,
     output_format,
     supported_sample_rate,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "OutputFormat",
     "Resampler",
     "check_finite",
+    "clipping_gain",
     "copy_tags",
     "default_layout",
     "downmix_to_stereo",

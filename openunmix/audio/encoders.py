@@ -19,6 +19,7 @@ __all__ = [
     "FfmpegEncoder",
     "OutputFormat",
     "SndfileEncoder",
+    "clipping_gain",
     "output_format",
     "supported_sample_rate",
 ]
@@ -27,6 +28,9 @@ _CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack: more over
 
 # A WAV counts its bytes in 32 bits. What is missing to 4 GiB leaves room for tags.
 RIFF_LIMIT = 2**32 - 2**24
+
+# Peak of integer formats after a gain, below full scale so that rounding cannot clip.
+_CEILING = 0.9999
 
 # Bits per second of a channel.
 _BIT_RATE = 128_000
@@ -63,21 +67,6 @@ class OutputFormat:
     lossless: bool = False
     max_channels: int = 2
     sample_rates: tuple[int, ...] = ()
-
-    def stores_float(self, depth: str | None = None) -> bool:
-        """Whether values beyond 1 survive at a depth (None: the default one).
-
-        Parameters
-        ----------
-        depth : str, optional
-            One of `depths`.
-
-        Returns
-        -------
-        bool
-            True for ``"32f"`` only: players clip what lossy formats hold beyond 1.
-        """
-        return (depth or self.default_depth) == "32f"
 
 
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -172,6 +161,31 @@ def supported_sample_rate(extension: str, sample_rate: int) -> int:
     if not rates or sample_rate in rates:
         return sample_rate
     return next((rate for rate in rates if rate > sample_rate), rates[-1])
+
+
+def clipping_gain(peak: float, extension: str, depth: str | None = None) -> float:
+    """Gain that keeps a signal from clipping in a format.
+
+    Parameters
+    ----------
+    peak : float
+        Largest absolute value of the signal, full scale at 1.
+    extension : str
+        Of the format: a key of `OUTPUT_FORMATS`, or `STEM_MP4`.
+    depth : str, optional
+        Its sample format; the default one if not given.
+
+    Returns
+    -------
+    float
+        1 for float, and for signals within full scale; otherwise a little less than
+        ``1 / peak``, so that rounding does not clip either. Lossy formats count as integer:
+        players clip what they hold beyond 1.
+    """
+    entry = OUTPUT_FORMATS.get(extension)
+    if peak <= 1 or (entry and (depth or entry.default_depth) == "32f"):
+        return 1.0
+    return _CEILING / peak
 
 
 class Encoder(Protocol):

@@ -59,13 +59,13 @@ def write_stem_mp4(
     stems: Mapping[str, StrPath | AudioReader],
     colors: Sequence[str] = _COLORS,
     tags_from: StrPath | None = None,
+    gain: float = 1.0,
 ) -> None:
     """Write a mixture and its stems as a ``.stem.mp4``, for players and DJ software.
 
     Every stream is stereo AAC at 256 kbit/s and starts with the same sample; one that is
-    shorter than the others ends in silence. AAC clips what exceeds full scale, so bring
-    the mixture below it first, and the stems by the same gain. The work is done in blocks,
-    and the file gets its name when it is complete.
+    shorter than the others ends in silence. AAC clips what exceeds full scale, see
+    `clipping_gain`. The file is written block by block and gets its name when it is complete.
 
     Parameters
     ----------
@@ -80,6 +80,8 @@ def write_stem_mp4(
         A colour ``#RRGGBB`` for every stem, repeated as needed.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
+    gain : float
+        Factor for all streams.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def write_stem_mp4(
         rate = _common_rate(readers)
         part = stack.enter_context(PartFile(path))
         with codec_errors(f"{shown(path)} could not be written"):
-            _encode(part, readers, rate, ("mixture", *stems))
+            _encode(part, readers, rate, ("mixture", *stems), gain)
             part.close()
             _insert_atom(part, _stem_atom(tuple(stems), colors))
             if tags_from is not None:
@@ -124,7 +126,11 @@ def _common_rate(readers: Sequence[AudioReader]) -> int:
 
 
 def _encode(
-    part: PartFile, readers: Sequence[AudioReader], rate_in: int, titles: tuple[str, ...]
+    part: PartFile,
+    readers: Sequence[AudioReader],
+    rate_in: int,
+    titles: tuple[str, ...],
+    gain: float,
 ) -> None:
     """Encode all readers side by side, the shorter ones filled up with silence."""
     rate = supported_sample_rate(".m4a", rate_in)
@@ -136,7 +142,7 @@ def _encode(
         for blocks in zip_longest(*streams, fillvalue=nothing):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
-                filled = _filled(_stereo(block), length)
+                filled = _filled(_stereo(block * np.float32(gain)), length)
                 encoder.write(resamplers[stream].process(filled), stream)
             part.check()
         for stream, resampler in enumerate(resamplers):

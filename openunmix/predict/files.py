@@ -23,11 +23,11 @@ import numpy as np
 
 from openunmix._files import workspace
 from openunmix.audio import (
-    OUTPUT_FORMATS,
     STEM_MP4,
     AudioReader,
     AudioSource,
     AudioWriter,
+    clipping_gain,
     output_format,
     supported_sample_rate,
     write_stem_mp4,
@@ -40,10 +40,6 @@ from openunmix.predict.stream import StreamConfig
 __all__ = ["FileOptions", "FileResult", "output_paths", "separate_file"]
 
 logger = logging.getLogger(__name__)
-
-# Peak of integer formats after a gain was needed: a little below full scale, so that rounding
-# cannot clip.
-_CEILING = 0.9999
 
 # The mixture among what is spooled; no output can have this name.
 _MIXTURE = ""
@@ -331,7 +327,7 @@ def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) 
         return _encode_stem_mp4(spool, source, workspace)
     if _is_spool_format(options):
         return spool.files
-    gain = _gain(spool, options)
+    gain = clipping_gain(spool.peak, options.extension, options.depth)
     suffix = options.extension
     outputs = {name: workspace / f"out-{number}{suffix}" for number, name in enumerate(spool.sums)}
 
@@ -344,12 +340,7 @@ def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) 
 
 
 def _copy(
-    spool: _Spool,
-    name: str,
-    path: Path,
-    gain: float,
-    depth: str | None,
-    tags_from: Path | None = None,
+    spool: _Spool, name: str, path: Path, gain: float, depth: str | None, tags_from: Path
 ) -> None:
     """Encode one spooled file, and free its space."""
     spooled = spool.files[name]
@@ -371,23 +362,11 @@ def _copy(
 
 def _encode_stem_mp4(spool: _Spool, source: Path, workspace: Path) -> dict[str, Path]:
     """Write one file with the mixture and all stems."""
-    gain = _gain(spool, FileOptions(extension=STEM_MP4))
-    for name in spool.files:
-        scaled = workspace / f"scaled-{spool.files[name].name}"
-        _copy(spool, name, scaled, gain, "32f")
-        spool.files[name] = scaled
+    gain = clipping_gain(spool.peak, STEM_MP4)
     path = workspace / f"all{STEM_MP4}"
     stems = {name: spool.files[name] for name in spool.sums}
-    write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source)
+    write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source, gain=gain)
     return dict.fromkeys(spool.sums, path)
-
-
-def _gain(spool: _Spool, options: FileOptions) -> float:
-    """Return the common gain that keeps all outputs of an integer format from clipping."""
-    known = options.extension in OUTPUT_FORMATS
-    if known and output_format(options.extension).stores_float(options.depth):
-        return 1.0
-    return 1.0 if spool.peak <= 1.0 else _CEILING / spool.peak
 
 
 def _result(spool: _Spool, outputs: dict[str, Path], options: FileOptions) -> FileResult:
@@ -400,5 +379,5 @@ def _result(spool: _Spool, outputs: dict[str, Path], options: FileOptions) -> Fi
         channels=2 if stem_mp4 else spool.channels,
         duration=spool.samples / spool.sample_rate,
         peak=spool.peak,
-        gain=_gain(spool, options),
+        gain=clipping_gain(spool.peak, options.extension, options.depth),
     )

@@ -137,7 +137,21 @@ def test_output_formats_describe_themselves():
         assert entry.lossless == (extension in LOSSLESS)
         assert (entry.default_depth in entry.depths) == bool(entry.depths)
         assert audio.output_format(extension[1:].upper()) is entry
-    assert not audio.output_format(".wav").stores_float("16")
+
+
+@pytest.mark.parametrize(
+    ("peak", "extension", "depth", "gain"),
+    [
+        (1.0, ".flac", None, 1.0),
+        (2.0, ".flac", None, 0.49995),
+        (2.0, ".wav", None, 1.0),
+        (2.0, ".wav", "16", 0.49995),
+        (2.0, ".mp3", None, 0.49995),
+        (2.0, audio.STEM_MP4, None, 0.49995),
+    ],
+)
+def test_gain_keeps_all_formats_but_float_from_clipping(peak, extension, depth, gain):
+    assert audio.clipping_gain(peak, extension, depth) == pytest.approx(gain, rel=1e-9)
 
 
 def test_module_loads_no_codec():

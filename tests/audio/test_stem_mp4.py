@@ -183,3 +183,10 @@ def test_published_stem_file_is_read_stream_by_stream():
     assert len(waveforms) == 5
     mixture, *stems = waveforms
     assert snr(mixture, np.sum(stems, axis=0)) > 10
+
+
+def test_gain_is_that_of_every_stream(tmp_path, tracks):
+    path = tmp_path / "a.stem.mp4"
+    write_stem_mp4(path, tmp_path / "mixture.wav", {"drums": tmp_path / "drums.wav"}, gain=0.25)
+    for stream, name in enumerate(("mixture", "drums")):
+        assert snr(0.25 * tracks[name], read_audio(path, stream=stream).waveform.numpy()) > 20

@@ -98,22 +98,18 @@ class StemFiles:
     def _make(self, job: Job, path: Path) -> None:
         """Make the file, in a process that ends with it."""
         worker = Worker(export)
-        with self._store.incoming() as upload:
-            try:
-                worker.run(
-                    {
-                        "upload": str(self._store.upload(job)),
-                        "name": job.name,
-                        "stems": {
-                            name: str(path.parent / file) for name, file in job.files.items()
-                        },
-                        "folder": str(upload.parent),
-                        "path": str(path),
-                    },
-                    patience=_PATIENCE,
-                )
-            finally:
-                worker.close()
+        try:
+            worker.run(
+                {
+                    "upload": str(self._store.upload(job)),
+                    "name": job.name,
+                    "stems": {name: str(path.parent / file) for name, file in job.files.items()},
+                    "path": str(path),
+                },
+                patience=_PATIENCE,
+            )
+        finally:
+            worker.close()
 
 
 # Seconds for one file; an hour of music takes about five minutes.

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from openunmix.audio import AudioReader, AudioWriter, write_stem_mp4
+from openunmix.audio import STEM_MP4, AudioReader, clipping_gain, write_stem_mp4
 from openunmix.errors import AudioFileError, UnreachableError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, separate_file
@@ -29,9 +29,6 @@ __all__ = ["RESIDUAL", "export", "inspect", "separate"]
 RESIDUAL = "residual"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-# Peak after a gain was needed: a little below full scale, so that the encoder's rounding is too.
-_CEILING = 0.9999
 
 
 class _Loaded(NamedTuple):
@@ -139,8 +136,8 @@ def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
     Parameters
     ----------
     request : dict
-        The ``upload`` and its ``name``, the paths of the ``stems`` by name, a ``folder`` for
-        what is needed on the way, and the ``path`` to write.
+        The ``upload`` and its ``name``, the paths of the ``stems`` by name, and the ``path`` to
+        write.
     report : callable
         Not used.
 
@@ -151,13 +148,9 @@ def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """
     sources = {"": request["upload"], **request["stems"]}
     with _messages(request):
-        peak = max(_peak(path) for path in sources.values())
-        if peak > 1:  # AAC would clip
-            for number, (name, path) in enumerate(sources.items()):
-                sources[name] = os.path.join(request["folder"], f"{number}.wav")
-                _scale(path, sources[name], _CEILING / peak)
+        gain = clipping_gain(max(_peak(path) for path in sources.values()), STEM_MP4)
         mixture = sources.pop("")
-        write_stem_mp4(request["path"], mixture, sources, tags_from=request["upload"])
+        write_stem_mp4(request["path"], mixture, sources, tags_from=request["upload"], gain=gain)
     return {}
 
 
@@ -165,15 +158,6 @@ def _peak(path: str) -> float:
     """Return the largest absolute value of a file."""
     with AudioReader(path) as reader:
         return max((float(np.abs(block).max(initial=0)) for block in reader), default=0.0)
-
-
-def _scale(source: str, path: str, gain: float) -> None:
-    """Write a file with a gain."""
-    with AudioReader(source) as reader:
-        info = reader.info
-        with AudioWriter(path, info.sample_rate, info.channels, "32f") as writer:
-            for block in reader:
-                writer.write(block * np.float32(gain))
 
 
 def _load(request: dict[str, Any]) -> _Loaded:

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from openunmix._version import __version__
-from openunmix.audio import probe, read_audio
+from openunmix.audio import AudioWriter, probe, read_audio
 from openunmix.cli import _separate
 from openunmix.pretrained.registry import MODELS
 from openunmix.web.server import store, uploads
@@ -137,9 +137,11 @@ def test_stem_mp4_has_mixture_and_all_stems(server, done, tmp_path):
 def test_loud_song_does_not_clip_in_a_stem_mp4(server, tmp_path):
     path = tmp_path / "loud.wav"
     path.write_bytes(song())
-    loud = 8 * read_audio(path).waveform
-    separation._scale(str(path), str(tmp_path / "louder.wav"), 8.0)
-    job = finished(server, send(server, "loud.wav", (tmp_path / "louder.wav").read_bytes()).json())
+    waveform, rate = read_audio(path)
+    loud = 8 * waveform
+    with AudioWriter(path, rate, len(loud)) as writer:
+        writer.write(loud)
+    job = finished(server, send(server, "loud.wav", path.read_bytes()).json())
     path = tmp_path / "loud.stem.mp4"
     path.write_bytes(server.get(f"/api/jobs/{job['id']}/result.stem.mp4").content)
     decoded = read_audio(path).waveform
