@@ -1,12 +1,9 @@
-"""The HTML of a page, put together from its parts and written as a stream."""
+"""The HTML of the player page: its data, its scripts and their policy, written as a stream."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from openunmix._pages import render
 from openunmix.web._pictures import LOWEST, Grid
 from openunmix.web._tracks import BIT_RATE, Track
 
@@ -24,31 +23,19 @@ __all__ = ["Document", "base64_of"]
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("sound.js", "pictures.js", "player.js")
 
-# What browsers play at, in Hz.
-_LOWEST_RATE, _HIGHEST_RATE = 8_000, 48_000
+_MIN_RATE, _MAX_RATE = 8_000, 48_000  # Hz, supported by all browsers
 
 _RANGE = 75.0  # of a spectrogram, in dB below the loudest band on the page
-_STEP = 4  # of its values, which are 0 to 255: what is seen no better takes only space
+_STEP = 4  # quantisation of its values, 0 to 255: a finer one is not visible and takes more space
 
-_CHUNK = 3 << 18  # bytes encoded at once; a multiple of 3, so that the pieces join
+_CHUNK = 3 << 18  # bytes encoded at once; a multiple of 3, so that chunks of base64 concatenate
 
 
 @dataclass(frozen=True)
 class Document:
-    """A page that plays tracks.
+    """A page that plays tracks: the stems and, if ``has_original``, the original after them.
 
-    Parameters
-    ----------
-    title : str
-        The heading.
-    tracks : list of Track
-        The stems and, if `has_original`, the original after them.
-    has_original : bool
-        Whether the last track is the original; otherwise it is the sum of the others.
-    details : mapping of str to str
-        Rows of a table.
-    downloads : mapping of str to str
-        Relative URLs of lossless files, by stem.
+    ``details`` are rows of a table; ``downloads`` are relative URLs of lossless files by stem.
     """
 
     title: str
@@ -59,113 +46,87 @@ class Document:
 
     @cached_property
     def audio_size(self) -> int:
-        """Bytes of all audio in the page."""
+        """Bytes of all audio in base64."""
         return sum(4 * -(-track.audio.stat().st_size // 3) for track in self.tracks)
 
     def pieces(self, sidecars: list[str] | None = None) -> Iterator[bytes]:
-        """Give the page piece by piece.
-
-        Parameters
-        ----------
-        sidecars : list of str, optional
-            URLs of the scripts that bring the audio of each track; without them it is in
-            the page.
-
-        Yields
-        ------
-        bytes
-            UTF-8.
-        """
+        """Page in UTF-8, piece by piece; with the URLs of ``sidecars``, without the audio."""
         script = "".join(_static(name) for name in _SCRIPTS)
-        parts = {
-            "policy": html.escape(_policy(script, bool(sidecars))),
-            "title": html.escape(self.title),
-            "style": _static("player.css"),
-            "data": _json(self._data(sidecars)),
-            "script": script,
-        }
-        for index, piece in enumerate(re.split(r"\{\{(\w+)\}\}", _static("index.html"))):
-            if index % 2 == 0:
-                yield piece.encode()
-            elif piece == "audio":
-                yield from () if sidecars else self._audio()
-            else:
-                yield parts[piece].encode("utf-8", "replace")
+        page = render(
+            "player.html",
+            policy=_policy(script, bool(sidecars)),
+            title=self.title,
+            style=_static("player.css"),
+            data=self._data(sidecars),
+            script=script,
+        )
+        head, end_of_body, tail = page.rpartition("</body>")
+        yield head.encode("utf-8", "replace")
+        if not sidecars:
+            yield from self._audio()
+        yield (end_of_body + tail).encode()
 
     def _audio(self) -> Iterator[bytes]:
-        """Give the audio as blocks of data, which no browser runs."""
+        """Audio as data blocks, which browsers do not execute."""
         for number, track in enumerate(self.tracks):
             yield f'<script type="text/plain" id="audio-{number}">'.encode()
             yield from base64_of(track.audio)
             yield b"</script>\n"
 
     def _data(self, sidecars: list[str] | None) -> dict[str, Any]:
-        """Return all that the script has to know."""
+        """Return what ``player.js`` reads."""
         duration = max(track.picture.samples / track.sample_rate for track in self.tracks)
-        rate = min(max(self.tracks[0].sample_rate, _LOWEST_RATE), _HIGHEST_RATE)
-        loudest = max(float(track.picture.waveform()[0].max()) for track in self.tracks)
-        top = max(float(track.picture.spectrogram().max()) for track in self.tracks)
+        rate = min(max(self.tracks[0].sample_rate, _MIN_RATE), _MAX_RATE)
+        peak = max(float(track.picture.waveform()[0].max()) for track in self.tracks)
+        loudest = max(float(track.picture.spectrogram().max()) for track in self.tracks)
         grid = Grid(self.tracks[0].sample_rate, 1)
+        saved = "the files beside this page, the remix from the audio in it"
+        audio = (
+            f"Opus, about {BIT_RATE // 1000} kbit/s; stems are saved from "
+            f"{saved if self.downloads else 'the audio in this page'}"
+        )
         return {
             "title": self.title,
             "sampleRate": rate,
             "samples": max(1, round(duration * rate)),
             "frequencies": [LOWEST, grid.highest],
             "original": len(self.tracks) - 1 if self.has_original else None,
-            "details": [*self.details.items(), ("Sound", self._sound())],
+            "details": [*self.details.items(), ("Audio", audio)],
             "tracks": [
                 {
                     "name": track.name,
                     "download": self.downloads.get(track.name),
                     "sidecar": sidecars[number] if sidecars else None,
-                    "waveform": _drawn_waveform(track, loudest),
-                    "spectrogram": _drawn_spectrogram(track, top),
+                    "waveform": _waveform(track, peak),
+                    "spectrogram": _spectrogram(track, loudest),
                 }
                 for number, track in enumerate(self.tracks)
             ],
         }
 
-    def _sound(self) -> str:
-        """Say what is heard and what is saved, which may differ."""
-        saved = "the audio in this page"
-        if self.downloads:
-            saved = "the files beside this page, the remix from the audio in it"
-        return f"Opus of about {BIT_RATE // 1000} kbit/s; stems are saved from {saved}"
-
 
 def base64_of(path: Path) -> Iterator[bytes]:
-    """Give a file in base64.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Yields
-    ------
-    bytes
-        Pieces that join.
-    """
+    """Contents of a file in base64, in pieces that concatenate."""
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield base64.b64encode(chunk)
 
 
-def _drawn_waveform(track: Track, loudest: float) -> dict[str, Any]:
-    """Return peaks, then root mean squares, 255 being the loudest peak on the page."""
-    levels = track.picture.waveform() * (255 / max(loudest, 1e-9))
+def _waveform(track: Track, peak: float) -> dict[str, Any]:
+    """Peak and RMS per column, relative to the highest peak on the page."""
+    levels = track.picture.waveform() * (255 / max(peak, 1e-9))
     return _pixels(levels, track.picture.hop / track.sample_rate)
 
 
-def _drawn_spectrogram(track: Track, top: float) -> dict[str, Any]:
-    """Return bands from low to high, 0 being silence and 255 the loudest on the page."""
-    values = (track.picture.spectrogram() - (top - _RANGE)) * (255 / _RANGE)
+def _spectrogram(track: Track, loudest: float) -> dict[str, Any]:
+    """Bands from low to high, in dB relative to the loudest band on the page."""
+    values = (track.picture.spectrogram() - (loudest - _RANGE)) * (255 / _RANGE)
     values = np.round(values / _STEP) * _STEP
     return _pixels(values, track.picture.spectrogram_hop / track.sample_rate)
 
 
-def _pixels(values: np.ndarray, seconds: float) -> dict[str, Any]:
-    """Return a picture of bytes as JSON: its size, seconds of a column, and compressed rows."""
+def _pixels(values: npt.NDArray[np.floating], seconds: float) -> dict[str, Any]:
+    """Zlib-compressed bytes (rows, columns) as JSON; a column lasts ``seconds``."""
     rows, columns = values.shape
     pixels = np.clip(np.round(values), 0, 255).astype(np.uint8)
     data = base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode()
@@ -173,17 +134,12 @@ def _pixels(values: np.ndarray, seconds: float) -> dict[str, Any]:
 
 
 def _static(name: str) -> str:
-    """Return a file of the package."""
+    """Read a file of the package."""
     return (_STATIC / name).read_text("utf-8")
 
 
-def _json(data: dict[str, Any]) -> str:
-    """Return JSON that cannot end the element it is in."""
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-
-
 def _policy(script: str, sidecars: bool) -> str:
-    """Return the policy by which the browser runs only our script, and connects to nothing."""
+    """Content-Security-Policy that executes only our script and opens no connections."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     scripts = f"'sha256-{digest}'" + (" 'self' file:" if sidecars else "")
     return (
