@@ -44,7 +44,7 @@ def umx_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umx``: vocals, drums, bass and other.
 
     Parameters
@@ -58,7 +58,7 @@ def umx_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umx", device, pretrained)
@@ -106,7 +106,7 @@ def umxhq_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umxhq``: vocals, drums, bass and other.
 
     Parameters
@@ -120,7 +120,7 @@ def umxhq_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umxhq", device, pretrained)
@@ -168,7 +168,7 @@ def umxl_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umxl``: vocals, drums, bass and other.
 
     Parameters
@@ -182,7 +182,7 @@ def umxl_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umxl", device, pretrained)
@@ -230,7 +230,7 @@ def umxs_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umxs``: vocals, drums, bass and other.
 
     Parameters
@@ -244,7 +244,7 @@ def umxs_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umxs", device, pretrained)
@@ -292,7 +292,7 @@ def umxse_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umxse``: speech and noise, 16 kHz mono.
 
     Parameters
@@ -306,7 +306,7 @@ def umxse_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umxse", device, pretrained)
@@ -354,7 +354,7 @@ def umxses_spec(
     targets: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, model.OpenUnmix]:
+) -> dict[str, model.MaskNetwork]:
     """Return the networks of ``umxses``: speech and noise, 16 kHz mono.
 
     Parameters
@@ -368,7 +368,7 @@ def umxses_spec(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target.
     """
     return utils.load_target_models(targets, "umxses", device, pretrained)

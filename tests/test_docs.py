@@ -106,13 +106,13 @@ def desk(tmp_path, monkeypatch):
 
 def tiny_model(entry):
     """Return random networks with the transform of a known model and a width of 4."""
-    bins = entry.n_fft // 2 + 1
+    stft, channels = entry.config.stft, entry.config.channels
     return Separator(
-        {target: OpenUnmix(bins, entry.channels, 4).eval() for target in entry.targets},
-        sample_rate=entry.sample_rate,
-        n_fft=entry.n_fft,
-        n_hop=entry.n_hop,
-        nb_channels=entry.channels,
+        {target: OpenUnmix(stft.bins, channels, 4).eval() for target in entry.targets},
+        sample_rate=stft.sample_rate,
+        n_fft=stft.n_fft,
+        n_hop=stft.n_hop,
+        nb_channels=channels,
     )
 
 

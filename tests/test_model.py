@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openunmix.model import OpenUnmix, Separator
+from openunmix.transforms.fourier import STFTConfig
 
 # The network
 
@@ -81,7 +84,7 @@ def test_odd_width_is_refused_for_two_directions_only():
 
 
 def test_power_of_the_input_changes_what_is_seen_not_what_is_masked(tiny_network, generator):
-    network, plain = tiny_network(input_power=0.25), tiny_network()
+    network, plain = tiny_network(compression=0.25), tiny_network()
     magnitude = torch.rand(20, 3, 2, 65, generator=generator)
     torch.testing.assert_close(network.mask(magnitude), plain.mask(magnitude**0.25))
     estimate = network(magnitude.permute(1, 2, 3, 0)).permute(3, 0, 1, 2)
@@ -89,14 +92,14 @@ def test_power_of_the_input_changes_what_is_seen_not_what_is_masked(tiny_network
 
 
 def test_power_of_the_input_is_kept_with_the_weights_only_if_it_is_not_1(tiny_network):
-    assert "input_power" not in tiny_network().state_dict()
-    assert tiny_network(input_power=0.25).state_dict()["input_power"] == 0.25
+    assert "compression" not in tiny_network().state_dict()
+    assert tiny_network(compression=0.25).state_dict()["compression"] == 0.25
 
 
 @pytest.mark.parametrize("power", [0, -1, 1.5, float("nan")])
 def test_power_of_the_input_that_does_not_compress_is_refused(power):
-    with pytest.raises(ValueError, match=f"input_power={power} must be more than 0"):
-        OpenUnmix(nb_bins=65, hidden_size=8, input_power=power)
+    with pytest.raises(ValueError, match=f"compression={power} must be more than 0"):
+        OpenUnmix(nb_bins=65, hidden_size=8, compression=power)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +111,19 @@ def test_power_of_the_input_that_does_not_compress_is_refused(power):
         {"nb_layers": 2},
         {"unidirectional": True},
         {"max_bin": 40},
-        {"input_power": 0.25},
+        {"compression": 0.25},
     ],
 )
 def test_architecture_makes_a_network_of_the_same_shapes(tiny_network, other):
     network = tiny_network(**other)
-    again = OpenUnmix(**network.architecture)
+    stft = STFTConfig(n_fft=2 * (network.nb_output_bins - 1), sample_rate=44100.0)
+    bandwidth = (network.nb_bins - 1) / stft.n_fft * stft.sample_rate
+    architecture = replace(network.architecture, bandwidth=bandwidth)
+    again = architecture.build(stft, network.nb_channels)
     again.load_state_dict(network.state_dict())
-    assert again.architecture == network.architecture
-    assert again.architecture.items() >= other.items()
+    assert again.architecture == architecture
+    options = {name: value for name, value in other.items() if name in vars(architecture)}
+    assert vars(again.architecture).items() >= options.items()
 
 
 def test_network_refuses_a_spectrogram_of_another_shape(tiny_network):
@@ -376,7 +383,7 @@ def test_gradients_are_those_of_finite_differences(tiny_separator, niter):
 
 
 def test_silence_has_finite_gradients_with_a_power_of_the_input(tiny_separator):
-    separator = tiny_separator(network={"input_power": 0.25})
+    separator = tiny_separator(network={"compression": 0.25})
     audio = torch.cat([synth.mixture(1000), torch.zeros(2, 1000)], dim=1).requires_grad_()
     separator(audio).square().sum().backward()
     assert audio.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""Networks that share codes and contexts, as in CrossNet-Open-Unmix."""
+"""Networks that exchange features, as in CrossNet-Open-Unmix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from helpers import sounds as synth
 from helpers.checks import decibels
 
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix, Separator, masks
+from openunmix.model import Architecture, OpenUnmix, Separator, masks
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
+from openunmix.transforms.fourier import STFTConfig
 from openunmix.utils import load_separator
 
 N_FFT, N_HOP = 256, 64
@@ -33,14 +34,14 @@ def bridged(networks, **settings):
     return Separator(networks, n_fft=N_FFT, n_hop=N_HOP, bridged=True, **settings).eval()
 
 
-def test_bridged_networks_see_the_means_of_codes_and_contexts(networks):
+def test_bridged_networks_see_the_means_of_features_and_hidden_states(networks):
     magnitude = torch.rand(7, 3, 2, N_FFT // 2 + 1)
     one, two = networks.values()
-    code = (one.encode(magnitude) + two.encode(magnitude)) / 2
-    context = (one.lstm(code)[0] + two.lstm(code)[0]) / 2
+    features = (one.encode(magnitude) + two.encode(magnitude)) / 2
+    hidden = (one.lstm(features)[0] + two.lstm(features)[0]) / 2
     first, second = masks([one, two], magnitude, bridged=True)
-    torch.testing.assert_close(first, one.decode(code, context))
-    torch.testing.assert_close(second, two.decode(code, context))
+    torch.testing.assert_close(first, one.decode(features, hidden))
+    torch.testing.assert_close(second, two.decode(features, hidden))
 
 
 def test_a_bridge_of_equal_networks_changes_nothing(networks):
@@ -73,11 +74,11 @@ def test_the_engine_bridges_as_the_separator_does(networks, exact):
 def test_a_folder_says_whether_its_networks_are_bridged(networks, tmp_path):
     for target, network in networks.items():
         save_network(tmp_path, target, network)
-    settings = {"n_fft": N_FFT, "n_hop": N_HOP}
-    save_config(tmp_path, SeparatorConfig(**settings))
+    stft = STFTConfig(N_FFT, N_HOP)
+    save_config(tmp_path, SeparatorConfig(stft))
     assert "bridged" not in json.loads((tmp_path / "separator.json").read_text())
     assert not load_separator(tmp_path).bridged
-    save_config(tmp_path, SeparatorConfig(**settings, bridged=True))
+    save_config(tmp_path, SeparatorConfig(stft, architecture=Architecture(bridged=True)))
     assert load_separator(tmp_path).bridged
     with pytest.raises(ValueError, match="ask for all of them"):
         load_separator(tmp_path, targets=["vocals"])
@@ -85,7 +86,7 @@ def test_a_folder_says_whether_its_networks_are_bridged(networks, tmp_path):
 
 def test_a_bridge_that_is_neither_true_nor_false_is_refused(networks, tmp_path):
     save_network(tmp_path, "vocals", networks["vocals"])
-    path = save_config(tmp_path, SeparatorConfig(bridged=True))
+    path = save_config(tmp_path, SeparatorConfig(architecture=Architecture(bridged=True)))
     path.write_text(path.read_text().replace("true", '"yes"', 1))
     with pytest.raises(CheckpointError, match="expected true or false"):
         load_separator(tmp_path)

@@ -11,7 +11,7 @@ from helpers.checks import decibels
 
 from openunmix.cli._models import main as umx_models
 from openunmix.errors import CheckpointError
-from openunmix.model import SHARED, OpenUnmix, Separator, masks, share
+from openunmix.model import SHARED_LAYERS, Architecture, OpenUnmix, Separator, masks, share
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained.folder import (
     SeparatorConfig,
@@ -22,15 +22,16 @@ from openunmix.pretrained.folder import (
 )
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.trainer import Trainer, update_average
+from openunmix.transforms.fourier import STFTConfig
 from openunmix.utils import load_separator
 
 N_FFT, N_HOP = 256, 64
-CONFIG = SeparatorConfig(n_fft=N_FFT, n_hop=N_HOP, shared=True)
+CONFIG = SeparatorConfig(STFTConfig(N_FFT, N_HOP), architecture=Architecture(shared=True))
 
 
 def new_network():
     """Make a network of random weights and statistics."""
-    network = OpenUnmix(nb_bins=N_FFT // 2 + 1, hidden_size=16, max_bin=100, input_power=0.5)
+    network = OpenUnmix(nb_bins=N_FFT // 2 + 1, hidden_size=16, max_bin=100, compression=0.5)
     for norm in (network.bn1, network.bn2, network.bn3):
         torch.nn.init.uniform_(norm.running_mean)
         torch.nn.init.uniform_(norm.running_var, 0.5, 2)
@@ -64,16 +65,16 @@ def test_shared_networks_estimate_what_each_does_alone(networks):
 
 def test_what_is_shared_is_computed_once(networks, monkeypatch):
     calls = []
-    for name in ("encode", "recur"):
-        plain = getattr(OpenUnmix, name)
+    for kind, name in ((OpenUnmix, "encode"), (torch.nn.LSTM, "forward")):
+        plain = getattr(kind, name)
         monkeypatch.setattr(
-            OpenUnmix, name, lambda self, x, n=name, p=plain: (calls.append(n), p(self, x))[1]
+            kind, name, lambda self, x, n=name, p=plain: (calls.append(n), p(self, x))[1]
         )
     magnitude = torch.rand(7, 1, 2, N_FFT // 2 + 1)
     masks(list(networks.values()), magnitude)
-    assert calls == ["encode", "recur"]
+    assert calls == ["encode", "forward"]
     masks([*networks.values(), new_network()], magnitude)
-    assert calls[2:] == ["encode", "encode", "recur", "recur"]
+    assert calls[2:] == ["encode", "encode", "forward", "forward"]
 
 
 @torch.no_grad()
@@ -111,11 +112,11 @@ def test_less_memory_is_expected_of_shared_networks(networks):
 
 def test_a_folder_holds_what_is_shared_once(networks, folder):
     found = load_folder(folder)
-    assert found.config.shared
+    assert found.config.architecture.shared
     assert list(find_weights(folder)) == list(found.networks) == ["bass", "drums", "vocals"]
     one, *others = found.networks.values()
     for other in others:
-        assert all(getattr(other, name) is getattr(one, name) for name in SHARED)
+        assert all(getattr(other, name) is getattr(one, name) for name in SHARED_LAYERS)
     for target, network in networks.items():
         for name, value in network.state_dict().items():
             torch.testing.assert_close(found.networks[target].state_dict()[name], value)

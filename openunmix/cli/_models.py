@@ -80,7 +80,7 @@ def _list(_: argparse.Namespace) -> int:
         (
             entry.name,
             " ".join(entry.targets),
-            f"{entry.sample_rate} Hz",
+            f"{entry.config.stft.sample_rate:.0f} Hz",
             _size(entry),
             entry.licence,
             _state(entry),

@@ -37,7 +37,7 @@ from openunmix.cli._train_options import (
 from openunmix.cli._train_progress import Display
 from openunmix.data import examine
 from openunmix.errors import CheckpointError, MissingExtraError
-from openunmix.model import OpenUnmix
+from openunmix.model import MaskNetwork
 from openunmix.pretrained.folder import load_folder
 from openunmix.training import PRESETS, Trainer, TrainingConfig, fit
 from openunmix.training.checkpoint import find_state, state_file
@@ -180,7 +180,7 @@ def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None
     options = {
         "--bridged": config.bridged,
         "--unidirectional": config.unidirectional,
-        "--input-power": config.input_power != 1,
+        "--compression": config.compression != 1,
         "--nb-layers": config.nb_layers != PRESETS["classic"].nb_layers,
     }
     unknown = ", ".join(option for option, given in options.items() if given)
@@ -276,7 +276,7 @@ def _scores(config: TrainingConfig, songs: list[Song]) -> Scores | None:
 
     residual = any(song.has_others for song in songs)
 
-    def scores(networks: dict[str, OpenUnmix]) -> dict[str, float]:
+    def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
         shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged, residual)
         return median_scores(song_scores(separator_of(networks, *shape), songs))
 

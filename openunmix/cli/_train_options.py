@@ -54,7 +54,7 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--bandwidth": ("bandwidth", float, "highest frequency in Hz that the networks see"),
         "--nb-channels": ("nb_channels", int, "audio channels"),
         "--sample-rate": ("sample_rate", int, "Hz; files of other rates are resampled"),
-        "--input-power": ("input_power", float, "exponent of the magnitudes that they see"),
+        "--compression": ("compression", float, "exponent of the input's power-law compression"),
     },
     "training": {
         "--epochs": ("epochs", int, "passes over the data in the whole run"),
@@ -262,8 +262,8 @@ def _check(config: TrainingConfig) -> None:
         raise ValueError(f"--ema must be less than 1, not {config.average}")
     if config.dropout >= 1:
         raise ValueError(f"--dropout must be less than 1, not {config.dropout}")
-    if config.input_power > 1:
-        raise ValueError(f"--input-power must be 1 at most, not {config.input_power}")
+    if config.compression > 1:
+        raise ValueError(f"--compression must be 1 at most, not {config.compression}")
     joint = {
         "--bridged": config.bridged,
         "--shared": config.shared,

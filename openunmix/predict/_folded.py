@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from openunmix.model import OpenUnmix, compressed
+from openunmix.model import OpenUnmix
 
 __all__ = ["Affine", "FoldedNetworks", "State", "run_layer"]
 
@@ -143,44 +143,44 @@ class FoldedNetworks:
         self.dtype = dtype
         self.bridged = bridged
         self.exact = exact
-        fronts = {network.front: network for network in networks}
-        self.contexts = [list(fronts).index(network.front) for network in networks]
-        self.fronts = list(fronts.values())
+        trunks = {network.trunk: network for network in networks}
+        self.contexts = [list(trunks).index(network.trunk) for network in networks]
+        self.trunks = list(trunks.values())
         self.bins = max(network.nb_bins for network in networks)
-        groups: dict[float, list[int]] = {}  # fronts by power of their input
-        for index, network in enumerate(self.fronts):
-            groups.setdefault(network.architecture["input_power"], []).append(index)
-        encoders = [_fold_encoder(network, self.bins) for network in self.fronts]
+        groups: dict[float, list[int]] = {}  # trunks by compression of their input
+        for index, network in enumerate(self.trunks):
+            groups.setdefault(network.architecture.compression, []).append(index)
+        encoders = [_fold_encoder(network, self.bins) for network in self.trunks]
         self.encoders = [
             (group, _each(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype))
             for group in groups.values()
         ]
-        self.recurrent = [_layers(network.lstm, dtype) for network in self.fronts]
+        self.recurrent = [_layers(network.lstm, dtype) for network in self.trunks]
         self.mixers = [_each(_fold_mixer(network), dtype) for network in networks]
         self.decoders = [_each(_fold_decoder(network), dtype) for network in networks]
 
     def encode(self, magnitude: Tensor) -> Tensor:
-        """Codes of all fronts, or their mean: (frames, channels, bins) to (frames, hidden)."""
+        """Features of all trunks, or their mean: (frames, channels, bins) to (frames, hidden)."""
         bins = magnitude[..., : self.bins]
         own: dict[int, Tensor] = {}
         for group, encoder in self.encoders:
-            seen = compressed(bins, self.fronts[group[0]].input_power).to(self.dtype).flatten(1)
-            sizes = [self.fronts[index].hidden_size for index in group]
+            seen = self.trunks[group[0]].compress(bins).to(self.dtype).flatten(1)
+            sizes = [self.trunks[index].hidden_size for index in group]
             joined = functional.linear(seen, *encoder)
             own.update(zip(group, torch.split(joined, sizes, dim=1), strict=True))
         codes = torch.cat([own[index] for index in range(len(own))], dim=1).tanh_()
         return codes.reshape(len(codes), len(own), -1).mean(dim=1) if self.bridged else codes
 
-    def _own(self, front: int, codes: Tensor) -> Tensor:
-        """Code of one front: (frames, hidden sizes) to (frames, hidden)."""
+    def _own(self, trunk: int, codes: Tensor) -> Tensor:
+        """Features of one trunk: (frames, hidden sizes) to (frames, hidden)."""
         if self.bridged:
             return codes
-        return torch.split(codes, [network.hidden_size for network in self.fronts], dim=1)[front]
+        return torch.split(codes, [network.hidden_size for network in self.trunks], dim=1)[trunk]
 
     def recur(
         self, index: int, codes: Tensor, frames: int, states: list[State] | None
     ) -> tuple[Tensor, list[State]]:
-        """Recurrent layers of one front: (frames + later ones, codes) to (frames, hidden)."""
+        """Recurrent layers of one trunk: (frames + later ones, codes) to (frames, hidden)."""
         after = []
         codes = self._own(index, codes)
         for number, (forward, *backward) in enumerate(self.recurrent[index]):

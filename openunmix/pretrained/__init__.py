@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix, Separator
+from openunmix.model import MaskNetwork, Separator
 from openunmix.pretrained import folder as checkpoints
 from openunmix.pretrained.download import fetch_model
 from openunmix.pretrained.folder import SeparatorConfig
@@ -24,7 +24,6 @@ from openunmix.pretrained.registry import (
     bundled_folder,
     find_model,
 )
-from openunmix.transforms.fourier import bandwidth_to_max_bin
 
 __all__ = [
     "ResolvedModel",
@@ -70,7 +69,7 @@ class ResolvedModel:
     @property
     def sample_rate(self) -> float:
         """Sample rate in Hz."""
-        return self.config.sample_rate
+        return self.config.stft.sample_rate
 
     @property
     def channels(self) -> int:
@@ -119,7 +118,7 @@ def resolve_model(
         path = Path(model).expanduser()
         files = checkpoints.find_weights(path, _as_list(targets))
         config = checkpoints.config_of(files)
-        if config.bridged and len(files) < len(checkpoints.find_weights(path)):
+        if config.architecture.bridged and len(files) < len(checkpoints.find_weights(path)):
             raise ValueError(
                 f"the networks of {model} are bridged and estimate together; ask for all of them, "
                 "and keep the targets you want"
@@ -132,7 +131,7 @@ def resolve_model(
         config = checkpoints.config_of(files)
     else:
         files = fetch_model(entry, chosen, progress=progress)
-        config = _config_of_entry(entry)
+        config = entry.config
     hashes = checkpoints.verify_weights(files, config)
     return ResolvedModel(entry.name, files, hashes, config, entry.licence, entry.bundled)
 
@@ -176,17 +175,6 @@ def _installed(entry: ModelEntry) -> Path:
     return folder
 
 
-def _config_of_entry(entry: ModelEntry) -> SeparatorConfig:
-    """Return the settings of a published model."""
-    return SeparatorConfig(
-        n_fft=entry.n_fft,
-        n_hop=entry.n_hop,
-        sample_rate=float(entry.sample_rate),
-        channels=entry.channels,
-        bandwidth=float(entry.bandwidth),
-    )
-
-
 def build_separator(
     model: ResolvedModel,
     niter: int = 1,
@@ -225,7 +213,7 @@ def build_separator(
 
 
 def _separator(
-    networks: Mapping[str, OpenUnmix],
+    networks: Mapping[str, MaskNetwork],
     config: SeparatorConfig,
     niter: int,
     residual: bool,
@@ -237,13 +225,13 @@ def _separator(
         target_models=networks,
         niter=niter,
         residual=residual,
-        sample_rate=config.sample_rate,
-        n_fft=config.n_fft,
-        n_hop=config.n_hop,
+        sample_rate=config.stft.sample_rate,
+        n_fft=config.stft.n_fft,
+        n_hop=config.stft.n_hop,
         nb_channels=config.channels,
         wiener_win_len=wiener_win_len,
         filterbank=filterbank,
-        bridged=config.bridged,
+        bridged=config.architecture.bridged,
     )
 
 
@@ -252,7 +240,7 @@ def load_target_models(
     model_str_or_path: str | Path = DEFAULT_MODEL,
     device: str | torch.device = "cpu",
     pretrained: bool = True,
-) -> dict[str, OpenUnmix]:
+) -> dict[str, MaskNetwork]:
     """Load the networks of a model.
 
     Parameters
@@ -269,7 +257,7 @@ def load_target_models(
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network per target. Those with trained weights are in evaluation mode; all of them can
         be trained further.
     """
@@ -283,26 +271,22 @@ def load_target_models(
 
 def _untrained(
     model: str | Path, targets: Sequence[str] | None
-) -> tuple[dict[str, OpenUnmix], SeparatorConfig]:
+) -> tuple[dict[str, MaskNetwork], SeparatorConfig]:
     """Return networks of the same shape as a model's, with random weights, and its settings."""
     entry = _known(model, MODELS)
     if entry is None or entry.bundled:
         found = resolve_model(model, targets)
         trained = checkpoints.load_networks(found.files, found.config)
-        return {
-            target: OpenUnmix(**network.architecture) for target, network in trained.items()
-        }, found.config
-    max_bin = bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth)
+        options = {target: network.architecture for target, network in trained.items()}
+        config = found.config
+    else:
+        config = entry.config
+        options = dict.fromkeys(_choose(entry, targets), config.architecture)
     networks = {
-        target: OpenUnmix(
-            nb_bins=entry.n_fft // 2 + 1,
-            nb_channels=entry.channels,
-            hidden_size=entry.hidden_size,
-            max_bin=max_bin,
-        )
-        for target in _choose(entry, targets)
+        target: architecture.build(config.stft, config.channels)
+        for target, architecture in options.items()
     }
-    return networks, _config_of_entry(entry)
+    return networks, config
 
 
 def load_separator(

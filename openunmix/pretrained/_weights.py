@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor
 
 from openunmix._files import replacing
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix
+from openunmix.model import Architecture, MaskNetwork
+from openunmix.pretrained.config import CONFIG_NAME, SeparatorConfig
+from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
 
 __all__ = ["load_network", "write_network"]
 
@@ -51,7 +54,9 @@ _UNREADABLE = (
 )
 
 
-def load_network(path: str | Path, shared: Path | None = None) -> OpenUnmix:
+def load_network(
+    path: str | Path, config: SeparatorConfig | None = None, shared: Path | None = None
+) -> MaskNetwork:
     """Load the network of one target.
 
     Parameters
@@ -59,12 +64,14 @@ def load_network(path: str | Path, shared: Path | None = None) -> OpenUnmix:
     path : str or Path
         Weights as ``.safetensors``, or as a state dict written by ``torch.save``, possibly
         within a training state (``.chkpnt``).
+    config : SeparatorConfig, optional
+        The settings of its folder; if not given, they follow from the shapes of the weights.
     shared : Path, optional
         The file of the layers that it shares with others.
 
     Returns
     -------
-    OpenUnmix
+    MaskNetwork
         The network in float32 on the CPU, in evaluation mode; its parameters can be trained.
 
     Raises
@@ -76,11 +83,11 @@ def load_network(path: str | Path, shared: Path | None = None) -> OpenUnmix:
     state = _read_state(path)
     if shared is not None:
         state = {**_read_state(shared), **state}
-    for norm in ("bn1", "bn2", "bn3"):
-        state.setdefault(f"{norm}.num_batches_tracked", torch.tensor(0))
-    with torch.device("meta"):  # the shapes alone: nothing is allocated for what does not fit
-        network = _network_like(state, path)
+    network = _build(state, path, config)
     expected = network.state_dict()
+    for key in expected:
+        if key.endswith("num_batches_tracked"):  # early versions of torch did not save it
+            state.setdefault(key, torch.tensor(0))
     for key in sorted(expected.keys() | state.keys()):
         wanted = tuple(expected[key].shape) if key in expected else None
         found = tuple(state[key].shape) if key in state else None
@@ -159,6 +166,8 @@ def _read_pickle(path: Path) -> object:
 def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Bring a state dict of any version to today's keys and types, and check its values."""
     state = {key: value for key, value in state.items() if not key.startswith(_LEGACY_KEYS)}
+    if "input_power" in state:  # of the bundled models
+        state["compression"] = state.pop("input_power")
     held = sum(value.numel() * value.element_size() for value in state.values())
     if held > path.stat().st_size:  # a few numbers can be declared to be a huge tensor
         raise CheckpointError(f"{path} is damaged: it declares more values than it holds")
@@ -173,35 +182,56 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     }
 
 
-def _network_like(state: Mapping[str, Tensor], path: Path) -> OpenUnmix:
-    """Make a network of the architecture that the shapes of its weights tell."""
-    for key, ndim in {"fc1.weight": 2, "input_mean": 1, "output_mean": 1}.items():
-        if key not in state or state[key].ndim != ndim or state[key].numel() == 0:
-            raise CheckpointError(
-                f"{path} is not a network of Open-Unmix: {key!r} is missing or not of {ndim} axes"
-            )
-    hidden_size, inputs = state["fc1.weight"].shape
-    max_bin = len(state["input_mean"])
+def _build(state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None) -> MaskNetwork:
+    """Build the network whose weights these are, with no or random values."""
     try:
-        return OpenUnmix(
-            nb_bins=len(state["output_mean"]),
-            nb_channels=max(inputs // max_bin, 1),
-            hidden_size=hidden_size,
-            nb_layers=max(sum(bool(_LAYER.fullmatch(key)) for key in state), 1),
-            unidirectional="lstm.weight_ih_l0_reverse" not in state,
-            max_bin=max_bin,
-            input_power=_input_power(state),
-        )
+        if config is not None and config.architecture.name != Architecture.name:
+            with torch.random.fork_rng(devices=[]):
+                return config.architecture.build(config.stft, config.channels)
+        config = _inferred(state, path, config)
+        with torch.device("meta"):  # the shapes alone: nothing is allocated for what does not fit
+            return config.architecture.build(config.stft, config.channels)
     except ValueError as error:
         raise CheckpointError(f"{path} is not a network of Open-Unmix: {error}") from error
 
 
-def _input_power(state: Mapping[str, Tensor]) -> float:
-    """Return the exponent of the magnitudes that a network sees, 1 if its file has none."""
-    power = state.get("input_power")
-    if power is None:
-        return 1.0
-    return float(power) if power.ndim == 0 else math.nan
+def _inferred(
+    state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None
+) -> SeparatorConfig:
+    """Infer the settings of an OpenUnmix that follow from the shapes of its weights."""
+    for key, ndim in {"fc1.weight": 2, "input_mean": 1, "output_mean": 1}.items():
+        if key not in state or state[key].ndim != ndim or state[key].numel() == 0:
+            raise ValueError(f"{key!r} is missing or not of {ndim} axes")
+    hidden_size, inputs = state["fc1.weight"].shape
+    max_bin, bins = len(state["input_mean"]), len(state["output_mean"])
+    channels = max(inputs // max_bin, 1)
+    if config is None:
+        n_fft = max(2 * (bins - 1), 1)
+        config = SeparatorConfig(STFTConfig(n_fft, max(n_fft // 4, 1)), channels)
+    if (bins, channels) != (config.stft.bins, config.channels):
+        raise CheckpointError(
+            f"{path} is a network for {bins} bins and {channels} channels, but {CONFIG_NAME} or "
+            f"the other targets say {config.stft.bins} bins (nfft // 2 + 1) and {config.channels} "
+            "channels"
+        )
+    power = state.get("compression", torch.tensor(1.0))
+    architecture = replace(
+        config.architecture,
+        hidden_size=hidden_size,
+        nb_layers=max(sum(bool(_LAYER.fullmatch(key)) for key in state), 1),
+        unidirectional="lstm.weight_ih_l0_reverse" not in state,
+        bandwidth=_bandwidth(config, max_bin),
+        compression=float(power) if power.ndim == 0 else math.nan,
+    )
+    return replace(config, architecture=architecture)
+
+
+def _bandwidth(config: SeparatorConfig, max_bin: int) -> float | None:
+    """Bandwidth in Hz of a network of so many input bins, as on record if that is right."""
+    stft, bandwidth = config.stft, config.architecture.bandwidth
+    if bandwidth and bandwidth_to_max_bin(stft.sample_rate, stft.n_fft, bandwidth) == max_bin:
+        return bandwidth
+    return None if max_bin == stft.bins else (max_bin - 0.5) / stft.n_fft * stft.sample_rate
 
 
 def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from openunmix._files import replacing, sha256_of
 from openunmix.errors import CheckpointError
+from openunmix.model import NETWORKS, Architecture
+from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
     "CONFIG_NAME",
@@ -32,54 +34,28 @@ class SeparatorConfig:
 
     Parameters
     ----------
-    n_fft, n_hop : int
-        Window and hop length of the STFT in samples.
-    sample_rate : float
-        Sample rate in Hz.
+    stft : STFTConfig
+        Window and hop length in samples, sample rate in Hz.
     channels : int
         Audio channels.
-    nb_layers : int
-        Number of stacked LSTM layers.
-    unidirectional : bool
-        Whether the networks look only at the past.
-    bandwidth : float, optional
-        Highest frequency that the networks see, in Hz.
-    bridged : bool
-        Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
-    shared : bool
-        Whether the networks share layers, see :func:`openunmix.model.share`.
+    architecture : Architecture
+        Options of the networks. Of OpenUnmix, weights have the last word on all but ``bridged``
+        and ``shared``.
     sha256 : mapping of str to str
         The hash of every file of weights that has one on record.
     extra : mapping
-        Keys of the file that are not ours, kept.
+        Unknown keys of the file, kept.
     """
 
-    n_fft: int = 4096
-    n_hop: int = 1024
-    sample_rate: float = 44100.0
+    stft: STFTConfig = field(default_factory=STFTConfig)
     channels: int = 2
-    nb_layers: int = 3
-    unidirectional: bool = False
-    bandwidth: float | None = None
-    bridged: bool = False
-    shared: bool = False
+    architecture: Architecture = field(default_factory=Architecture)
     sha256: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-# The keys of the file, which are 1.3.0's and five of ours, with their fields and types.
-_KEYS: Mapping[str, tuple[str, type]] = {
-    "nfft": ("n_fft", int),
-    "nhop": ("n_hop", int),
-    "sample_rate": ("sample_rate", float),
-    "nb_channels": ("channels", int),
-    "nb_layers": ("nb_layers", int),
-    "unidirectional": ("unidirectional", bool),
-    "bandwidth": ("bandwidth", float),
-    "bridged": ("bridged", bool),
-    "shared": ("shared", bool),
-}
-_REQUIRED = ("nfft", "nhop", "sample_rate", "nb_channels")
+# 1.3.0's keys of the file, all required. Those of the architecture are the names of its fields.
+_KEYS: Mapping[str, type] = {"nfft": int, "nhop": int, "sample_rate": float, "nb_channels": int}
 
 
 def read_config(folder: str | Path) -> SeparatorConfig | None:
@@ -104,18 +80,36 @@ def read_config(folder: str | Path) -> SeparatorConfig | None:
     if not path.is_file():
         return None
     content = _read_json(path)
-    missing = [key for key in _REQUIRED if key not in content]
+    missing = [key for key in _KEYS if key not in content]
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}; add what the model was made for")
-    fields = {
-        name: _checked(path, key, kind, content.pop(key))
-        for key, (name, kind) in _KEYS.items()
-        if key in content
-    }
+    *stft, channels = (_checked(path, key, kind, content.pop(key)) for key, kind in _KEYS.items())
+    architecture = _read_architecture(path, content)
     hashes = content.pop("sha256", {})
     if not isinstance(hashes, dict) or not all(isinstance(sha, str) for sha in hashes.values()):
         raise CheckpointError(f"{path}: 'sha256' is {hashes!r}, expected file names and hashes")
-    return SeparatorConfig(**fields, sha256=hashes, extra=content)
+    return SeparatorConfig(STFTConfig(*stft), channels, architecture, hashes, content)
+
+
+def _read_architecture(path: Path, content: dict[str, Any]) -> Architecture:
+    """Take the options of the networks out of the content of the file."""
+    name = content.pop("architecture", Architecture.name)
+    if name not in NETWORKS:
+        raise CheckpointError(
+            f"{path}: 'architecture' is {name!r}, which is not among {', '.join(NETWORKS)}; import "
+            "the code that adds it to openunmix.model.NETWORKS first"
+        )
+    options = NETWORKS[name].options
+    values = {}
+    for option in fields(options):
+        if option.name in content:
+            kind = float if option.default is None else type(option.default)
+            value = content.pop(option.name)
+            values[option.name] = _checked(path, option.name, kind, value, least=0)
+    try:
+        return options(**values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -129,14 +123,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(path: Path, key: str, kind: type, value: Any) -> Any:
+def _checked(path: Path, key: str, kind: type, value: Any, least: float = 1e-9) -> Any:
     """Return a value of the file as its type, if it can be one."""
     if kind is bool:
         if not isinstance(value, bool):
             raise CheckpointError(f"{path}: {key!r} is {value!r}, expected true or false")
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf or kind(value) != value:
+    if not number or not least <= value < math.inf or kind(value) != value:
         expected = "whole number" if kind is int else "number"
         raise CheckpointError(f"{path}: {key!r} is {value!r}, expected a positive {expected}")
     return kind(value)
@@ -163,6 +157,12 @@ def save_config(folder: str | Path, config: SeparatorConfig) -> Path:
     return _write(folder, replace(config, sha256=hashes))
 
 
+def changed_options(architecture: Architecture) -> dict[str, Any]:
+    """Options of an architecture that are not the default."""
+    values = {option: getattr(architecture, option.name) for option in fields(architecture)}
+    return {option.name: value for option, value in values.items() if value != option.default}
+
+
 def forget_hash(folder: Path, name: str) -> None:
     """Remove the hash of a file that is about to change, if there is one on record.
 
@@ -182,10 +182,10 @@ def forget_hash(folder: Path, name: str) -> None:
 def _write(folder: Path, config: SeparatorConfig) -> Path:
     """Write the file with the hashes as given."""
     path = folder / CONFIG_NAME
-    values = {key: getattr(config, name) for key, (name, _) in _KEYS.items()}
-    for rare in ("bridged", "shared"):
-        values[rare] = values[rare] or None
-    content = {key: value for key, value in values.items() if value is not None}
+    values = (config.stft.n_fft, config.stft.n_hop, config.stft.sample_rate, config.channels)
+    content = {**dict(zip(_KEYS, values, strict=True)), **changed_options(config.architecture)}
+    if config.architecture.name != Architecture.name:
+        content["architecture"] = config.architecture.name
     with replacing(path) as temporary:
         text = json.dumps({**config.extra, **content, "sha256": config.sha256}, indent=2)
         temporary.write_text(text + "\n", "utf-8")

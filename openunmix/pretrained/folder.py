@@ -19,6 +19,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,17 +27,19 @@ import torch
 
 from openunmix._files import replacing, sha256_of
 from openunmix.errors import CheckpointError
-from openunmix.model import SHARED, OpenUnmix, share
+from openunmix.model import SHARED_LAYERS, MaskNetwork, OpenUnmix, share
 from openunmix.pretrained._weights import load_network, write_network
 from openunmix.pretrained.config import (
     CONFIG_NAME,
     SHARED_NAME,
     SeparatorConfig,
+    changed_options,
     forget_hash,
     read_config,
     save_config,
 )
 from openunmix.pretrained.registry import MODELS
+from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
     "ModelFolder",
@@ -56,6 +59,8 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+# Options that are always in <target>.json.
+_OPTIONS = ("hidden_size", "nb_layers", "unidirectional")
 _SUFFIXES = (".safetensors", ".pth")
 _HASH = r"[-_][0-9a-f]{8}"
 _TARGET = re.compile(r"\w[\w -]*")
@@ -68,7 +73,7 @@ class ModelFolder(NamedTuple):
 
     Attributes
     ----------
-    networks : dict of str to OpenUnmix
+    networks : dict of str to MaskNetwork
         A network per target, in evaluation mode.
     config : SeparatorConfig
         What they have in common.
@@ -76,7 +81,7 @@ class ModelFolder(NamedTuple):
         The file that each network came from.
     """
 
-    networks: dict[str, OpenUnmix]
+    networks: dict[str, MaskNetwork]
     config: SeparatorConfig
     files: dict[str, Path]
 
@@ -227,17 +232,17 @@ def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
         return config
     for entry in MODELS.values():
         if entry.url and first.name in {file.name for file in entry.files.values()}:
-            return SeparatorConfig(entry.n_fft, entry.n_hop, entry.sample_rate, entry.channels)
+            return entry.config
     network = load_network(first)
     n_fft = max(2 * (network.nb_output_bins - 1), 1)
-    config = SeparatorConfig(n_fft, max(n_fft // 4, 1), channels=network.nb_channels)
+    config = SeparatorConfig(STFTConfig(n_fft, max(n_fft // 4, 1)), network.nb_channels)
     _log.warning(
         "%s has no %s: a sample rate of %g Hz and a hop of %d samples are assumed, which is wrong "
         "for some models (speech enhancement at 16 kHz among them)",
         first.parent,
         CONFIG_NAME,
-        config.sample_rate,
-        config.n_hop,
+        config.stft.sample_rate,
+        config.stft.n_hop,
     )
     return config
 
@@ -262,7 +267,7 @@ def verify_weights(files: Mapping[str, Path], config: SeparatorConfig) -> dict[s
     CheckpointError
         If a hash is not the one on record.
     """
-    if config.shared:
+    if config.architecture.shared:
         _verified(_shared_file(files), config)
     return {target: _verified(file, config) for target, file in files.items()}
 
@@ -291,7 +296,7 @@ def _shared_file(files: Mapping[str, Path]) -> Path:
     return file
 
 
-def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, OpenUnmix]:
+def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, MaskNetwork]:
     """Load the networks of several targets and check that they belong together.
 
     Parameters
@@ -303,7 +308,7 @@ def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[st
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         The networks as :func:`load_network` returns them.
 
     Raises
@@ -311,24 +316,16 @@ def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[st
     CheckpointError
         If a file is damaged, unsafe, or does not fit the settings.
     """
-    shared = _shared_file(files) if config.shared else None
-    networks = {target: load_network(file, shared) for target, file in files.items()}
-    if config.shared:
+    shared = _shared_file(files) if config.architecture.shared else None
+    networks = {target: load_network(file, config, shared) for target, file in files.items()}
+    if config.architecture.shared:
         share(networks.values())
-    bins = config.n_fft // 2 + 1
-    for target, network in networks.items():
-        if (network.nb_output_bins, network.nb_channels) != (bins, config.channels):
-            raise CheckpointError(
-                f"{files[target]} is a network for {network.nb_output_bins} bins and "
-                f"{network.nb_channels} channels, but {CONFIG_NAME} or the other targets say "
-                f"{bins} bins (nfft // 2 + 1) and {config.channels} channels"
-            )
     return networks
 
 
 def save_folder(
     folder: str | Path,
-    networks: Mapping[str, OpenUnmix],
+    networks: Mapping[str, MaskNetwork],
     config: SeparatorConfig,
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
     dtype: torch.dtype | None = None,
@@ -339,7 +336,7 @@ def save_folder(
     ----------
     folder : str or Path
         The folder, made if it does not exist.
-    networks : mapping of str to OpenUnmix
+    networks : mapping of str to MaskNetwork
         A network per target.
     config : SeparatorConfig
         What they have in common; if they share layers, those are a file of their own.
@@ -353,28 +350,37 @@ def save_folder(
     ValueError
         As :func:`save_network`, and if networks do not share what they should.
     """
-    if config.shared and len({network.front for network in networks.values()}) > 1:
+    trunks = {getattr(network, "trunk", network) for network in networks.values()}
+    if config.architecture.shared and len(trunks) > 1:
         raise ValueError(f"{', '.join(networks)} share no layers: use openunmix.model.share")
     for target, network in networks.items():
         made = metadata.get(target) if metadata else None
-        save_network(folder, target, network, made, dtype, shared=config.shared)
-    if config.shared:
+        save_network(folder, target, network, made, dtype, shared=config.architecture.shared)
+    if config.architecture.shared:
         state = next(iter(networks.values())).state_dict()
         common = {key: value for key, value in state.items() if _is_shared(key)}
         forget_hash(Path(folder), SHARED_NAME)
         write_network(Path(folder, SHARED_NAME), common, dtype)
-    save_config(folder, config)
+    # The weights know more than settings that were read from a file of 1.3.0.
+    known, given = next(iter(networks.values())).architecture, config.architecture
+    architecture = replace(
+        known,
+        bandwidth=given.bandwidth or known.bandwidth,
+        bridged=given.bridged,
+        shared=given.shared,
+    )
+    save_config(folder, replace(config, architecture=architecture))
 
 
 def _is_shared(key: str) -> bool:
     """Whether a weight is of a layer that shared networks have in common."""
-    return key.partition(".")[0] in SHARED
+    return key.partition(".")[0] in SHARED_LAYERS
 
 
 def save_network(
     folder: str | Path,
     target: str,
-    network: OpenUnmix,
+    network: MaskNetwork,
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
     shared: bool = False,
@@ -389,7 +395,7 @@ def save_network(
         The model folder, made if it does not exist.
     target : str
         The target: a name without dots and slashes.
-    network : OpenUnmix
+    network : MaskNetwork
         The network.
     metadata : mapping, optional
         How it was made, for ``<target>.json``. The architecture is added under ``args``, with
@@ -442,13 +448,16 @@ def _fault(target: str) -> str | None:
     return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
 
 
-def _architecture(network: OpenUnmix) -> dict[str, Any]:
+def _architecture(network: MaskNetwork) -> dict[str, Any]:
     """Return the architecture of a network with the keys of 1.3.0, and ours."""
-    architecture = network.architecture
-    nfft = 2 * (architecture.pop("nb_bins") - 1)
-    if network.input_power is None:
-        del architecture["input_power"]
-    return {"nfft": nfft, **architecture}
+    options = {name: getattr(network.architecture, name) for name in _OPTIONS}
+    options |= changed_options(network.architecture)
+    for name in ("bandwidth", "bridged", "shared"):  # of the folder
+        options.pop(name, None)
+    shapes = {"nfft": 2 * (network.nb_output_bins - 1), "nb_channels": network.nb_channels}
+    if isinstance(network, OpenUnmix):
+        shapes["max_bin"] = network.nb_bins
+    return {**shapes, **options}
 
 
 def save_checkpoint(state: Mapping[str, Any], is_best: bool, path: str | Path, target: str) -> None:

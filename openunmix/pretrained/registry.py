@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openunmix.errors import UnknownModelError
+from openunmix.model import Architecture
+from openunmix.pretrained.config import SeparatorConfig
+from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -62,16 +65,8 @@ class ModelEntry:
         The address of the folder that holds the files; empty if bundled.
     files : mapping of str to WeightFile
         The file of every target, in the order of the estimates.
-    n_fft, n_hop : int
-        Window and hop length of the STFT in samples.
-    sample_rate : int
-        Sample rate in Hz.
-    channels : int
-        Audio channels.
-    hidden_size : int
-        Width of the networks.
-    bandwidth : int
-        Highest frequency that the networks see, in Hz.
+    config : SeparatorConfig
+        STFT, channels and architecture.
     licence : str
         Terms of use of the weights.
     trained_on : str
@@ -85,12 +80,7 @@ class ModelEntry:
     name: str
     url: str
     files: Mapping[str, WeightFile]
-    n_fft: int
-    n_hop: int
-    sample_rate: int
-    channels: int
-    hidden_size: int
-    bandwidth: int
+    config: SeparatorConfig
     licence: str
     trained_on: str
     citation: str
@@ -154,12 +144,7 @@ def _of_music(
         name=name,
         url=url,
         files=files,
-        n_fft=4096,
-        n_hop=1024,
-        sample_rate=44100,
-        channels=2,
-        hidden_size=hidden_size,
-        bandwidth=16000,
+        config=SeparatorConfig(architecture=Architecture(hidden_size, bandwidth=16000.0)),
         licence=licence,
         trained_on=trained_on,
         citation=citation,
@@ -210,16 +195,13 @@ _UMXL = _of_music(
     licence="CC BY-NC-SA 4.0",
 )
 
+_SPEECH = SeparatorConfig(STFTConfig(1024, 512, 16000.0), 1, Architecture(hidden_size=256))
+
 _UMXSE = ModelEntry(
     name="umxse",
     url="https://zenodo.org/records/3786908/files",
     files=_files(6_400_000, "speech_f5e0d9f9.pth", "noise_04a6fc2d.pth"),
-    n_fft=1024,
-    n_hop=512,
-    sample_rate=16000,
-    channels=1,
-    hidden_size=256,
-    bandwidth=16000,
+    config=_SPEECH,
     licence=_NOT_STATED,
     trained_on="Voicebank+DEMAND",
     citation=(
@@ -242,12 +224,7 @@ _UMXSES = ModelEntry(
     name="umxses",
     url="",
     files={name: WeightFile(f"{name}.safetensors") for name in ("speech", "noise")},
-    n_fft=1024,
-    n_hop=512,
-    sample_rate=16000,
-    channels=1,
-    hidden_size=256,
-    bandwidth=8000,
+    config=_SPEECH,
     licence="research and personal, non-commercial use",
     trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
     citation="Open-Unmix 2",

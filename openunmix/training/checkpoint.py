@@ -20,7 +20,9 @@ from openunmix._version import __version__
 from openunmix.errors import CheckpointError
 from openunmix.pretrained.folder import SeparatorConfig, save_checkpoint, save_folder
 from openunmix.training.config import TrainingConfig
+from openunmix.training.networks import architecture_of
 from openunmix.training.trainer import Trainer
+from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
     "find_state",
@@ -46,17 +48,8 @@ def separator_config(config: TrainingConfig) -> SeparatorConfig:
     SeparatorConfig
         The content of ``separator.json``.
     """
-    return SeparatorConfig(
-        n_fft=config.n_fft,
-        n_hop=config.n_hop,
-        sample_rate=float(config.sample_rate),
-        channels=config.nb_channels,
-        nb_layers=config.nb_layers,
-        unidirectional=config.unidirectional,
-        bandwidth=config.bandwidth,
-        bridged=config.bridged,
-        shared=config.shared,
-    )
+    stft = STFTConfig(config.n_fft, config.n_hop, float(config.sample_rate))
+    return SeparatorConfig(stft, config.nb_channels, architecture_of(config))
 
 
 def save_model(

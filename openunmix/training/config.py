@@ -18,7 +18,7 @@ ARCHITECTURE = (
     "hidden_size",
     "nb_layers",
     "unidirectional",
-    "input_power",
+    "compression",
     "bridged",
     "shared",
     "nb_channels",
@@ -37,10 +37,10 @@ class TrainingConfig:
     ----------
     targets : tuple of str
         The sources; one network is trained for each, all on the same mixtures.
-    hidden_size, nb_layers, unidirectional, input_power, nb_channels
+    hidden_size, nb_layers, unidirectional, compression, nb_channels
         Architecture of the networks, see :class:`openunmix.model.OpenUnmix`.
     bridged : bool
-        Whether the networks share codes and contexts, see :func:`openunmix.model.masks`.
+        Whether the networks exchange features, see :func:`openunmix.model.masks`.
     shared : bool
         Whether the networks share layers, see :func:`openunmix.model.share`.
     sample_rate : int
@@ -109,7 +109,7 @@ class TrainingConfig:
     hidden_size: int = 256
     nb_layers: int = 3
     unidirectional: bool = False
-    input_power: float = 1.0
+    compression: float = 1.0
     bridged: bool = False
     shared: bool = False
     nb_channels: int = 2

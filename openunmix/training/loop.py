@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import Dataset
 
 from openunmix.errors import CheckpointError, TrainingError
-from openunmix.model import OpenUnmix
+from openunmix.model import MaskNetwork
 from openunmix.training.batches import Batch, Batches, Examples, collate
 from openunmix.training.checkpoint import (
     find_state,
@@ -38,7 +38,7 @@ __all__ = ["Progress", "Scores", "fit"]
 logger = logging.getLogger(__name__)
 
 #: From the averaged networks to scores by name.
-Scores = Callable[[dict[str, OpenUnmix]], dict[str, float]]
+Scores = Callable[[dict[str, MaskNetwork]], dict[str, float]]
 
 
 class Progress(NamedTuple):
@@ -70,7 +70,7 @@ def fit(
     output: str | Path,
     valid: Dataset[Any] | None = None,
     *,
-    networks: Mapping[str, OpenUnmix] | None = None,
+    networks: Mapping[str, MaskNetwork] | None = None,
     scores: Scores | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -93,7 +93,7 @@ def fit(
         Folder of the run: the model, ``checkpoint/`` to resume from, ``history.json``.
     valid : Dataset, optional
         What to take the validation loss from, item by item. Without it no run ends early.
-    networks : mapping of str to OpenUnmix, optional
+    networks : mapping of str to MaskNetwork, optional
         Networks to train further, with their input statistics; new ones if not given.
     scores : callable, optional
         From the averaged networks to scores by name, called at every validation.

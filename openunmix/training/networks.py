@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openunmix.errors import CheckpointError
-from openunmix.model import OpenUnmix, share
+from openunmix.model import Architecture, MaskNetwork, share
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.folder import load_networks
 from openunmix.training.config import TrainingConfig
-from openunmix.transforms.fourier import bandwidth_to_max_bin
+from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["InputStatistics", "input_statistics", "new_networks", "pretrained_networks"]
+__all__ = [
+    "InputStatistics",
+    "architecture_of",
+    "input_statistics",
+    "new_networks",
+    "pretrained_networks",
+]
 
 
 class InputStatistics(NamedTuple):
@@ -64,7 +70,14 @@ def input_statistics(magnitudes: Iterable[Tensor]) -> InputStatistics:
     return InputStatistics(mean.float(), scale.clamp(min=1e-4 * float(scale.max())).float())
 
 
-def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
+def architecture_of(config: TrainingConfig) -> Architecture:
+    """Return the architecture of a run."""
+    return Architecture(
+        **{field.name: getattr(config, field.name) for field in fields(Architecture)}
+    )
+
+
+def new_networks(config: TrainingConfig) -> dict[str, MaskNetwork]:
     """Make networks of random weights.
 
     Parameters
@@ -74,22 +87,12 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
 
     Returns
     -------
-    dict of str to OpenUnmix
+    dict of str to MaskNetwork
         A network by target; the weights follow from the state of torch's random numbers.
     """
-    max_bin = bandwidth_to_max_bin(config.sample_rate, config.n_fft, config.bandwidth)
+    stft = STFTConfig(config.n_fft, config.n_hop, config.sample_rate)
     networks = {
-        target: OpenUnmix(
-            nb_bins=config.n_fft // 2 + 1,
-            nb_channels=config.nb_channels,
-            hidden_size=config.hidden_size,
-            nb_layers=config.nb_layers,
-            unidirectional=config.unidirectional,
-            max_bin=max_bin,
-            dropout=config.dropout,
-            input_power=config.input_power,
-        )
-        for target in config.targets
+        target: architecture_of(config).build(stft, config.nb_channels) for target in config.targets
     }
     if config.shared:
         share(networks.values())
@@ -98,7 +101,7 @@ def new_networks(config: TrainingConfig) -> dict[str, OpenUnmix]:
 
 def pretrained_networks(
     model: str | Path, config: TrainingConfig, targets: Sequence[str] | None = None
-) -> tuple[dict[str, OpenUnmix], TrainingConfig]:
+) -> tuple[dict[str, MaskNetwork], TrainingConfig]:
     """Load the networks of a model, to train them further.
 
     Parameters
@@ -112,7 +115,7 @@ def pretrained_networks(
 
     Returns
     -------
-    networks : dict of str to OpenUnmix
+    networks : dict of str to MaskNetwork
         A network by target, with the model's architecture, input statistics and weights.
     config : TrainingConfig
         The settings, with the model's architecture, STFT and sample rate in place of theirs.
@@ -124,29 +127,28 @@ def pretrained_networks(
     """
     resolved = resolve_model(model, list(targets or config.targets))
     networks = load_networks(resolved.files, resolved.config)
-    shapes = {(n.hidden_size, n.nb_layers, n.unidirectional, n.nb_bins) for n in networks.values()}
-    if len(shapes) > 1:
+    plain = {replace(n.architecture, compression=1.0) for n in networks.values()}
+    if len(plain) > 1:
         raise CheckpointError(
             f"the networks of {model} differ in size; train them one by one, with --target"
         )
-    for network in networks.values():
-        network.lstm.dropout = config.dropout  # means nothing to a single layer
-    first = next(iter(networks.values()))
-    common = resolved.config
-    sample_rate = round(common.sample_rate)
+    for lstm in (m for n in networks.values() for m in n.modules() if isinstance(m, nn.LSTM)):
+        lstm.dropout = config.dropout  # means nothing to a single layer
+    common, stft = next(iter(plain)), resolved.config.stft
+    compression = min(network.architecture.compression for network in networks.values())
     config = replace(
         config,
         targets=tuple(networks),
-        hidden_size=first.hidden_size,
-        nb_layers=first.nb_layers,
-        unidirectional=first.unidirectional,
+        hidden_size=common.hidden_size,
+        nb_layers=common.nb_layers,
+        unidirectional=common.unidirectional,
         bridged=common.bridged,
         shared=common.shared,
-        input_power=min(network.architecture["input_power"] for network in networks.values()),
-        nb_channels=common.channels,
-        sample_rate=sample_rate,
-        n_fft=common.n_fft,
-        n_hop=common.n_hop,
-        bandwidth=min((first.nb_bins - 0.5) / common.n_fft, 0.5) * sample_rate,
+        compression=compression,
+        nb_channels=resolved.config.channels,
+        sample_rate=round(stft.sample_rate),
+        n_fft=stft.n_fft,
+        n_hop=stft.n_hop,
+        bandwidth=common.bandwidth or stft.sample_rate / 2,
     )
     return networks, config

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from openunmix.data import BatchAugmentation
 from openunmix.errors import TrainingError
-from openunmix.model import OpenUnmix, compressed, masks
+from openunmix.model import MaskNetwork, masks
 from openunmix.predict._runtime import usable_precision
 from openunmix.training.batches import Batch, Examples
 from openunmix.training.config import TrainingConfig
@@ -40,7 +40,7 @@ class Trainer:
         The settings.
     steps : int
         Steps of the whole run.
-    networks : mapping of str to OpenUnmix, optional
+    networks : mapping of str to MaskNetwork, optional
         Networks to train further; new ones if not given.
     processes : Processes, optional
         Where to train; on the CPU if not given.
@@ -55,7 +55,7 @@ class Trainer:
         self,
         config: TrainingConfig,
         steps: int,
-        networks: Mapping[str, OpenUnmix] | None = None,
+        networks: Mapping[str, MaskNetwork] | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.config = config
@@ -101,20 +101,18 @@ class Trainer:
         except ValueError as error:
             raise TrainingError(f"the training mixtures are silent: {error}") from error
         _check_sound(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
-        with torch.no_grad():
-            for network in [*_each(self.networks).values(), *self.averages().values()]:
-                network.input_mean.copy_(-mean[: network.nb_bins])
-                network.input_scale.copy_(1 / scale[: network.nb_bins])
+        for network in [*_each(self.networks).values(), *self.averages().values()]:
+            network.set_input_statistics(mean, scale)
 
     def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
         """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
         plain = examples.without_augmentations()
-        power = next(iter(self.averages().values())).input_power
+        network = next(iter(self.averages().values()))
         places = torch.linspace(0, len(plain) - 1, count).long().tolist()
         for index in range(count) if plain.is_endless else places:
             example = plain[index]
             torch.maximum(loudest, example.sources.abs().amax(dim=(1, 2)), out=loudest)
-            yield compressed(self._spectra(example.mixture.to(self.device)).abs(), power)
+            yield network.compress(self._spectra(example.mixture.to(self.device)).abs())
 
     def _spectra(self, waveforms: Tensor) -> Tensor:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""
@@ -225,12 +223,12 @@ class Trainer:
         losses = self._losses(self.average, scene, training=False)
         return dict(zip(self.config.targets, torch.stack(losses).tolist(), strict=True))
 
-    def averages(self) -> dict[str, OpenUnmix]:
+    def averages(self) -> dict[str, MaskNetwork]:
         """Return the averaged networks, which are what to validate, save and use.
 
         Returns
         -------
-        dict of str to OpenUnmix
+        dict of str to MaskNetwork
             A network by target.
         """
         return _each(self.average)
@@ -291,9 +289,9 @@ def _check_sound(peaks: Mapping[str, float], count: int) -> None:
     logger.warning(found)
 
 
-def _each(networks: nn.ModuleDict) -> dict[str, OpenUnmix]:
+def _each(networks: nn.ModuleDict) -> dict[str, MaskNetwork]:
     """Networks by target, typed."""
-    return {target: cast(OpenUnmix, network) for target, network in networks.items()}
+    return {target: cast(MaskNetwork, network) for target, network in networks.items()}
 
 
 def _weights(networks: nn.Module) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from openunmix.data import Stem, find_sources, load_tracks
 from openunmix.data.recordings import to_channels
 from openunmix.evaluate.metrics import sdr_mdx21
-from openunmix.model import OpenUnmix, Separator
+from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.training.batches import Examples
 
@@ -176,7 +176,7 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def separator_of(
-    networks: Mapping[str, OpenUnmix],
+    networks: Mapping[str, MaskNetwork],
     sample_rate: float,
     n_fft: int,
     n_hop: int,
@@ -187,7 +187,7 @@ def separator_of(
 
     Parameters
     ----------
-    networks : mapping of str to OpenUnmix
+    networks : mapping of str to MaskNetwork
         A network by target.
     sample_rate : float
         Hz.

@@ -11,11 +11,46 @@ zeros first, so that every length from one sample on can be transformed and come
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bandwidth_to_max_bin", "hann_window", "istft", "magnitude", "stft"]
+__all__ = ["STFTConfig", "bandwidth_to_max_bin", "hann_window", "istft", "magnitude", "stft"]
+
+
+@dataclass(frozen=True)
+class STFTConfig:
+    """Parameters of a short-time Fourier transform.
+
+    Attributes
+    ----------
+    n_fft : int
+        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
+    n_hop : int
+        Hop between frames in samples.
+    sample_rate : float
+        Sample rate in Hz.
+    """
+
+    n_fft: int = field(
+        default=4096,
+        metadata={"help": "STFT window length in samples", "option": "--nfft", "metavar": "N"},
+    )
+    n_hop: int = field(
+        default=1024,
+        metadata={"help": "STFT hop length in samples", "option": "--nhop", "metavar": "N"},
+    )
+    sample_rate: float = field(
+        default=44100.0,
+        metadata={"help": "Hz; files of other rates are resampled", "metavar": "N"},
+    )
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins, from 0 Hz to the Nyquist frequency."""
+        return self.n_fft // 2 + 1
 
 
 def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:

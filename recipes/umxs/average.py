@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openunmix.model import SHARED
+from openunmix.model import SHARED_LAYERS
 from openunmix.pretrained.folder import load_folder, save_folder
 
 output, *arguments = sys.argv[1:]
@@ -22,7 +22,7 @@ models = {folder: load_folder(folder) for folder in {**weights, **dict.fromkeys(
 
 def mean(target: str, name: str) -> Tensor:
     """Return the mean of a weight of a target."""
-    is_shared = name.partition(".")[0] in SHARED
+    is_shared = name.partition(".")[0] in SHARED_LAYERS
     used = {chosen[target]: 1.0} if target in chosen and not is_shared else weights
     values = [w * models[f].networks[target].state_dict()[name].double() for f, w in used.items()]
     return torch.stack(values).sum(dim=0) / sum(used.values())

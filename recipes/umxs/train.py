@@ -49,7 +49,7 @@ def main() -> None:
         targets=TARGETS,
         shared=True,
         hidden_size=args.hidden_size,
-        input_power=0.25,
+        compression=0.25,
         batch_size=args.batch_size,
         steps=args.steps,
         learning_rate=1.5e-3,

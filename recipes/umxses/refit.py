@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from openunmix.model import OpenUnmix, compressed
+from openunmix.model import OpenUnmix
 from openunmix.pretrained.folder import load_folder, save_folder
-from openunmix.transforms.fourier import stft
+from openunmix.transforms.fourier import STFTConfig, stft
 
 __all__ = ["refit_folder", "refitted"]
 
@@ -39,14 +40,18 @@ def refit_folder(folder: Path, power: float, mixtures: Iterable[Tensor], output:
         The folder to write.
     """
     model = load_folder(folder)
-    spectra = (stft(mixture, model.config.n_fft, model.config.n_hop) for mixture in mixtures)
+    config = model.config.stft
+    spectra = (stft(mixture, config.n_fft, config.n_hop) for mixture in mixtures)
     magnitudes = (spectrum.abs().permute(2, 0, 1) for spectrum in spectra)
-    save_folder(output, refitted(model.networks, magnitudes, power), model.config)
+    save_folder(output, refitted(model.networks, magnitudes, power, config), model.config)
 
 
 @torch.no_grad()
 def refitted(
-    networks: Mapping[str, OpenUnmix], magnitudes: Iterable[Tensor], power: float
+    networks: Mapping[str, OpenUnmix],
+    magnitudes: Iterable[Tensor],
+    power: float,
+    config: STFTConfig,
 ) -> dict[str, OpenUnmix]:
     """Let networks see another power of magnitudes.
 
@@ -61,13 +66,15 @@ def refitted(
         Magnitudes of mixtures.
     power : float
         The power.
+    config : STFTConfig
+        The STFT of the magnitudes.
 
     Returns
     -------
     dict of str to OpenUnmix
         New networks.
     """
-    new = {target: _with_power(network, power) for target, network in networks.items()}
+    new = {target: _with_power(network, power, config) for target, network in networks.items()}
     first = next(iter(new.values()))
     size = first.nb_channels * first.nb_bins + 1
     moments = torch.zeros(size, size, dtype=torch.float64)
@@ -77,7 +84,7 @@ def refitted(
     }
     largest = math.tanh(_LARGEST)
     for magnitude in magnitudes:
-        seen = compressed(magnitude[..., : first.nb_bins], first.input_power).flatten(1).double()
+        seen = first.compress(magnitude[..., : first.nb_bins]).flatten(1).double()
         seen = torch.cat([seen, torch.ones(len(seen), 1)], dim=1)
         moments += seen.T @ seen
         for target, network in networks.items():
@@ -88,9 +95,9 @@ def refitted(
     return new
 
 
-def _with_power(network: OpenUnmix, power: float) -> OpenUnmix:
+def _with_power(network: OpenUnmix, power: float, config: STFTConfig) -> OpenUnmix:
     """Return a copy of a network with another power of its input, in evaluation mode."""
-    new = OpenUnmix(**network.architecture | {"input_power": power})
+    new = replace(network.architecture, compression=power).build(config, network.nb_channels)
     new.load_state_dict({**new.state_dict(), **network.state_dict()})
     return new.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from openunmix.pretrained import registry
 from openunmix.pretrained.download import cache_folder, cached_path
 from openunmix.pretrained.folder import SeparatorConfig, load_folder, save_config, save_network
 from openunmix.pretrained.registry import MODELS
+from openunmix.transforms.fourier import STFTConfig
 
-CONFIG = SeparatorConfig(n_fft=64, n_hop=16, sample_rate=8000.0, channels=2)
+CONFIG = SeparatorConfig(STFTConfig(64, 16, 8000.0), channels=2)
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +162,7 @@ def test_known_model_is_converted_to_a_folder(tiny, tmp_path, dtype):
     assert main(["convert", "tiny", str(tmp_path / "out"), *options]) == 0
     networks, config, files = load_folder(tmp_path / "out")
     assert {file.name for file in files.values()} == {"vocals.safetensors", "drums.safetensors"}
-    assert (config.n_fft, config.n_hop, config.sample_rate, config.channels) == (64, 16, 8000, 2)
+    assert (*astuple(config.stft), config.channels) == (64, 16, 8000, 2)
     assert set(config.sha256) == {"vocals.safetensors", "drums.safetensors"}
     expected = tiny_network(0).state_dict()
     stored = getattr(torch, dtype or "float32")

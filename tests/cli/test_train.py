@@ -9,6 +9,7 @@ import re
 import runpy
 import signal
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from openunmix.training.batches import Examples
 from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.trainer import Trainer
 from openunmix.training.validation import load_songs
+from openunmix.transforms.fourier import STFTConfig
 
 RATE = 44100
 SMALL = ["--hidden-size", "8", "--nfft", "512", "--nhop", "128", "--batch-size", "2"]
@@ -139,7 +141,7 @@ def test_stems_become_a_model_that_umx_reads(data):
     for name in ("vocals.safetensors", "drums.safetensors", "separator.json", "report.html"):
         assert Path("run", name).is_file()
     networks, config, _ = load_folder("run")
-    assert (config.n_fft, config.n_hop, config.sample_rate, config.channels) == (512, 128, RATE, 2)
+    assert (*astuple(config.stft), config.channels) == (512, 128, RATE, 2)
     scores = json.loads(Path("run/history.json").read_text())[-1]["validation"]
     assert set(scores) == {"vocals", "drums"}
     song = "data/valid/c/vocals.wav"
@@ -201,7 +203,7 @@ def test_shared_networks_are_trained_used_and_trained_further(data, caplog):
     song = "data/valid/c/mixture.wav"
     assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
     assert train("--steps", "1", "--model", "run", "--output", "both") == 0
-    assert load_folder("both").config.shared
+    assert load_folder("both").config.architecture.shared
     further = ["--root", "data", "--model", "run", "--output", "one", "--target", "drums"]
     assert exit_code(*further, *SMALL, "--steps", 1) == 0
     assert load_folder("one").networks.keys() == {"drums"}
@@ -354,7 +356,7 @@ def model(tmp_path, tiny_network):
     for seed, target in enumerate(("vocals", "drums")):
         network = tiny_network(seed, 65, 2, 6, unidirectional=True, max_bin=40)
         save_network(folder, target, network)
-    save_config(folder, SeparatorConfig(128, 32, 22050.0))
+    save_config(folder, SeparatorConfig(STFTConfig(128, 32, 22050.0)))
     return folder
 
 
@@ -377,16 +379,16 @@ def test_model_is_trained_further_with_its_architecture(data, model):
 
 def test_networks_keep_their_own_powers_of_the_input(data, model, tiny_network, caplog):
     # The bundled model has networks of both kinds.
-    network = tiny_network(7, 65, 2, 6, unidirectional=True, max_bin=40, input_power=0.25)
+    network = tiny_network(7, 65, 2, 6, unidirectional=True, max_bin=40, compression=0.25)
     save_network(model, "drums", network)
     options = ["--batch-size", 2, "--seq-dur", 0.5, "--output", "run", "--model", model]
     for steps in (1, 2):  # the second one goes on with the first
         arguments = ["--root", "data", "--targets", "vocals", "drums", *options]
         assert exit_code(*arguments, "--steps", steps, "--pth") == 0
-    assert "as it ignores --unidirectional, --input-power" in caplog.text
+    assert "as it ignores --unidirectional, --compression" in caplog.text
     networks = load_folder("run").networks
-    assert networks["vocals"].input_power is None
-    assert networks["drums"].input_power == 0.25
+    assert networks["vocals"].compression is None
+    assert networks["drums"].compression == 0.25
 
 
 def test_model_without_the_target_is_an_error(data, model, capsys):
@@ -406,17 +408,17 @@ def test_unidirectional_networks_are_read_back(data):
 def test_networks_that_see_compressed_magnitudes_are_read_back_and_trained_further(data, capsys):
     assert train("--steps", "1") == 0
     plain = load_folder("run").networks["drums"]
-    assert train("--steps", "1", "--input-power", "0.5") == 1
-    assert "is of a run with input_power=1.0; use the same" in capsys.readouterr().err
-    assert train("--steps", "1", "--input-power", "0.5", "--output", "root") == 0
+    assert train("--steps", "1", "--compression", "0.5") == 1
+    assert "is of a run with compression=1.0; use the same" in capsys.readouterr().err
+    assert train("--steps", "1", "--compression", "0.5", "--output", "root") == 0
     network = load_folder("root").networks["drums"]
-    assert network.input_power == 0.5
+    assert network.compression == 0.5
     # Roots of magnitudes vary less than these, so that their scale is another.
     assert not torch.allclose(network.input_scale, plain.input_scale, rtol=0.1)
     further = ["--output", "further", "--steps", 1, "--batch-size", 2, "--seq-dur", 0.5]
     arguments = ["--root", "data", "--targets", "drums", "--model", "./root", *further]
     assert exit_code(*arguments) == 0
-    assert load_folder("further").networks["drums"].input_power == 0.5
+    assert load_folder("further").networks["drums"].compression == 0.5
 
 
 # What goes wrong
@@ -527,8 +529,8 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
     [
         (["--hidden-size", "0"], "--hidden-size must be positive"),
         (["--hidden-size", "7"], "--hidden-size 7 must be even"),
-        (["--input-power", "0"], "--input-power must be positive"),
-        (["--input-power", "1.5"], "--input-power must be 1 at most, not 1.5"),
+        (["--compression", "0"], "--compression must be positive"),
+        (["--compression", "1.5"], "--compression must be 1 at most, not 1.5"),
         (["--steps", "0"], "--steps must be positive"),
         (["--steps", "many"], "invalid int value"),
         (["--steps", "3", "--epochs", "2"], "--epochs or --steps, not both"),

@@ -13,8 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
 
-from openunmix.model import OpenUnmix
+from openunmix.model import Architecture, OpenUnmix
+from openunmix.pretrained.config import SeparatorConfig
 from openunmix.pretrained.registry import ModelEntry, WeightFile
+from openunmix.transforms.fourier import STFTConfig
 
 
 def tiny_network(seed=0, **changes):
@@ -42,12 +44,7 @@ def make_entry(contents, url, name="tiny", **changes):
         prefix = hashlib.sha256(content).hexdigest()[:8]
         files[target] = WeightFile(f"{target}-{prefix}.pth", prefix, len(content))
     fields = {
-        "n_fft": 64,
-        "n_hop": 16,
-        "sample_rate": 8000,
-        "channels": 2,
-        "hidden_size": 8,
-        "bandwidth": 2900,
+        "config": SeparatorConfig(STFTConfig(64, 16, 8000.0), 2, Architecture(8, bandwidth=2900.0)),
         "licence": "CC0 1.0",
         "trained_on": "nothing",
         "citation": "nobody",

@@ -14,7 +14,7 @@ ARCHITECTURES = [
     {"nb_channels": 1, "max_bin": 41},
     {"unidirectional": True},
     {"nb_layers": 1},
-    {"input_power": 0.25},
+    {"compression": 0.25},
     {"hidden_size": 12, "nb_layers": 2},
 ]
 
@@ -54,7 +54,7 @@ def test_networks_of_different_shapes_share_an_input(tiny_network, generator):
     networks = [
         tiny_network(1),
         tiny_network(2, hidden_size=12, max_bin=20),
-        tiny_network(3, hidden_size=6, input_power=0.25),
+        tiny_network(3, hidden_size=6, compression=0.25),
         tiny_network(4),
     ]
     folded = FoldedNetworks(networks)

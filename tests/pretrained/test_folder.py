@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openunmix.errors import CheckpointError
+from openunmix.model import Architecture
 from openunmix.pretrained.folder import (
     SeparatorConfig,
     find_weights,
@@ -25,8 +27,9 @@ from openunmix.pretrained.folder import (
     save_network,
 )
 from openunmix.pretrained.registry import MODELS
+from openunmix.transforms.fourier import STFTConfig
 
-CONFIG = SeparatorConfig(n_fft=64, n_hop=16, sample_rate=8000.0, channels=2)
+CONFIG = SeparatorConfig(STFTConfig(64, 16, 8000.0), channels=2)
 
 
 def write_1_3_0_folder(folder, targets=("vocals", "drums"), **changes):
@@ -56,7 +59,7 @@ ARCHITECTURES = [
     {"max_bin": None},
     {"nb_layers": 1},
     {"nb_layers": 5},
-    {"input_power": 0.25},
+    {"compression": 0.25},
     # 1.3.0 could write a model trained with --unidirectional, but not load it.
     {"unidirectional": True},
     {"unidirectional": True, "hidden_size": 7, "nb_layers": 2, "nb_channels": 3},
@@ -73,7 +76,7 @@ def test_architecture_is_read_from_the_weights(tmp_path, changes, suffix):
     for name in ("nb_output_bins", "nb_bins", "nb_channels", "hidden_size", "nb_layers"):
         assert getattr(loaded, name) == getattr(network, name)
     assert loaded.unidirectional == network.unidirectional
-    assert loaded.input_power == network.input_power
+    assert loaded.compression == network.compression
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
     assert same(network, loaded)
@@ -108,7 +111,7 @@ def test_folder_of_1_3_0_is_loaded(tmp_path):
     assert list(networks) == ["drums", "vocals"]
     assert same(networks["vocals"], tiny_network(0))
     assert same(networks["drums"], tiny_network(1))
-    assert (config.n_fft, config.n_hop, config.sample_rate, config.channels) == (64, 16, 8000, 2)
+    assert (*astuple(config.stft), config.channels) == (64, 16, 8000, 2)
     assert files["vocals"] == folder / "vocals.pth"
 
 
@@ -197,7 +200,7 @@ def test_single_file_is_a_model_of_one_target(tmp_path, caplog):
     torch.save(tiny_network().state_dict(), tmp_path / "vocals-finetuned.pth")
     networks, config, _ = load_folder(tmp_path / "vocals-finetuned.pth")
     assert list(networks) == ["vocals"]
-    assert (config.n_fft, config.n_hop, config.sample_rate, config.channels) == (64, 16, 44100, 2)
+    assert (*astuple(config.stft), config.channels) == (64, 16, 44100, 2)
     assert "separator.json" in caplog.text
     with pytest.raises(CheckpointError, match=r"'drums'.*it has vocals"):
         load_folder(tmp_path / "vocals-finetuned.pth", ["drums"])
@@ -210,7 +213,7 @@ def test_published_files_need_no_separator_json(tmp_path, caplog):
     network = tiny_network(nb_bins=513, nb_channels=1, max_bin=513)
     (tmp_path / name).write_bytes(pickled(network.state_dict()))
     config = load_folder(tmp_path).config
-    assert (config.n_fft, config.n_hop, config.sample_rate, config.channels) == (
+    assert (*astuple(config.stft), config.channels) == (
         1024,
         512,
         16000,
@@ -274,8 +277,8 @@ def test_unknown_key_is_named(tmp_path):
 
 @pytest.mark.parametrize("power", [torch.tensor(7.0), torch.tensor(0.0), torch.ones(2)])
 def test_impossible_power_of_the_input_is_refused(tmp_path, power):
-    torch.save({**tiny_network().state_dict(), "input_power": power}, tmp_path / "vocals.pth")
-    with pytest.raises(CheckpointError, match=r"vocals.pth is not a network.*input_power="):
+    torch.save({**tiny_network().state_dict(), "compression": power}, tmp_path / "vocals.pth")
+    with pytest.raises(CheckpointError, match=r"vocals.pth is not a network.*compression="):
         load_network(tmp_path / "vocals.pth")
 
 
@@ -447,9 +450,8 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_config_round_trip(tmp_path):
-    config = SeparatorConfig(
-        64, 16, 8000.0, 1, nb_layers=2, unidirectional=True, bandwidth=3000.0, extra={"by": "me"}
-    )
+    architecture = Architecture(nb_layers=2, unidirectional=True, bandwidth=3000.0)
+    config = SeparatorConfig(STFTConfig(64, 16, 8000.0), 1, architecture, extra={"by": "me"})
     save_config(tmp_path, config)
     assert read_config(tmp_path) == config
     content = json.loads((tmp_path / "separator.json").read_text())

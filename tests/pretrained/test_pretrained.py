@@ -22,9 +22,10 @@ from openunmix.pretrained import (
 )
 from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
 from openunmix.pretrained.registry import MODELS
+from openunmix.transforms.fourier import STFTConfig
 
 TARGETS = ["vocals", "drums"]
-CONFIG = SeparatorConfig(n_fft=64, n_hop=16, sample_rate=8000.0, channels=2)
+CONFIG = SeparatorConfig(STFTConfig(64, 16, 8000.0), channels=2)
 
 
 @pytest.fixture(autouse=True)
@@ -277,8 +278,7 @@ def test_official_model_of_official_size_makes_the_whole_way(plan, monkeypatch):
     content = pickled(network.state_dict())
     assert len(content) == pytest.approx(MODELS["umxhq"].files["vocals"].size, rel=0.06)
     with serving(plan) as url:
-        fields = {"n_fft": 4096, "n_hop": 1024, "sample_rate": 44100, "hidden_size": 512}
-        entry = make_entry({"vocals": content}, url, **fields, bandwidth=16000)
+        entry = make_entry({"vocals": content}, url, config=MODELS["umxhq"].config)
         plan.files[entry.files["vocals"].name] = content
         monkeypatch.setitem(MODELS, "official", entry)
         separator = load_separator("official", niter=0)

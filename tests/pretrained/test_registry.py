@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import astuple
 
 import pytest
 
@@ -48,23 +49,28 @@ def test_settings_of_the_music_and_speech_models():
     for name in ("umx", "umxhq", "umxl"):
         entry = MODELS[name]
         assert entry.targets == ["vocals", "drums", "bass", "other"]
-        assert (entry.n_fft, entry.n_hop, entry.sample_rate, entry.channels) == (
+        assert (*astuple(entry.config.stft), entry.config.channels) == (
             4096,
             1024,
             44100,
             2,
         )
-        assert bandwidth_to_max_bin(entry.sample_rate, entry.n_fft, entry.bandwidth) == 1487
+        bandwidth = entry.config.architecture.bandwidth
+        assert bandwidth_to_max_bin(44100, 4096, bandwidth) == 1487
     speech = MODELS["umxse"]
     assert speech.targets == ["speech", "noise"]
-    assert (speech.n_fft, speech.n_hop, speech.sample_rate, speech.channels) == (
+    assert (*astuple(speech.config.stft), speech.config.channels) == (
         1024,
         512,
         16000,
         1,
     )
-    assert bandwidth_to_max_bin(speech.sample_rate, speech.n_fft, speech.bandwidth) == 513
-    widths = {name: entry.hidden_size for name, entry in MODELS.items() if not entry.bundled}
+    assert speech.config.architecture.bandwidth is None
+    widths = {
+        name: entry.config.architecture.hidden_size
+        for name, entry in MODELS.items()
+        if not entry.bundled
+    }
     assert widths == {"umx": 512, "umxhq": 512, "umxl": 1024, "umxse": 256}
 
 
@@ -96,12 +102,12 @@ def test_bundled_weights_are_complete_and_have_hashes(name):
     config = json.loads((folder / "separator.json").read_text())
     shared = {SHARED_NAME} if config.get("shared") else set()
     assert set(config["sha256"]) == {file.name for file in entry.files.values()} | shared
-    assert config["sample_rate"] == entry.sample_rate
-    assert (config["nfft"], config["nhop"]) == (entry.n_fft, entry.n_hop)
-    assert config["nb_channels"] == entry.channels
+    assert config["sample_rate"] == entry.config.stft.sample_rate
+    assert (config["nfft"], config["nhop"]) == (entry.config.stft.n_fft, entry.config.stft.n_hop)
+    assert config["nb_channels"] == entry.config.channels
     for target in entry.targets:
         made = json.loads((folder / f"{target}.json").read_text())
-        assert made["args"]["hidden_size"] == entry.hidden_size
+        assert made["args"]["hidden_size"] == entry.config.architecture.hidden_size
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _offer(entry: ModelEntry) -> Offer:
     return Offer(
         entry.name,
         tuple(entry.targets),
-        entry.sample_rate,
+        round(entry.config.stft.sample_rate),
         entry.licence,
         entry.trained_on,
         entry.size,

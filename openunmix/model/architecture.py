@@ -1,0 +1,191 @@
+"""What describes a network, and what loader, trainer and engine need of one.
+
+A second architecture is a subclass of :class:`MaskNetwork` with an entry in :data:`NETWORKS`, and
+a subclass of :class:`Architecture` for its options; see ``docs/extending.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from openunmix.transforms.fourier import STFTConfig
+
+__all__ = ["NETWORKS", "Architecture", "MaskNetwork"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Options of a network: all that describes it beside STFT and channels.
+
+    A field is an argument of the network, a key of ``separator.json``, and an option of
+    ``umx-train`` with the ``help`` of its metadata. Only ``bandwidth`` (in Hz, all frequencies if
+    None), ``bridged`` and ``shared`` are no arguments of :class:`~openunmix.model.OpenUnmix`.
+
+    Examples
+    --------
+    >>> from openunmix.transforms.fourier import STFTConfig
+    >>> network = Architecture(hidden_size=8, bandwidth=16000).build(STFTConfig())
+    >>> network.nb_bins, network.nb_output_bins
+    (1487, 2049)
+    """
+
+    #: Key of :data:`NETWORKS`.
+    name: ClassVar[str] = "OpenUnmix"
+
+    hidden_size: int = field(
+        default=512, metadata={"help": "hidden size of the networks", "metavar": "N"}
+    )
+    nb_layers: int = field(default=3, metadata={"help": "number of LSTM layers", "metavar": "N"})
+    unidirectional: bool = field(default=False, metadata={"help": "use past frames only (causal)"})
+    bandwidth: float | None = field(
+        default=None, metadata={"help": "highest input frequency in Hz", "metavar": "X"}
+    )
+    dropout: float = field(
+        default=0.4, metadata={"help": "dropout probability between LSTM layers", "metavar": "X"}
+    )
+    compression: float = field(
+        default=1.0,
+        metadata={"help": "exponent of the input's power-law compression", "metavar": "X"},
+    )
+    bridged: bool = field(
+        default=False, metadata={"help": "average features over the networks (CrossNet)"}
+    )
+    shared: bool = field(
+        default=False, metadata={"help": "share all but the last two layers between targets"}
+    )
+
+    def __post_init__(self) -> None:
+        """Reject what cannot work."""
+        if not self.unidirectional and self.hidden_size % 2:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be even for a bidirectional network"
+            )
+        if not 0 < self.compression <= 1:
+            raise ValueError(f"compression={self.compression} must be more than 0, and 1 at most")
+
+    def build(self, stft: STFTConfig, nb_channels: int = 2) -> MaskNetwork:
+        """Build a network with random weights.
+
+        Parameters
+        ----------
+        stft : STFTConfig
+            The STFT whose magnitudes are its input.
+        nb_channels : int
+            Audio channels.
+
+        Returns
+        -------
+        MaskNetwork
+            The network, in training mode.
+        """
+        return NETWORKS[self.name].from_architecture(self, stft, nb_channels)
+
+
+class MaskNetwork(nn.Module):
+    """Interface of all networks.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its options.
+    nb_output_bins, nb_channels : int
+        Frequency bins and audio channels of its input and of its mask.
+    """
+
+    #: Class of the options.
+    options: ClassVar[type[Architecture]] = Architecture
+
+    def __init__(self, architecture: Architecture, nb_output_bins: int, nb_channels: int) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.nb_output_bins = nb_output_bins
+        self.nb_channels = nb_channels
+
+    @classmethod
+    def from_architecture(
+        cls, architecture: Architecture, stft: STFTConfig, nb_channels: int = 2
+    ) -> MaskNetwork:
+        """Build a network with random weights, as :meth:`Architecture.build` does.
+
+        Parameters
+        ----------
+        architecture : Architecture
+            Its options.
+        stft : STFTConfig
+            The STFT whose magnitudes are its input.
+        nb_channels : int
+            Audio channels.
+
+        Returns
+        -------
+        MaskNetwork
+            The network.
+        """
+        return cls(architecture, stft.bins, nb_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Estimate the target's magnitude.
+
+        Parameters
+        ----------
+        x : Tensor [shape=(batch, channels, bins, frames)], real, non-negative
+            Magnitude of the mixture.
+
+        Returns
+        -------
+        Tensor [shape=(batch, channels, bins, frames)], real, non-negative
+            Magnitude of the target: the mixture times :meth:`mask`.
+        """
+        frames_first = x.permute(3, 0, 1, 2)
+        return (self.mask(frames_first) * frames_first).permute(1, 2, 3, 0)
+
+    def mask(self, magnitude: Tensor) -> Tensor:
+        """Estimate the ratio of the target's magnitude to the mixture's; every network has its own.
+
+        Parameters
+        ----------
+        magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            Magnitude of the mixture, frames first as recurrent layers take it.
+
+        Returns
+        -------
+        Tensor [shape=(frames, batch, channels, bins)], real, non-negative
+            The mask, which may exceed 1.
+        """
+        raise NotImplementedError
+
+    def compress(self, magnitude: Tensor) -> Tensor:
+        """Compress magnitudes; the statistics of the input are those of the result.
+
+        Parameters
+        ----------
+        magnitude : Tensor, real, non-negative
+            Magnitude of the mixture, of any shape.
+
+        Returns
+        -------
+        Tensor, real, non-negative
+            The same shape; here the magnitude itself.
+        """
+        return magnitude
+
+    def set_input_statistics(self, mean: Tensor, scale: Tensor) -> None:
+        """Fit the normalisation of the input, if the network has one.
+
+        Parameters
+        ----------
+        mean, scale : Tensor [shape=(bins,)], real
+            Mean and standard deviation of the compressed magnitudes of training mixtures.
+        """
+
+    def freeze(self) -> None:
+        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        self.requires_grad_(False)
+        self.eval()
+
+
+#: Classes of networks by the name that ``separator.json`` has under ``architecture``.
+NETWORKS: dict[str, type[MaskNetwork]] = {}

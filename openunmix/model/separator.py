@@ -1,0 +1,208 @@
+"""From the waveform of a mixture to the waveforms of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from openunmix.filtering._fast import WienerFilter
+from openunmix.filtering.gaussian import wiener
+from openunmix.model.network import OpenUnmix
+from openunmix.model.sharing import masks
+from openunmix.transforms import make_filterbanks
+
+__all__ = ["Separator"]
+
+
+class Separator(nn.Module):
+    """From the waveform of a mixture to the waveforms of its targets.
+
+    Parameters
+    ----------
+    target_models : mapping of str to nn.Module
+        A network per target, in the order of the result.
+    niter : int
+        Iterations of expectation maximization after the networks; 0 uses their magnitudes with
+        the mixture's phase. One source alone cannot be refined, so it is taken as 0 then.
+    softmask : bool
+        Start from ratio masks rather than from the magnitudes themselves.
+    residual : bool
+        Add the residual as a last target, computed before any iteration.
+    sample_rate : float
+        Sample rate of the networks in Hz.
+    n_fft, n_hop : int
+        Window and hop length of the STFT in samples.
+    nb_channels : int
+        Audio channels of the networks.
+    wiener_win_len : int or None
+        Frames of the windows that are filtered independently, 7 s by default at 44.1 kHz;
+        None filters the whole signal at once.
+    filterbank : str
+        ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
+    bridged : bool
+        Whether the networks exchange features, see :func:`~openunmix.model.masks`.
+
+    Examples
+    --------
+    >>> separator = Separator({"vocals": OpenUnmix(nb_bins=2049)}, niter=1)
+    >>> separator.freeze()
+    >>> separator(torch.zeros(1, 2, 44100)).shape
+    torch.Size([1, 1, 2, 44100])
+    """
+
+    sample_rate: Tensor
+
+    def __init__(
+        self,
+        target_models: Mapping[str, nn.Module],
+        niter: int = 0,
+        softmask: bool = False,
+        residual: bool = False,
+        sample_rate: float = 44100.0,
+        n_fft: int = 4096,
+        n_hop: int = 1024,
+        nb_channels: int = 2,
+        wiener_win_len: int | None = 300,
+        filterbank: str = "torch",
+        bridged: bool = False,
+    ) -> None:
+        super().__init__()
+        if not target_models:
+            raise ValueError("target_models is empty; give at least one network")
+        if wiener_win_len is not None and wiener_win_len < 1:
+            raise ValueError(f"wiener_win_len={wiener_win_len} must be None or at least 1 frame")
+        if bridged and not all(isinstance(net, OpenUnmix) for net in target_models.values()):
+            raise ValueError("bridged=True needs networks that are all OpenUnmix")
+        self.niter = niter
+        self.residual = residual
+        self.softmask = softmask
+        self.wiener_win_len = wiener_win_len
+        self.bridged = bridged
+        self.stft, self.istft = make_filterbanks(
+            n_fft=n_fft, n_hop=n_hop, center=True, sample_rate=sample_rate, method=filterbank
+        )
+        self.target_models = nn.ModuleDict(target_models)
+        self.nb_targets = len(self.target_models)
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.nb_channels = nb_channels
+        self.register_buffer("sample_rate", torch.as_tensor(float(sample_rate)))
+
+    def freeze(self) -> None:
+        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        self.requires_grad_(False)
+        self.eval()
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of what :meth:`forward` returns, in order."""
+        return [*self.target_models, *(["residual"] if self.residual else [])]
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Separate mixtures.
+
+        Parameters
+        ----------
+        audio : Tensor [shape=(batch, channels, samples) or (channels, samples)], real
+            Waveforms at the networks' sample rate, nominally within [-1, 1].
+
+        Returns
+        -------
+        Tensor [shape=(batch, targets, channels, samples)], real
+            The estimates; without the batch axis where the input has none.
+
+        Raises
+        ------
+        ValueError
+            If the axes or the number of channels are not those above.
+        """
+        self._check(audio)
+        if audio.ndim == 2:
+            return self.forward(audio.unsqueeze(0)).squeeze(0)
+        pairs = self.stft(audio)
+        # A zero's gradient is not defined by abs(); torch gives 0 there, which is what we want.
+        mixture = torch.view_as_complex(pairs.contiguous())  # (batch, channels, bins, frames)
+        magnitude = mixture.abs()
+        magnitudes = torch.stack(self._magnitudes(magnitude), dim=-1)
+        estimates = torch.stack(
+            [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
+        )
+        waveforms: Tensor = self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
+        return waveforms
+
+    def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
+        """Magnitude of each target from that of the mixture, (batch, channels, bins, frames)."""
+        networks = list(self.target_models.values())
+        own = [network for network in networks if isinstance(network, OpenUnmix)]
+        trunks = {network.trunk for network in own}
+        if not self.bridged and (len(own) < len(networks) or len(trunks) == len(own)):
+            return [network(mixture) for network in networks]
+        frames_first = mixture.permute(3, 0, 1, 2)
+        estimated = masks(own, frames_first, self.bridged)
+        return [(mask * frames_first).permute(1, 2, 3, 0) for mask in estimated]
+
+    def _check(self, audio: Tensor) -> None:
+        """Raise if the axes are not (batch, channels, samples) or (channels, samples)."""
+        if audio.ndim not in (2, 3) or audio.shape[-2] != self.nb_channels:
+            raise ValueError(
+                f"audio has shape {tuple(audio.shape)}, expected (batch, channels, samples) or "
+                f"(channels, samples) with channels={self.nb_channels}"
+            )
+
+    def _filter(self, magnitudes: Tensor, mixture: Tensor) -> Tensor:
+        """Wiener filter of one item, in windows: (channels, bins, frames[, targets]) to STFTs."""
+        niter = self.niter if len(self.sources) > 1 else 0
+        window = self.wiener_win_len or mixture.shape[-1]
+        windows = [slice(t, t + window) for t in range(0, mixture.shape[-1], window)]
+        if magnitudes.requires_grad or mixture.requires_grad:
+            magnitudes = magnitudes.permute(2, 1, 0, 3)  # (frames, bins, channels, targets)
+            mixture = mixture.permute(2, 1, 0)
+            estimates = [
+                wiener(magnitudes[w], mixture[w], niter, self.softmask, self.residual)
+                for w in windows
+            ]
+            return torch.cat(estimates).permute(3, 2, 1, 0)
+        magnitudes = magnitudes.permute(3, 2, 0, 1)  # (targets, frames, channels, bins)
+        mixture = mixture.permute(2, 0, 1)
+        fast = WienerFilter(niter, self.softmask, self.residual)
+        estimates = [fast(magnitudes[:, w], mixture[w]).clone() for w in windows]
+        return torch.cat(estimates, dim=1).permute(0, 2, 3, 1)
+
+    def to_dict(
+        self, estimates: Tensor, aggregate_dict: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, Tensor]:
+        """Name the estimates, and sum them where asked.
+
+        Parameters
+        ----------
+        estimates : Tensor [shape=(..., targets, channels, samples)], real
+            What :meth:`forward` returned.
+        aggregate_dict : mapping of str to list of str, optional
+            New names and the targets to sum for each. It replaces the set of results.
+
+        Returns
+        -------
+        dict of str to Tensor [shape=(..., channels, samples)]
+            A waveform per name.
+
+        Raises
+        ------
+        ValueError
+            If a sum is empty or asks for a target that is not there.
+        """
+        named = dict(zip(self.sources, estimates.unbind(dim=-3), strict=True))
+        if aggregate_dict is None:
+            return named
+        return {name: _sum(named, name, parts) for name, parts in aggregate_dict.items()}
+
+
+def _sum(named: Mapping[str, Tensor], name: str, parts: Sequence[str]) -> Tensor:
+    """Sum of the named estimates."""
+    unknown = [part for part in parts if part not in named]
+    if unknown or not parts:
+        raise ValueError(
+            f"cannot make {name!r} from {list(parts)}: choose at least one of {list(named)}"
+        )
+    return torch.stack([named[part] for part in parts]).sum(dim=0)
