@@ -190,7 +190,7 @@ def test_all_targets_on_shared_mixtures(data):
     assert exit_code("--dataset", "trackfolder_fix", *options, "--bridged") == 0
     networks, config, _ = load_folder("run")
     assert networks.keys() == {"vocals", "drums"}
-    assert config.bridged
+    assert config.architecture.bridged
     song = "data/valid/c/mixture.wav"
     assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
 
@@ -367,7 +367,7 @@ def test_model_is_trained_further_with_its_architecture(data, model):
     arguments = ["--root", "data", "--targets", "vocals", "drums", "--model", model, *options]
     assert exit_code(*arguments, "--lr", 1e-4, "--precision", "float32") == 0
     networks, config, _ = load_folder("run")
-    assert (config.n_fft, config.n_hop, config.sample_rate) == (128, 32, 22050.0)
+    assert astuple(config.stft) == (128, 32, 22050.0)
     for target, network in networks.items():
         assert (network.hidden_size, network.nb_bins) == (6, 40)
         assert network.unidirectional

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -270,7 +270,7 @@ def test_validation_gets_the_average_in_evaluation_mode(tmp_path):
 def test_model_is_the_average_and_ready_to_use(tmp_path):
     trainer = fit(CONFIG, Tones(), tmp_path)
     networks, config, _ = load_folder(tmp_path)
-    assert (config.n_fft, config.n_hop, config.sample_rate) == (128, 64, RATE)
+    assert astuple(config.stft) == (128, 64, RATE)
     for target, network in trainer.averages().items():
         assert_same(dict(networks[target].state_dict()), dict(network.state_dict()))
 
