@@ -12,7 +12,7 @@ from openunmix.data.augment.sources import (
 )
 from openunmix.data.base import MixingDataset, Pair, UnmixDataset
 from openunmix.data.check import examine
-from openunmix.data.check.report import Finding, Report, SourceSummary
+from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import MixingConfig, MixtureDataset
 from openunmix.data.musdb import MUSDBDataset
@@ -39,8 +39,8 @@ __all__ = [
     "BatchAugmentation",
     "Compose",
     "Datasets",
-    "Finding",
     "FixedSourcesTrackFolderDataset",
+    "Issue",
     "MUSDBDataset",
     "MixingConfig",
     "MixingDataset",

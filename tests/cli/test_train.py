@@ -297,7 +297,7 @@ def test_weights_of_folders_are_numbers_at_the_end():
 
 def test_data_are_only_checked_if_asked(data, capsys):
     assert train("--check") == 0
-    assert "Data set stems in data" in capsys.readouterr().out
+    assert "Dataset stems in data" in capsys.readouterr().out
     Path("data/train/a/vocals.wav").write_bytes(b"junk" * 99)
     assert train("--check") == 1
     assert "a/vocals.wav" in capsys.readouterr().out
@@ -490,7 +490,7 @@ def test_output_with_a_model_but_no_run_is_left_alone(data, model, capsys):
 def test_synthetic_songs_have_nothing_to_check(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert exit_code("--check") == 0
-    assert "Data set synthetic, made by the code" in capsys.readouterr().out
+    assert "Dataset synthetic, generated" in capsys.readouterr().out
 
 
 def test_files_that_version_1_cannot_use_are_told(data, caplog):

@@ -18,10 +18,10 @@ from pathlib import Path
 from openunmix.data.check.duplicates import find_duplicates
 from openunmix.data.check.inventory import Stream, Track, inventory
 from openunmix.data.check.measure import Measure, measure_together
-from openunmix.data.check.report import Finding, Report, SourceSummary
+from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.errors import AudioFileError
 
-__all__ = ["Finding", "Report", "SourceSummary", "examine"]
+__all__ = ["Issue", "Report", "SourceSummary", "examine"]
 
 _SILENT = -60.0  # dB: what is quieter all the time is noise
 _CLIPPED = 1e-4  # share of samples
@@ -58,7 +58,7 @@ def examine(
     Returns
     -------
     Report
-        What was found. Damaged files are findings, not exceptions.
+        What was found. Damaged files are issues, not exceptions.
 
     Raises
     ------
@@ -67,27 +67,27 @@ def examine(
     MissingExtraError
         If a package is not installed.
     """
-    findings: list[Finding] = []
+    issues: list[Issue] = []
     tracks: list[tuple[str, Track]] = []
     for split in ("train", "valid"):
         try:
             tracks += [(split, track) for track in inventory(args, split)]
         except AudioFileError as error:
             place = str(Path(args.root or "MUSDB18", split))
-            findings.append(Finding("error", "missing", place, str(error), _ADVICE["missing"]))
+            issues.append(Issue("error", "missing", place, str(error), _ADVICE["missing"]))
     heard: list[_Heard] = []
     for count, (split, track) in enumerate(tracks, start=1):
-        findings += _examine_track(args, split, track, heard)
+        issues += _examine_track(args, split, track, heard)
         if progress is not None:
             progress(count, len(tracks))
-    findings += _examine_whole(args, heard, {split for split, _ in tracks})
-    findings += find_duplicates([(h.split, h.source, h.track, h.measure) for h in heard])
+    issues += _examine_whole(args, heard, {split for split, _ in tracks})
+    issues += find_duplicates([(h.split, h.source, h.track, h.measure) for h in heard])
     return Report(
         args.dataset,
         "" if args.dataset == "synthetic" else str(args.root or "MUSDB18"),
         _rate(args),
         _summaries(heard),
-        tuple(sorted(findings, key=lambda found: found.severity)),
+        tuple(sorted(issues, key=lambda found: found.severity)),
     )
 
 
@@ -116,7 +116,7 @@ def _rate(args: argparse.Namespace) -> int:
 
 def _examine_track(
     args: argparse.Namespace, split: str, track: Track, heard: list[_Heard]
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     """Read a track; what could be read is added to ``heard``."""
     if track.missing:
         names = ", ".join(track.missing)
@@ -140,9 +140,7 @@ def _examine_track(
         yield from _examine_residual(args, track.mixture, residual)
 
 
-def _examine_stream(
-    args: argparse.Namespace, stream: Stream, measure: Measure
-) -> Iterator[Finding]:
+def _examine_stream(args: argparse.Namespace, stream: Stream, measure: Measure) -> Iterator[Issue]:
     """Look at a stream for itself."""
     if measure.sounding == 0:
         peak = 20 * math.log10(measure.peak + 1e-20)
@@ -168,7 +166,7 @@ def _needed(args: argparse.Namespace) -> float:
     return max(getattr(args, "seq_dur", 0) or 0, 0)
 
 
-def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Finding]:
+def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
     """Compare the stems of a track."""
     if len(measures) < 2:
         return
@@ -184,7 +182,7 @@ def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Finding]
 
 def _examine_residual(
     args: argparse.Namespace, mixture: Stream, residual: float
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     """Compare the mixture with the sum of its stems."""
     level = 10 * math.log10(residual + 1e-20)
     if level <= _RESIDUAL:
@@ -197,7 +195,7 @@ def _examine_residual(
 
 def _examine_whole(
     args: argparse.Namespace, heard: Iterable[_Heard], splits: set[str]
-) -> Iterator[Finding]:
+) -> Iterator[Issue]:
     """Look at what the files of a split have in common."""
     groups = defaultdict(list)
     for stream in heard:
@@ -241,11 +239,11 @@ def _summaries(heard: Iterable[_Heard]) -> tuple[SourceSummary, ...]:
     )
 
 
-def _warning(kind: str, place: object, found: str) -> Finding:
-    """Make a finding with which training may go on."""
-    return Finding("warning", kind, str(place), found, _ADVICE[kind])
+def _warning(kind: str, place: object, found: str) -> Issue:
+    """Make a issue with which training may go on."""
+    return Issue("warning", kind, str(place), found, _ADVICE[kind])
 
 
-def _error(kind: str, place: object, found: str) -> Finding:
-    """Make a finding with which training must not begin."""
-    return Finding("error", kind, str(place), found, _ADVICE[kind])
+def _error(kind: str, place: object, found: str) -> Issue:
+    """Make a issue with which training must not begin."""
+    return Issue("error", kind, str(place), found, _ADVICE[kind])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from openunmix.data.check.measure import Measure, likeness
-from openunmix.data.check.report import Finding
+from openunmix.data.check.report import Issue
 
 __all__ = ["find_duplicates"]
 
@@ -19,7 +19,7 @@ _ALIKE = 0.97
 _LENGTH, _SPREAD = 1.25, 1.5
 
 
-def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterator[Finding]:
+def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterator[Issue]:
     """Find tracks of which a source is the same recording.
 
     Parameters
@@ -29,7 +29,7 @@ def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterat
 
     Yields
     ------
-    Finding
+    Issue
         An error for a track of the training split that is in the validation split too, a warning
         for one that is in a split twice.
     """
@@ -45,10 +45,10 @@ def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterat
         again = f"{', '.join(sources)}: the same recording as in {other}"
         if split == other_split:
             advice = "it counts twice in training; remove one, unless that is meant"
-            yield Finding("warning", "duplicate", str(track), again, advice)
+            yield Issue("warning", "duplicate", str(track), again, advice)
         else:
             advice = "remove it from train or from valid: the validation loss would be worth little"
-            yield Finding("error", "duplicate", str(track), f"{again} of {other_split}", advice)
+            yield Issue("error", "duplicate", str(track), f"{again} of {other_split}", advice)
 
 
 def _candidates(measures: Sequence[Measure]) -> Iterator[tuple[int, int]]:

@@ -1,58 +1,58 @@
-"""What the data set doctor has found."""
+"""The result of a dataset check: issues, and a summary of the sources."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
 
-__all__ = ["Finding", "Report", "SourceSummary"]
+__all__ = ["Issue", "Report", "SourceSummary"]
 
-# Findings of one kind that are shown in full.
-_SHOWN = 5
+_SHOWN = 5  # issues of one kind that are listed
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that is wrong with a data set.
+class Issue:
+    """Something wrong with a dataset.
 
     Attributes
     ----------
     severity : str
-        ``"error"`` if the data set must not be trained on as it is, otherwise ``"warning"``.
+        ``"error"`` if the dataset must not be used for training as it is, otherwise
+        ``"warning"``.
     kind : str
-        What sort of finding it is, in a word: ``"silent"``, ``"duplicate"`` ...
+        Kind of issue in one word: ``"silent"``, ``"duplicate"`` ...
     path : str
         The file or folder.
-    found : str
-        What was found.
+    message : str
+        What is wrong with it.
     advice : str
-        What to do.
+        What to do about it.
     """
 
     severity: str
     kind: str
     path: str
-    found: str
+    message: str
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.found}"
+        return f"{self.path}: {self.message}"
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """How much a split has of a source.
+    """Summary of one source in one split.
 
     Attributes
     ----------
     split, source : str
         ``"train"`` or ``"valid"``, and the name of the source, or ``"mixture"``.
     files : int
-        Files that could be read.
-    seconds, sounding : float
-        Duration of all of them, and of what is louder than -60 dB.
+        Number of files that could be read.
+    duration, non_silent : float
+        Seconds in total, and seconds above -60 dB.
     level : float
-        Root mean square over all of them in dB relative to full scale.
+        RMS over all files in dB relative to full scale.
     sample_rates, channels : tuple of int
         All that occur.
     """
@@ -60,8 +60,8 @@ class SourceSummary:
     split: str
     source: str
     files: int
-    seconds: float
-    sounding: float
+    duration: float
+    non_silent: float
     level: float
     sample_rates: tuple[int, ...]
     channels: tuple[int, ...]
@@ -69,72 +69,71 @@ class SourceSummary:
 
 @dataclass(frozen=True)
 class Report:
-    """What a data set is like, and all that is wrong with it.
+    """Summary of a dataset and its issues.
 
     Attributes
     ----------
     dataset, root : str
-        Its kind and folder; no folder if the code makes it.
+        Its kind and folder; the folder is empty if the data are generated.
     sample_rate : int
         Hz at which it is to be used.
     sources : tuple of SourceSummary
-        What there is.
-    findings : tuple of Finding
-        What is wrong, errors first.
+        One summary per split and source.
+    issues : tuple of Issue
+        All issues, errors first.
     """
 
     dataset: str
     root: str
     sample_rate: int
     sources: tuple[SourceSummary, ...]
-    findings: tuple[Finding, ...]
+    issues: tuple[Issue, ...]
 
     @property
-    def errors(self) -> list[Finding]:
-        """Findings with which training must not begin."""
-        return [found for found in self.findings if found.severity == "error"]
+    def errors(self) -> list[Issue]:
+        """Issues that rule out training."""
+        return [issue for issue in self.issues if issue.severity == "error"]
 
     @property
-    def warnings(self) -> list[Finding]:
-        """Findings with which training may go on."""
-        return [found for found in self.findings if found.severity == "warning"]
+    def warnings(self) -> list[Issue]:
+        """Issues that do not rule out training."""
+        return [issue for issue in self.issues if issue.severity == "warning"]
 
     def text(self) -> str:
-        """Write the report for people.
+        """Return the report as text.
 
         Returns
         -------
         str
-            A table of the sources, and the findings by kind, the first few of each.
+            A table of the sources, and the issues by kind, the first few of each.
         """
-        place = f" in {self.root}" if self.root else ", made by the code"
-        lines = [f"Data set {self.dataset}{place}, to be used at {self.sample_rate} Hz"]
+        place = f" in {self.root}" if self.root else ", generated"
+        lines = [f"Dataset {self.dataset}{place}, used at {self.sample_rate} Hz"]
         if self.sources:
             lines += ["", *_table(self.sources)]
-        for title, findings in (
+        for title, issues in (
             ("error{s}: do not train on this", self.errors),
-            ("warning{s}: training can go on", self.warnings),
+            ("warning{s}: training is possible", self.warnings),
         ):
-            if findings:
-                plural = "" if len(findings) == 1 else "s"
-                lines += ["", f"{len(findings)} {title.format(s=plural)}", *_listed(findings)]
-        if not self.findings:
-            lines += ["", "Nothing is wrong with it."]
+            if issues:
+                plural = "" if len(issues) == 1 else "s"
+                lines += ["", f"{len(issues)} {title.format(s=plural)}", *_listed(issues)]
+        if not self.issues:
+            lines += ["", "No issues found."]
         return "\n".join(lines) + "\n"
 
 
 def _table(sources: tuple[SourceSummary, ...]) -> list[str]:
     """Lines of the table of sources."""
-    rows = [("split", "source", "files", "duration", "sounding", "level", "Hz", "channels")]
+    rows = [("split", "source", "files", "duration", "non-silent", "level", "Hz", "channels")]
     for summary in sources:
-        share = 100 * summary.sounding / summary.seconds
         rows.append(
             (
                 summary.split,
                 summary.source,
                 str(summary.files),
-                _duration(summary.seconds),
-                f"{share:.0f} %",
+                _duration(summary.duration),
+                f"{100 * summary.non_silent / summary.duration:.0f} %",
                 f"{summary.level:.1f} dB",
                 ", ".join(map(str, summary.sample_rates)),
                 ", ".join(map(str, summary.channels)),
@@ -153,15 +152,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _listed(findings: list[Finding]) -> list[str]:
-    """Lines of findings: by kind, with the advice once."""
-    groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in findings:
-        groups[finding.kind, finding.advice].append(finding)
+def _listed(issues: list[Issue]) -> list[str]:
+    """Lines of issues by kind, the advice once."""
+    groups: dict[tuple[str, str], list[Issue]] = defaultdict(list)
+    for issue in issues:
+        groups[issue.kind, issue.advice].append(issue)
     lines = []
     for (kind, advice), group in groups.items():
         lines.append(f"  {kind}: {advice}")
-        lines += [f"    {finding}" for finding in group[:_SHOWN]]
+        lines += [f"    {issue}" for issue in group[:_SHOWN]]
         if len(group) > _SHOWN:
             lines.append(f"    and {len(group) - _SHOWN} more")
     return lines

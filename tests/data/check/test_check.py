@@ -1,4 +1,4 @@
-"""The data set doctor: what is wrong with a data set, and what may go on nevertheless."""
+"""Checks of a dataset: which issues are errors, and which are warnings."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def examined(root, **options):
 
 
 def kinds(report, severity=None):
-    """Pairs of kind and file name of the findings."""
+    """Pairs of kind and file name of the issues."""
     return {
         (found.kind, Path(found.path).name)
-        for found in report.findings
+        for found in report.issues
         if severity in (None, found.severity)
     }
 
 
 def test_nothing_is_wrong_with_good_tracks(root):
     report = examined(root)
-    assert report.findings == ()
+    assert report.issues == ()
     vocals = next(s for s in report.sources if (s.split, s.source) == ("train", "vocals"))
     assert (vocals.files, vocals.sample_rates, vocals.channels) == (2, (RATE,), (2,))
-    assert vocals.seconds == pytest.approx(6.0)
-    assert 5.0 < vocals.sounding <= 6.0
-    assert "Nothing is wrong" in report.text()
+    assert vocals.duration == pytest.approx(6.0)
+    assert 5.0 < vocals.non_silent <= 6.0
+    assert "No issues found" in report.text()
     assert "train  vocals   2      0:00:06" in report.text()
 
 
@@ -104,7 +104,7 @@ def test_values_that_are_not_finite_are_an_error_with_their_position(root):
     soundfile.write(path, audio, RATE, subtype="FLOAT")
     (error,) = examined(root).errors
     assert (error.kind, error.path) == ("unreadable", str(path))
-    assert "channel 1 at sample 5000" in error.found
+    assert "channel 1 at sample 5000" in error.message
 
 
 def test_silence_is_a_warning_and_for_a_whole_source_an_error(root):
@@ -115,7 +115,7 @@ def test_silence_is_a_warning_and_for_a_whole_source_an_error(root):
     assert report.errors == []
     soundfile.write(root / "train/b/bass.wav", 1e-4 * silent.add(1).T.numpy(), RATE)
     (error,) = examined(root).errors
-    assert (error.kind, error.found) == ("quiet-source", "bass is silent in all of 2 files")
+    assert (error.kind, error.message) == ("quiet-source", "bass is silent in all of 2 files")
 
 
 def test_clipping_and_offset_are_warnings(root):
@@ -123,7 +123,7 @@ def test_clipping_and_offset_are_warnings(root):
     soundfile.write(root / "train/a/vocals.wav", np.clip(30 * audio, -1, 1), RATE)
     soundfile.write(root / "train/b/vocals.wav", audio[::-1] + 0.05, RATE)
     report = examined(root)
-    found = {(f.kind, f.path) for f in report.findings if f.kind != "residual"}
+    found = {(f.kind, f.path) for f in report.issues if f.kind != "residual"}
     assert found == {
         ("clipped", str(root / "train/a/vocals.wav")),
         ("offset", str(root / "train/b/vocals.wav")),
@@ -141,10 +141,10 @@ def test_stems_that_do_not_sum_to_the_mixture_are_told_in_decibels(root):
     path = root / "valid/c/mixture.wav"
     audio, _ = soundfile.read(path)
     soundfile.write(path, 0.5 * audio, RATE)  # the rest is as loud as the mixture
-    (found,) = examined(root).findings
+    (found,) = examined(root).issues
     assert (found.severity, found.kind, found.path) == ("warning", "residual", str(path))
-    assert found.found.startswith("it differs from the sum of its stems by -0.0 dB") or (
-        "by 0.0 dB" in found.found
+    assert found.message.startswith("it differs from the sum of its stems by -0.0 dB") or (
+        "by 0.0 dB" in found.message
     )
 
 
@@ -183,7 +183,7 @@ def test_song_in_train_and_valid_is_an_error_however_it_is_stored(tmp_path, chan
         song = synthetic_song(generator, 8 * SONG_RATE, SONG_RATE)
         for stem in ("vocals", "drums"):
             soundfile.write(folder / f"{stem}.wav", song[stem].T.numpy(), SONG_RATE)
-    assert not examined(tmp_path, **options).findings
+    assert not examined(tmp_path, **options).issues
     waveform = soundfile.read(tmp_path / "train/a/vocals.wav", dtype="float32")[0].T
     copy = tmp_path / "valid/c/vocals.wav"
     if change == "coding":
@@ -197,7 +197,7 @@ def test_song_in_train_and_valid_is_an_error_however_it_is_stored(tmp_path, chan
         soundfile.write(copy, waveform.T * (0.3 if change == "level" else 1), SONG_RATE)
     (error,) = [f for f in examined(tmp_path, **options).errors if f.kind == "duplicate"]
     assert error.path == str(tmp_path / "train/a")
-    assert error.found == f"vocals: the same recording as in {tmp_path / 'valid/c'} of valid"
+    assert error.message == f"vocals: the same recording as in {tmp_path / 'valid/c'} of valid"
 
 
 def test_song_that_is_twice_in_train_is_a_warning(root):
@@ -205,7 +205,7 @@ def test_song_that_is_twice_in_train_is_a_warning(root):
         waveform, _ = soundfile.read(root / f"train/a/{stem}.wav")
         soundfile.write(root / f"train/b/{stem}.wav", waveform, RATE)
     found = [f for f in examined(root).warnings if f.kind == "duplicate"]
-    assert [(f.path, f.found) for f in found] == [
+    assert [(f.path, f.message) for f in found] == [
         (str(root / "train/a"), f"vocals, bass: the same recording as in {root / 'train/b'}")
     ]
 
@@ -220,7 +220,7 @@ def test_mixture_among_variable_stems_is_an_error(root):
 
 def test_pairs_of_aligned_files_need_not_sum_up(root):
     report = examined(root, dataset="aligned", input_file="mix*", output_file="vocals.wav")
-    assert report.findings == ()
+    assert report.issues == ()
     assert [s.source for s in report.sources] == ["mixture", "vocals", "mixture", "vocals"]
 
 
@@ -228,7 +228,7 @@ def test_source_folders_need_files_of_every_source(root):
     options = {"dataset": "sourcefolder", "target_dir": "a", "interferer_dirs": ["b"], "ext": "wav"}
     report = examined(root, **options)
     (error,) = report.errors
-    assert (error.kind, "no files *wav for the source a" in error.found) == ("missing", True)
+    assert (error.kind, "no files *wav for the source a" in error.message) == ("missing", True)
     assert {(s.split, s.source, s.files) for s in report.sources} == {
         ("train", "a", 3),
         ("train", "b", 3),
@@ -266,7 +266,7 @@ def test_streams_of_musdb_are_examined(tmp_path, track_folder, monkeypatch):
 
 def test_synthetic_songs_need_no_doctor():
     report = examine(Namespace(dataset="synthetic", root=None))
-    assert (report.sources, report.findings) == ((), ())
+    assert (report.sources, report.issues) == ((), ())
 
 
 def test_options_that_cannot_work_are_refused():
