@@ -34,7 +34,7 @@ from openunmix.cli._options import (
 from openunmix.cli._paths import find_inputs, output_folders
 from openunmix.cli._player import write_player
 from openunmix.cli._progress import Progress
-from openunmix.errors import CheckpointError, OpenUnmixError, UnreachableError
+from openunmix.errors import CheckpointError, OpenUnmixError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, FileResult, output_paths, separate_file
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
@@ -233,16 +233,12 @@ def _file_options(args: argparse.Namespace) -> FileOptions:
 
 def _resolve(args: argparse.Namespace) -> ResolvedModel:
     """Find the model; without --model fall back to the bundled one if there is no network."""
-    progress = not args.quiet
     if args.model is not None:
         _check_folder(args.model, args.targets)
-        return resolve_model(args.model, args.targets, progress=progress)
-    try:
-        return resolve_model(DEFAULT_MODEL, args.targets, progress=progress)
-    except UnreachableError as error:
-        say("umx", str(error))
-        say("umx", f"going on with {BUNDLED_MODEL}, the smaller model in this package")
-        return resolve_model(BUNDLED_MODEL, args.targets)
+    model = resolve_model(args.model, args.targets, progress=not args.quiet)
+    if model.note:
+        say("umx", model.note)
+    return model
 
 
 def _check_folder(model: str, targets: Sequence[str] | None) -> None:

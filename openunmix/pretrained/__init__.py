@@ -6,18 +6,20 @@ called like a model is given as ``./umxl``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from openunmix.errors import CheckpointError
+from openunmix.errors import CheckpointError, UnreachableError
 from openunmix.model import MaskNetwork, Separator
 from openunmix.pretrained import folder as checkpoints
 from openunmix.pretrained.download import fetch_model
 from openunmix.pretrained.folder import SeparatorConfig
 from openunmix.pretrained.registry import (
+    BUNDLED_MODEL,
     DEFAULT_MODEL,
     MODELS,
     ModelEntry,
@@ -32,6 +34,8 @@ __all__ = [
     "load_target_models",
     "resolve_model",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class ResolvedModel:
         Terms of use; empty if not known, as for a folder.
     bundled : bool
         Whether the weights came with the package.
+    note : str
+        What users of the result should know about the model.
     """
 
     name: str
@@ -60,6 +66,7 @@ class ResolvedModel:
     config: SeparatorConfig
     licence: str = ""
     bundled: bool = False
+    note: str = ""
 
     @property
     def targets(self) -> list[str]:
@@ -78,7 +85,7 @@ class ResolvedModel:
 
 
 def resolve_model(
-    model: str | Path,
+    model: str | Path | None,
     targets: Sequence[str] | None = None,
     *,
     progress: bool = True,
@@ -88,8 +95,9 @@ def resolve_model(
 
     Parameters
     ----------
-    model : str or Path
-        A known name, or the path of a model folder or of a file of weights.
+    model : str, Path or None
+        A known name, or the path of a model folder or of a file of weights. None for the
+        default model, in whose place the bundled one is used where it cannot be downloaded.
     targets : sequence of str, optional
         Some of its targets, in the order of the estimates; all if not given.
     progress : bool
@@ -113,6 +121,8 @@ def resolve_model(
     ValueError
         If a known model does not have one of the targets, or some are wanted of a bridged one.
     """
+    if model is None:
+        return _default_model(targets, progress)
     entry = _known(model, registry)
     if entry is None:
         path = Path(model).expanduser()
@@ -134,6 +144,19 @@ def resolve_model(
         config = entry.config
     hashes = checkpoints.verify_weights(files, config)
     return ResolvedModel(entry.name, files, hashes, config, entry.licence, entry.bundled)
+
+
+def _default_model(targets: Sequence[str] | None, progress: bool) -> ResolvedModel:
+    """Return the default model, or the bundled one if there is no network."""
+    try:
+        return resolve_model(DEFAULT_MODEL, targets, progress=progress)
+    except UnreachableError as error:
+        logger.warning("%s", error)
+        note = (
+            f"{DEFAULT_MODEL} could not be downloaded; using the bundled model {BUNDLED_MODEL} "
+            "instead (smaller)"
+        )
+        return replace(resolve_model(BUNDLED_MODEL, targets), note=note)
 
 
 def _known(model: str | Path, registry: Mapping[str, ModelEntry]) -> ModelEntry | None:

@@ -41,14 +41,16 @@ def test_without_network_the_bundled_model_is_used(bundled, capsys, monkeypatch,
     assert (content["model"]["name"], content["model"]["bundled"]) == ("umxs", True)
     assert content["settings"]["model"] == "umxs"
     assert tree("song_umxs") == sorted(f"{name}.wav" for name in TARGETS)
-    assert "umx: going on with umxs" in captured.err
+    assert (
+        "umx: umxhq could not be downloaded; using the bundled model umxs instead" in captured.err
+    )
 
 
 def test_fallback_is_told_even_if_quiet(bundled, capsys, monkeypatch):
     offline(monkeypatch)
     song()
     assert exit_code("song.wav", "--quiet") == 0
-    assert "going on with umxs" in capsys.readouterr().err
+    assert "using the bundled model umxs instead" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["umxhq", "umxl"])

@@ -15,11 +15,10 @@ from urllib.parse import quote
 import numpy as np
 
 from openunmix.audio import STEM_MP4, AudioReader, clipping_gain, write_stem_mp4
-from openunmix.errors import AudioFileError, UnreachableError
+from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, separate_file
 from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
-from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
 from openunmix.web.page import write_page
 from openunmix.web.server.worker import DiskFullError, Report
 
@@ -36,7 +35,6 @@ class _Loaded(NamedTuple):
 
     model: ResolvedModel
     separator: Separator
-    note: str
 
 
 # The models that this process used last.
@@ -126,7 +124,7 @@ def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
         "files": {name: path.name for name, path in result.outputs.items()},
         "page": sorted(path.name for path in page.parent.iterdir()),
         "duration": result.duration,
-        "notes": [loaded.note] if loaded.note else [],
+        "notes": [loaded.model.note] if loaded.model.note else [],
     }
 
 
@@ -166,23 +164,11 @@ def _load(request: dict[str, Any]) -> _Loaded:
     if key not in _loaded:
         while len(_loaded) >= request["models"]:
             _loaded.popitem(last=False)
-        model, note = _resolve(*key[:2])
+        model = resolve_model(request["model"], request["targets"] or None, progress=False)
         separator = build_separator(model, residual=request["residual"], device=request["device"])
-        _loaded[key] = _Loaded(model, separator, note)
+        _loaded[key] = _Loaded(model, separator)
     _loaded.move_to_end(key)
     return _loaded[key]
-
-
-def _resolve(name: str | None, targets: tuple[str, ...]) -> tuple[ResolvedModel, str]:
-    """Find a model; the default one falls back to the bundled one if there is no network."""
-    wanted = targets or None
-    if name is not None:
-        return resolve_model(name, wanted, progress=False), ""
-    try:
-        return resolve_model(DEFAULT_MODEL, wanted, progress=False), ""
-    except UnreachableError:
-        note = f"{DEFAULT_MODEL} could not be downloaded; this is {BUNDLED_MODEL}, a smaller model"
-        return resolve_model(BUNDLED_MODEL, wanted), note
 
 
 def _limited(report: Report, longest: float) -> Callable[[float], None]:
@@ -201,8 +187,8 @@ def _details(loaded: _Loaded, request: dict[str, Any]) -> dict[str, str]:
     details = {"Model": loaded.model.name, "Targets": ", ".join(loaded.model.targets)}
     if loaded.model.licence:
         details["Licence of the weights"] = loaded.model.licence
-    if loaded.note:
-        details["Note"] = loaded.note
+    if loaded.model.note:
+        details["Note"] = loaded.model.note
     return details
 
 
