@@ -17,15 +17,15 @@ __all__ = ["write_player"]
 
 
 def write_player(
-    source: Path, result: FileResult, model: ResolvedModel, args: argparse.Namespace
+    source: AudioSource, result: FileResult, model: ResolvedModel, args: argparse.Namespace
 ) -> Path:
     """Write the page of a song that was separated; return its path."""
     first = next(iter(result.outputs.values()))
     return write_page(
         first.parent,
         result.outputs,
-        title=song_name(source),
-        mixture=AudioSource(source, start=args.start, duration=args.duration),
+        title=song_name(source.path),
+        mixture=source,
         mixture_gain=result.gain,
         details={
             "Model": model.name,

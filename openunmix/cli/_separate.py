@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from openunmix._version import __version__
-from openunmix.audio import OUTPUT_FORMATS, STEM_MP4, AudioReader
+from openunmix.audio import OUTPUT_FORMATS, STEM_MP4, AudioSource
 from openunmix.cli._options import (
     EXIT_CODES,
     Group,
@@ -155,9 +155,9 @@ def _add_computing_options(group: Group) -> None:
 
 @dataclass
 class _Job:
-    """One input, and what became of it; its duration is 0 if it cannot be told beforehand."""
+    """One input and its record for the manifest; the duration is 0 while it is unknown."""
 
-    source: Path
+    source: AudioSource
     folder: Path
     outputs: dict[str, Path]
     duration: float = 0.0
@@ -190,12 +190,16 @@ def run(args: argparse.Namespace) -> int:
     inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name])
     folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
-        _Job(source, folder, output_paths(folder, names, options.extension))
-        for source, folder in zip(inputs, folders, strict=True)
+        _Job(
+            AudioSource(path, start=args.start, duration=args.duration),
+            folder,
+            output_paths(folder, names, options.extension),
+        )
+        for path, folder in zip(inputs, folders, strict=True)
     ]
     waiting = _waiting(jobs, args.skip_existing, args.player)
     if args.dry_run:
-        _describe(waiting, separator, config, options, args.quiet)
+        _describe(waiting, separator, config, args.quiet)
     else:
         write = partial(write_player, model=model, args=args) if args.player else None
         _separate_all(waiting, separator, config, options, args.quiet, write)
@@ -226,8 +230,6 @@ def _file_options(args: argparse.Namespace) -> FileOptions:
         model_rate=args.rate == "model",
         residual=args.residual,
         aggregate=args.aggregate,
-        start=args.start,
-        duration=args.duration,
     )
 
 
@@ -269,7 +271,7 @@ def _waiting(jobs: Sequence[_Job], skip_existing: bool, player: bool) -> list[_J
     """Return the jobs that are to be done; note which ones are not."""
     waiting = []
     for job in jobs:
-        job.record["input"] = str(job.source)
+        job.record["input"] = str(job.source.path)
         expected = [*job.outputs.values(), *([job.folder / "index.html"] if player else [])]
         if skip_existing and all(path.exists() for path in expected):
             job.record.update(status="skipped", outputs=_strings(job.outputs))
@@ -284,16 +286,16 @@ def _separate_all(
     config: StreamConfig,
     options: FileOptions,
     quiet: bool,
-    write_page: Callable[[Path, FileResult], Path] | None = None,
+    write_page: Callable[[AudioSource, FileResult], Path] | None = None,
 ) -> None:
     """Separate every input; a bad one gets a line on stderr and the others go on."""
     for job in jobs:
         with suppress(OpenUnmixError):  # comes again when it is the job's turn
-            job.duration = _duration(job.source, options)
+            job.duration = _duration(job.source)
     with Progress([job.duration for job in jobs], quiet) as progress:
         for job in jobs:
             begun = time.perf_counter()
-            progress.start(job.source.name, job.duration)
+            progress.start(job.source.path.name, job.duration)
             try:
                 result = separate_file(
                     job.source, job.folder, separator, options, config, progress.update
@@ -327,16 +329,16 @@ def _record(job: _Job, result: FileResult, seconds: float) -> None:
 
 def _report(job: _Job, result: FileResult) -> str:
     """Say where the outputs are."""
-    line = f"{job.source.name}: {result.duration:.0f} s in {job.record['seconds']:.1f} s, "
+    line = f"{job.source.path.name}: {result.duration:.0f} s in {job.record['seconds']:.1f} s, "
     line += f"in {job.record.get('player', job.folder)}"
     if result.gain != 1.0:
         line += f"; all turned down by {result.gain:.3f} so that the loudest does not clip"
     return line
 
 
-def _duration(source: Path, options: FileOptions) -> float:
-    """Return the seconds to separate, 0 if they cannot be told before decoding."""
-    with AudioReader(source, options.start, options.duration) as reader:
+def _duration(source: AudioSource) -> float:
+    """Seconds to separate; 0 if unknown before decoding."""
+    with source.open() as reader:
         return (reader.length or 0) / reader.info.sample_rate
 
 
@@ -344,7 +346,6 @@ def _describe(
     jobs: Sequence[_Job],
     separator: Separator,
     config: StreamConfig,
-    options: FileOptions,
     quiet: bool,
 ) -> None:
     """Say what would be done, with the speed measured on ten seconds of noise."""
@@ -356,7 +357,7 @@ def _describe(
     memory = estimate_memory(separator, config) / 1e9
     for job in jobs:
         try:
-            duration = _duration(job.source, options)
+            duration = _duration(job.source)
         except OpenUnmixError as error:
             job.record.update(status="failed", error=str(error))
             say("umx", str(error))
@@ -372,8 +373,8 @@ def _describe(
             places = ", ".join(dict.fromkeys(_strings(job.outputs).values()))
             say(
                 "umx",
-                f"{job.source}: {duration:.0f} s of audio, about {duration * factor:.0f} s and "
-                f"{memory:.1f} GB, to {places}",
+                f"{job.source.path}: {duration:.0f} s of audio, "
+                f"about {duration * factor:.0f} s and {memory:.1f} GB, to {places}",
             )
 
 

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import AudioSource, resample
+from openunmix.audio import AudioSource
 from openunmix.errors import AudioFileError
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.tracks import (
@@ -24,7 +25,8 @@ from openunmix.evaluate.tracks import (
     total,
 )
 from openunmix.model import Separator
-from openunmix.predict.stream import separate_waveform
+from openunmix.predict.aggregation import aggregate, resolve_aggregation
+from openunmix.predict.file_stream import blocks_of, separate_stream
 from openunmix.pretrained import ResolvedModel, build_separator
 
 __all__ = ["TARGETS", "WIENER_WIN_LEN", "Estimator", "System", "references_of"]
@@ -47,7 +49,7 @@ class System:
         A folder as :func:`evaluate_tracks` describes it.
     oracle : str, optional
         ``"irm1"`` and ``"irm2"``, the ideal ratio masks of magnitudes and of powers; ``"mwf"``,
-        the multichannel Wiener filter; ``"mixture"``, to do nothing.
+        the multichannel Wiener filter; ``"mixture"``, the mixture as every estimate.
     targets : tuple of str
         The sources to estimate.
     niter, wiener_win_len, residual, filterbank
@@ -70,7 +72,7 @@ class System:
     filterbank: str = "torch"
 
     def __post_init__(self) -> None:
-        """Reject what cannot be scored."""
+        """Raise ValueError for a system that cannot be scored."""
         if sum(given is not None for given in (self.model, self.estimates, self.oracle)) != 1:
             raise ValueError("give one of model, estimates and oracle")
         if self.oracle is not None and self.oracle not in (*ORACLES, MIXTURE):
@@ -82,35 +84,36 @@ class System:
                 f"model {self.model.name!r} does not have all of {list(self.targets)}; it has "
                 f"{self.model.targets}"
             )
-        known = [*self.targets, *(["residual"] if self.residual else [])]
-        for name, parts in (self.aggregate or {}).items():
-            unknown = [part for part in parts if part not in known]
-            if unknown or not parts:
-                raise ValueError(f"cannot make {name!r} from {list(parts)}: choose from {known}")
-        if len(self.sums) < 2:
+        if len(self.aggregation) < 2:
             raise ValueError(
-                f"BSS Eval tells sources apart, so it needs two or more; got {list(self.sums)}: "
-                "add targets, or the residual"
+                f"BSS Eval needs two or more sources; got {list(self.aggregation)}: add targets, "
+                "or the residual"
             )
 
     @property
     def name(self) -> str:
-        """What to call it in tables."""
+        """Name of the system in tables."""
         if self.model is not None:
             return self.model.name
         return self.oracle or Path(str(self.estimates)).resolve().name
 
     @property
-    def sums(self) -> dict[str, list[str]]:
-        """What is scored: names, and the estimates summed for each."""
-        if self.aggregate is not None:
-            return {name: list(parts) for name, parts in self.aggregate.items()}
-        return {name: [name] for name in (*self.targets, *(["residual"] if self.residual else []))}
+    def aggregation(self) -> dict[str, list[str]]:
+        """Names of what is scored, and the estimates summed for each."""
+        return resolve_aggregation(self.targets, self._residual_name, self.aggregate)
+
+    @property
+    def _residual_name(self) -> str | None:
+        return "residual" if self.residual else None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What scores depend on."""
-        common = {"system": self.name, "targets": list(self.targets), "sums": self.sums}
+        """Settings that scores depend on."""
+        common = {
+            "system": self.name,
+            "targets": list(self.targets),
+            "aggregation": self.aggregation,
+        }
         if self.model is None:
             return common
         return common | {
@@ -122,13 +125,7 @@ class System:
 
 
 class Estimator:
-    """Makes the estimates of a system; loads its model when the first track comes.
-
-    Parameters
-    ----------
-    system : System
-        Where estimates come from.
-    """
+    """Computes the estimates of a system; loads its model for the first track."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -148,60 +145,42 @@ class Estimator:
         )
 
     def estimates(self, track: AnyTrack, audio: TrackAudio) -> dict[str, Tensor]:
-        """Get the estimates of what is scored.
-
-        Raises
-        ------
-        OpenUnmixError, ValueError
-            If there are none that can be compared with the track.
-        """
+        """Return estimates (channels, samples) by name; OpenUnmixError or ValueError if invalid."""
         system = self.system
         if system.estimates is not None:
             return _read_estimates(find_estimates(system.estimates, track), audio, system)
-        if system.oracle == MIXTURE:  # of sums, too: several mixtures would be louder than it
-            return dict.fromkeys(system.sums, audio.mixture)
+        if system.oracle == MIXTURE:  # not summed: several mixtures would be louder than one
+            return dict.fromkeys(system.aggregation, audio.mixture)
         if system.oracle is not None:
-            made = ORACLES[system.oracle](audio.mixture, list(audio.stems.values()))
-            available = dict(zip(audio.stems, made, strict=True))
+            oracle = ORACLES[system.oracle](audio.mixture, list(audio.stems.values()))
+            available = dict(zip(audio.stems, oracle, strict=True))
         else:
             available = _separated(audio, self.separator)
-        if system.residual:  # of what is written, as in the umx command
-            chosen = total(available[target] for target in system.targets)
-            available["residual"] = audio.mixture - chosen
-        return {
-            name: total(available[part] for part in parts) for name, parts in system.sums.items()
-        }
+        targets = {target: available[target] for target in system.targets}
+        return aggregate(audio.mixture, targets, system.aggregation, system._residual_name)
 
 
 def references_of(stems: Mapping[str, Tensor], system: System) -> dict[str, Tensor]:
-    """Sum the true sources of what is scored.
+    """Sum the references of what is scored; that of the residual are the stems without a target.
 
-    The residual stands for the stems that are no targets; it is left out where there are none.
+    It is omitted for tracks without such stems.
     """
     rest = [name for name in stems if name not in system.targets]
     references = {}
-    for name, parts in system.sums.items():
-        stands_for = [
-            stem for part in parts for stem in ([part] if part in system.targets else rest)
-        ]
-        if stands_for:
-            references[name] = total(stems[stem] for stem in stands_for)
+    for name, parts in system.aggregation.items():
+        summed = [stem for part in parts for stem in ([part] if part in system.targets else rest)]
+        if summed:
+            references[name] = total(stems[stem] for stem in summed)
     return references
 
 
 def _separated(audio: TrackAudio, separator: Separator) -> dict[str, Tensor]:
-    """Separate as the ``umx`` command does, at the model's rate and back."""
-    targets = list(separator.target_models)
-    model_rate = round(float(separator.sample_rate))
-    mixture = resample(audio.mixture, audio.sample_rate, model_rate)
-    made = separate_waveform(separator, mixture).cpu()[: len(targets)]
-    made = resample(made.flatten(0, 1), model_rate, audio.sample_rate)
-    # A rate there and back may gain or lose the last sample.
-    samples = audio.mixture.shape[-1]
-    if made.shape[-1] < samples:
-        made = torch.nn.functional.pad(made, (0, samples - made.shape[-1]))
-    parts = torch.unflatten(made[:, :samples], 0, (len(targets), -1))
-    return dict(zip(targets, parts, strict=True))
+    """Separate as ``umx`` does; (channels, samples) by target."""
+    blocks = separate_stream(
+        separator, blocks_of(audio.mixture), len(audio.mixture), audio.sample_rate
+    )
+    estimates = np.concatenate([block.estimates for block in blocks], axis=-1)
+    return dict(zip(separator.target_models, torch.from_numpy(estimates), strict=True))
 
 
 def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str, Tensor]:
@@ -209,7 +188,7 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
     files = audio_files(folder)
     wanted = {
         name: {name: files[name]} if name in files else {part: files.get(part) for part in parts}
-        for name, parts in system.sums.items()
+        for name, parts in system.aggregation.items()
     }
     missing = [part for parts in wanted.values() for part, file in parts.items() if file is None]
     if missing:

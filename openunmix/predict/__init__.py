@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import downmix_to_stereo, probe, read_audio
+from openunmix.audio import AudioSource
 from openunmix.model import Separator
+from openunmix.predict.file_stream import open_stream
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained import load_separator
 from openunmix.pretrained.registry import DEFAULT_MODEL
@@ -129,9 +130,8 @@ def _load(
 ) -> tuple[Tensor, float | None]:
     """Return a waveform and its sample rate."""
     if isinstance(audio, (str, Path)):
-        clip = read_audio(audio)
-        stereo = downmix_to_stereo(clip.waveform.numpy(), probe(audio).layout)
-        return torch.from_numpy(stereo), clip.sample_rate
+        with open_stream(AudioSource(Path(audio)), max_channels=2) as stream:
+            return torch.from_numpy(np.concatenate(list(stream), axis=1)), stream.sample_rate
     # A copy, because torch cannot take arrays that run backwards and warns of read-only ones.
     waveform = (
         torch.from_numpy(np.array(audio)) if isinstance(audio, np.ndarray) else audio.detach()

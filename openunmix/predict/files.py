@@ -1,11 +1,11 @@
-"""From an audio file to files of its sources, as streams: no length of audio is held in memory.
+"""From an audio file to files of its estimates, in memory that does not grow with its length.
 
 ::
 
-    file -> decode -> downmix -> resample -> engine -> resample -> spool (float) -> encode -> files
+    file -> aligned blocks -> residual, sums -> spool (float WAV) -> gain, encode -> files
 
-The estimates are spooled as float WAV first. Only when all are there is it known whether a peak
-would clip in an integer format, and only then do the files get their names.
+Everything is spooled as float WAV first, because only at the end is it known whether a peak would
+clip in an integer format. Outputs take their names when all of them are complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from openunmix.audio import (
 )
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
-from openunmix.predict._file_stream import Mixture, sounds
+from openunmix.predict.aggregation import aggregate, resolve_aggregation
+from openunmix.predict.file_stream import FileStream, open_stream, separate_stream
 from openunmix.predict.stream import StreamConfig
 
 __all__ = ["FileOptions", "FileResult", "output_paths", "separate_file"]
@@ -49,22 +50,20 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What to write.
+    """Which outputs to write.
 
     Attributes
     ----------
     extension : str
         With its dot; one of `openunmix.audio.OUTPUT_FORMATS`, or `openunmix.audio.STEM_MP4`.
     depth : str, optional
-        ``"16"``, ``"24"`` or ``"32f"``; the format's own default if not given.
+        ``"16"``, ``"24"`` or ``"32f"``; the default of the format if not given.
     model_rate : bool
-        Write at the model's sample rate, and not at the input's.
+        Write at the model's sample rate instead of the input's.
     residual : str, optional
-        Name for what the estimates leave of the input; not written if not given.
+        Name of the residual, the input minus all estimates; not written if not given.
     aggregate : mapping of str to sequence of str, optional
         Names and the estimates to sum for each, in place of the estimates.
-    start, duration : float
-        The part of the input to separate, in seconds; no duration means to the end.
     """
 
     extension: str = ".wav"
@@ -72,46 +71,27 @@ class FileOptions:
     model_rate: bool = False
     residual: str | None = None
     aggregate: Mapping[str, Sequence[str]] | None = None
-    start: float = 0.0
-    duration: float | None = None
 
     def names(self, targets: Sequence[str]) -> dict[str, list[str]]:
-        """Return what is written.
-
-        Parameters
-        ----------
-        targets : sequence of str
-            The targets of the separator.
-
-        Returns
-        -------
-        dict of str to list of str
-            By name of the output, the estimates that are summed for it.
-
-        Raises
-        ------
-        ValueError
-            If a name cannot be a file name, or a sum asks for what is not there.
-        """
-        available = [*targets, *([] if self.residual is None else [self.residual])]
-        if len(set(available)) < len(available):
-            raise ValueError(f"the residual cannot be called {self.residual!r}: a target is")
-        sums = {name: [name] for name in available}
-        if self.aggregate is not None:
-            sums = {name: list(parts) for name, parts in self.aggregate.items()}
-        for name, parts in sums.items():
-            unknown = [part for part in parts if part not in available]
-            if unknown or not parts:
-                raise ValueError(f"cannot make {name!r} from {parts}: choose from {available}")
+        """Names of the outputs and the estimates summed for each; ValueError if impossible."""
+        aggregation = resolve_aggregation(targets, self.residual, self.aggregate)
+        for name in aggregation:
             if not _is_file_name(name):
                 raise ValueError(f"{name!r} cannot be a file name; choose another name")
-        if len({name.casefold() for name in sums}) < len(sums):
-            raise ValueError(f"{list(sums)} differ only in case, which not every disk tells apart")
-        return sums
+        if len({name.casefold() for name in aggregation}) < len(aggregation):
+            raise ValueError(
+                f"{list(aggregation)} differ only in case, which not every disk tells apart"
+            )
+        return aggregation
+
+    @property
+    def is_float_wav(self) -> bool:
+        """Whether outputs have the format of the spool."""
+        return self.extension == ".wav" and self.depth in (None, "32f")
 
 
 def _is_file_name(name: str) -> bool:
-    """Whether a name is that of a file on every system, with room for an extension."""
+    """Whether every system accepts a name for a file, with room for an extension."""
     reserved = name.strip(".") == "" or not set(name).isdisjoint('/\\:*?"<>|')
     return not reserved and name.isprintable() and len(name.encode()) <= 200
 
@@ -125,7 +105,7 @@ class FileResult:
     outputs : dict of str to Path
         Files by name.
     sample_rate : int
-        Of the files, in Hz; another than asked for where the format cannot hold that.
+        Hz; differs from the rate asked for if the format does not support that.
     channels : int
         Of every output.
     duration : float
@@ -133,7 +113,7 @@ class FileResult:
     peak : float
         Largest absolute value of all outputs before the gain; 1 is full scale.
     gain : float
-        Factor applied to all of them, 1 unless an integer format would have clipped.
+        Factor applied to all outputs; 1 unless an integer format would have clipped.
     """
 
     outputs: dict[str, Path]
@@ -145,71 +125,35 @@ class FileResult:
 
 
 def output_paths(folder: Path, names: Sequence[str], extension: str) -> dict[str, Path]:
-    """Files that are written for an input: one for each name, or one for all.
-
-    Parameters
-    ----------
-    folder : Path
-        Where outputs go.
-    names : sequence of str
-        The outputs.
-    extension : str
-        With its dot.
-
-    Returns
-    -------
-    dict of str to Path
-        A path by name.
-    """
+    """Files written for an input: one for each name, or a ``.stem.mp4`` for all."""
     if extension == STEM_MP4:
         return {name: folder / f"{folder.name}{extension}" for name in names}
     return {name: folder / f"{name}{extension}" for name in names}
 
 
 def separate_file(
-    source: Path,
+    source: Path | AudioSource,
     folder: Path,
     separator: Separator,
     options: FileOptions | None = None,
     config: StreamConfig | None = None,
     progress: Progress | None = None,
 ) -> FileResult:
-    """Separate an audio file into files.
+    """Separate an audio file, or an excerpt of it, into files.
 
-    Parameters
-    ----------
-    source : Path
-        The mixture, in any format that :class:`openunmix.audio.AudioReader` reads.
-    folder : Path
-        Where outputs go; it is made when they are complete.
-    separator : Separator
-        The networks and the settings of the filter.
-    options : FileOptions, optional
-        What to write.
-    config : StreamConfig, optional
-        How to compute.
-    progress : callable, optional
-        Called with the seconds of audio that have been separated, again and again.
-
-    Returns
-    -------
-    FileResult
-        What was written.
-
-    Raises
-    ------
-    AudioFileError
-        If the input cannot be read or an output not be written. Nothing is left behind then.
-    ValueError
-        If the options ask for outputs that cannot be made.
+    ``folder`` is created when the outputs are complete. ``progress`` is called repeatedly with the
+    seconds of audio that have been separated. Raises AudioFileError if the input cannot be read or
+    an output not be written, and then leaves nothing behind; ValueError for impossible options.
     """
+    source = source if isinstance(source, AudioSource) else AudioSource(source)
     options = options or FileOptions()
-    sums = options.names(list(separator.target_models))
-    outputs = output_paths(folder, list(sums), options.extension)
-    _check_overwriting(source, outputs)
-    with AudioReader(source, options.start, options.duration) as reader, workspace(folder) as work:
-        spool = _spool(reader, separator, options, config, sums, work, progress)
-        finished = _encode(spool, source, options, work)
+    aggregation = options.names(list(separator.target_models))
+    outputs = output_paths(folder, list(aggregation), options.extension)
+    _check_overwriting(source.path, outputs)
+    with open_stream(source, separator.nb_channels) as stream, workspace(folder) as work:
+        _check_channels(stream, options)
+        spool = _separate(stream, separator, options, config, aggregation, work, progress)
+        finished = _encode(spool, source.path, options, work)
         folder.mkdir(parents=True, exist_ok=True)
         for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
             os.replace(temporary, path)
@@ -217,17 +161,33 @@ def separate_file(
 
 
 def _check_overwriting(source: Path, outputs: Mapping[str, Path]) -> None:
-    """Raise if the input is where an output is to be."""
+    """Raise AudioFileError if an output would overwrite the input."""
     for path in outputs.values():
         if os.path.realpath(path) == os.path.realpath(source):
             raise AudioFileError(f"{str(source)!r} would be overwritten; choose another folder")
 
 
+def _check_channels(stream: FileStream, options: FileOptions) -> None:
+    """Warn of a downmix; raise AudioFileError for more channels than the format supports."""
+    path = stream.source.path
+    if stream.channels < stream.file_channels:
+        logger.warning(
+            "%s: %d channels mixed down to stereo (ITU-R BS.775)", path, stream.file_channels
+        )
+    elif options.extension != STEM_MP4:
+        most = output_format(options.extension).max_channels
+        if stream.channels > most:
+            raise AudioFileError(
+                f"{str(path)!r} has {stream.channels} channels and {options.extension} takes "
+                f"{most}; write .wav"
+            )
+
+
 @dataclass
 class _Spool:
-    """Float WAV files of everything, and what was learnt while writing them."""
+    """Float WAV files of all outputs, with their length in samples and their peaks."""
 
-    sums: dict[str, list[str]]
+    aggregation: dict[str, list[str]]
     files: dict[str, Path]
     sample_rate: int
     channels: int
@@ -236,141 +196,96 @@ class _Spool:
 
     @property
     def peak(self) -> float:
-        """Largest absolute value of all that is written."""
+        """Largest absolute value of all outputs."""
         return max(self.peaks.values())
 
 
-def _spool(
-    reader: AudioReader,
+def _separate(
+    stream: FileStream,
     separator: Separator,
     options: FileOptions,
     config: StreamConfig | None,
-    sums: dict[str, list[str]],
+    aggregation: dict[str, list[str]],
     workspace: Path,
     progress: Progress | None,
 ) -> _Spool:
     """Separate into float WAV files in the workspace."""
-    targets = list(separator.target_models)
-    model_rate = round(float(separator.sample_rate))
-    rate = model_rate if options.model_rate else reader.info.sample_rate
-    channels = _channels(reader, separator, options)
-    names = [*sums, *([_MIXTURE] if options.extension == STEM_MP4 else [])]
+    rate = round(float(separator.sample_rate)) if options.model_rate else stream.sample_rate
+    names = [*aggregation, *([_MIXTURE] if options.extension == STEM_MP4 else [])]
     files = {name: workspace / f"{number}.wav" for number, name in enumerate(names)}
-    spool = _Spool(sums, files, rate, channels, peaks=dict.fromkeys(names, 0.0))
-    tags_from = reader.path if _is_spool_format(options) else None
-    expected = reader.length and round(reader.length * rate / reader.info.sample_rate)
+    spool = _Spool(aggregation, files, rate, stream.channels, peaks=dict.fromkeys(names, 0.0))
+    expected = stream.length and round(stream.length * rate / stream.sample_rate)
+    tags_from = stream.source.path if options.is_float_wav else None
     with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(
-                AudioWriter(
-                    path, rate, channels, "32f", expected_samples=expected, tags_from=tags_from
-                )
-            )
-            for name, path in files.items()
-        }
-        one_by_one = separator.nb_channels == 1 < channels
-        exact = config is not None and config.exact and not one_by_one
-        part = AudioSource(Path(reader.path), start=options.start, duration=options.duration)
-        mixture = Mixture(part, channels, model_rate, options.model_rate, exact)
-        for sound in sounds(mixture, separator, config, rate):
-            available = dict(zip(targets, sound.estimates, strict=True))
-            if options.residual:
-                available[options.residual] = sound.mixture - sound.estimates.sum(axis=0)
-            outputs = {name: sum(available[part] for part in sums[name]) for name in sums}
+        writers = {}
+        for name, path in files.items():
+            writer = AudioWriter(path, rate, spool.channels, "32f", expected, tags_from)
+            writers[name] = stack.enter_context(writer)
+        for mixture, estimates in separate_stream(
+            separator, stream, stream.channels, stream.sample_rate, config, options.model_rate
+        ):
+            named = dict(zip(separator.target_models, estimates, strict=True))
+            outputs = aggregate(mixture, named, aggregation, options.residual)
             for name, writer in writers.items():
-                block = np.asarray(outputs.get(name, sound.mixture))
+                block = outputs.get(name, mixture)
                 writer.write(block)
-                spool.peaks[name] = max(spool.peaks[name], _peak(block, reader))
-            spool.samples += sound.mixture.shape[-1]
+                spool.peaks[name] = max(spool.peaks[name], _peak(block, stream.source.path))
+            spool.samples += mixture.shape[-1]
             if progress:
                 progress(spool.samples / rate)
     return spool
 
 
-def _peak(block: np.ndarray, reader: AudioReader) -> float:
-    """Return the largest absolute value; raise if there is one that is not finite."""
+def _peak(block: np.ndarray, path: Path) -> float:
+    """Largest absolute value of a block; AudioFileError if a value is not finite."""
     peak = float(np.abs(block).max(initial=0))
     if not math.isfinite(peak):
         raise AudioFileError(
-            f"{str(reader.path)!r} is too loud to compute with: estimates are not finite; turn it "
+            f"{str(path)!r} is too loud to compute with: estimates are not finite; turn it "
             "down to values within -1 and 1"
         )
     return peak
 
 
-def _is_spool_format(options: FileOptions) -> bool:
-    """Whether the spooled files are already what was asked for."""
-    return options.extension == ".wav" and options.depth in (None, "32f")
-
-
-def _channels(reader: AudioReader, separator: Separator, options: FileOptions) -> int:
-    """Return how many channels are separated; say so if they are fewer than the input's."""
-    channels, most = reader.info.channels, separator.nb_channels
-    if most > 1 and channels > most:
-        if len(reader.info.layout) != channels:
-            raise AudioFileError(f"{str(reader.path)!r} has {channels} channels; mix them to two")
-        logger.warning("%s: %d channels mixed down to stereo (ITU-R BS.775)", reader.path, channels)
-        return 2
-    if options.extension != STEM_MP4:
-        most = output_format(options.extension).max_channels
-        if channels > most:
-            raise AudioFileError(
-                f"{str(reader.path)!r} has {channels} channels and {options.extension} takes "
-                f"{most}; write .wav"
-            )
-    return channels
-
-
 def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) -> dict[str, Path]:
-    """Turn the spooled files into the format asked for, still in the workspace."""
-    if options.extension == STEM_MP4:
-        return _encode_stem_mp4(spool, source, workspace)
-    if _is_spool_format(options):
+    """Encode the spooled files in the format asked for; return temporary files by name."""
+    if options.is_float_wav:
         return spool.files
     gain = clipping_gain(spool.peak, options.extension, options.depth)
-    suffix = options.extension
-    outputs = {name: workspace / f"out-{number}{suffix}" for number, name in enumerate(spool.sums)}
+    if options.extension == STEM_MP4:
+        path = workspace / f"all{STEM_MP4}"
+        stems = {name: spool.files[name] for name in spool.aggregation}
+        write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source, gain=gain)
+        return dict.fromkeys(spool.aggregation, path)
+    outputs = {
+        name: workspace / f"out-{number}{options.extension}"
+        for number, name in enumerate(spool.aggregation)
+    }
 
     def encode(name: str) -> None:
-        _copy(spool, name, outputs[name], gain, options.depth, tags_from=source)
+        """Encode one spooled file, and free its space."""
+        with (
+            AudioReader(spool.files[name]) as reader,
+            AudioWriter(
+                outputs[name],
+                spool.sample_rate,
+                spool.channels,
+                options.depth,
+                expected_samples=spool.samples,
+                tags_from=source,
+            ) as writer,
+        ):
+            for block in reader:
+                writer.write(block * np.float32(gain))
+        spool.files[name].unlink()
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(encode, outputs))
     return outputs
 
 
-def _copy(
-    spool: _Spool, name: str, path: Path, gain: float, depth: str | None, tags_from: Path
-) -> None:
-    """Encode one spooled file, and free its space."""
-    spooled = spool.files[name]
-    with (
-        AudioReader(spooled) as reader,
-        AudioWriter(
-            path,
-            spool.sample_rate,
-            spool.channels,
-            depth,
-            expected_samples=spool.samples,
-            tags_from=tags_from,
-        ) as writer,
-    ):
-        for block in reader:
-            writer.write(block * np.float32(gain))
-    spooled.unlink()
-
-
-def _encode_stem_mp4(spool: _Spool, source: Path, workspace: Path) -> dict[str, Path]:
-    """Write one file with the mixture and all stems."""
-    gain = clipping_gain(spool.peak, STEM_MP4)
-    path = workspace / f"all{STEM_MP4}"
-    stems = {name: spool.files[name] for name in spool.sums}
-    write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source, gain=gain)
-    return dict.fromkeys(spool.sums, path)
-
-
 def _result(spool: _Spool, outputs: dict[str, Path], options: FileOptions) -> FileResult:
-    """Describe what was written."""
+    """Describe the files written."""
     stem_mp4 = options.extension == STEM_MP4
     extension = ".m4a" if stem_mp4 else options.extension
     return FileResult(

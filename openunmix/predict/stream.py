@@ -355,14 +355,14 @@ def separate_channels(
     if channels == separator.nb_channels:
         yield from separate_blocks(separator, blocks, config)
     elif channels == 1:
-        copies = _Mapped(blocks, lambda block: block.expand(separator.nb_channels, -1))
+        copies = Rereadable(lambda: (block.expand(separator.nb_channels, -1) for block in blocks))
         for estimates in separate_blocks(separator, copies, config):
             yield estimates.mean(dim=1, keepdim=True)
     elif separator.nb_channels == 1:
         exact = config is not None and config.exact
         copied = [list(blocks)] * channels if exact else itertools.tee(blocks, channels)
         runs = [
-            separate_blocks(separator, _Mapped(copy, _select(channel)), config)
+            separate_blocks(separator, _one_channel(copy, channel), config)
             for channel, copy in enumerate(copied)
         ]
         for parts in zip(*runs, strict=True):
@@ -374,20 +374,19 @@ def separate_channels(
         )
 
 
-class _Mapped:
-    """Blocks changed on the way; they can be read as often as the original."""
+class Rereadable(Iterable[Tensor]):
+    """Blocks that can be read again: each reading calls a function for a new iterator."""
 
-    def __init__(self, blocks: Iterable[Tensor], change: Callable[[Tensor], Tensor]) -> None:
-        self._blocks = blocks
-        self._change = change
+    def __init__(self, read: Callable[[], Iterator[Tensor]]) -> None:
+        self._read = read
 
     def __iter__(self) -> Iterator[Tensor]:
-        return map(self._change, self._blocks)
+        return self._read()
 
 
-def _select(channel: int) -> Callable[[Tensor], Tensor]:
-    """Return the function that keeps one channel: (channels, samples) to (1, samples)."""
-    return lambda block: block[channel : channel + 1]
+def _one_channel(blocks: Iterable[Tensor], channel: int) -> Rereadable:
+    """One channel of blocks: (channels, samples) to (1, samples)."""
+    return Rereadable(lambda: (block[channel : channel + 1] for block in blocks))
 
 
 def separate_waveform(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import threading
 
 import mutagen
 import numpy as np
@@ -18,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openunmix.audio import (
+    STEM_MP4,
     AudioReader,
+    AudioSource,
     AudioWriter,
     downmix_to_stereo,
     probe,
@@ -27,8 +28,8 @@ from openunmix.audio import (
     supported_sample_rate,
 )
 from openunmix.errors import AudioFileError
-from openunmix.predict import _file_stream as _mixture
-from openunmix.predict.files import STEM_MP4, FileOptions, output_paths, separate_file
+from openunmix.predict import file_stream
+from openunmix.predict.files import FileOptions, output_paths, separate_file
 from openunmix.predict.stream import StreamConfig, separate_waveform
 
 FORMATS = [
@@ -357,8 +358,9 @@ def test_target_may_be_called_mixture(song, tiny_separator, tmp_path, extension)
 )
 def test_part_of_a_file(song, separator, tmp_path, start, duration, first, last):
     waveform = mixture(8000)
-    options = FileOptions(start=start, duration=duration, residual="residual")
-    result = separate_file(song(waveform), tmp_path / "out", separator, options)
+    source = AudioSource(song(waveform), start=start, duration=duration)
+    options = FileOptions(residual="residual")
+    result = separate_file(source, tmp_path / "out", separator, options)
     part = waveform[:, first:last]
     assert decibels(total(result) - part, part) < -90
 
@@ -470,7 +472,7 @@ def test_full_disk_leaves_nothing_new(song, separator, tmp_path, monkeypatch, co
 def test_folder_that_cannot_be_made_is_found_before_any_work(
     song, separator, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(_mixture, "separate_channels", None)
+    monkeypatch.setattr(file_stream, "separate_channels", None)
     path = song(noise(800))
     (tmp_path / "out").touch()
     for folder in (tmp_path / "out", tmp_path / "out" / "below"):
@@ -492,13 +494,13 @@ def test_input_is_not_overwritten(song, separator, tmp_path):
 def test_peak_memory_does_not_hold_the_song(song, separator, tmp_path, monkeypatch):
     """The mixture that waits for its estimates is as long as a block, not as the song."""
     longest = []
-    push = _mixture.Delay.push
+    push = file_stream.Delay.push
 
     def counting(self, block):
         longest.append(self.samples)
         return push(self, block)
 
-    monkeypatch.setattr(_mixture.Delay, "push", counting)
+    monkeypatch.setattr(file_stream.Delay, "push", counting)
     path = song(noise(120 * 8000))
     separate_file(path, tmp_path / "out", separator)
     assert np.diff(longest).min() < 0
@@ -515,7 +517,11 @@ def test_readers_and_writers_are_closed(song, separator, tmp_path, monkeypatch):
 
     monkeypatch.setattr(AudioReader, "__init__", counting)
     separate_file(song(noise(800)), tmp_path, separator, FileOptions(".flac"))
-    assert len(opened) == 4  # the input to look at and to read, and two spooled files
+    assert len(opened) == 3  # the input and two spooled files
+    assert all(reader._decoder._handle.closed for reader in opened)
+    opened.clear()
+    separate_file(song(noise(800)), tmp_path, separator, config=StreamConfig(exact=True))
+    assert len(opened) == 2  # exact reads the input twice
     assert all(reader._decoder._handle.closed for reader in opened)
 
 
@@ -527,31 +533,3 @@ def test_paths_of_outputs(tmp_path):
         "a.b": folder / "a.b.mp3",
     }
     assert set(output_paths(folder, names, STEM_MP4).values()) == {folder / "song.stem.mp4"}
-
-
-def test_items_are_taken_ahead_in_order_and_no_more_than_asked():
-    taken, five = [], threading.Event()
-
-    def items():
-        for number in range(20):
-            taken.append(number)
-            if number == 5:
-                five.set()
-            yield number
-
-    ahead = _mixture.ahead(items(), 5)
-    assert next(ahead) == 0
-    assert five.wait(timeout=60)
-    assert taken == [0, 1, 2, 3, 4, 5]
-    assert list(ahead) == list(range(1, 20))
-
-
-def test_error_in_the_other_thread_comes_in_its_turn():
-    def items():
-        yield 1
-        raise AudioFileError("broken")
-
-    ahead = _mixture.ahead(items(), 5)
-    assert next(ahead) == 1
-    with pytest.raises(AudioFileError, match="broken"):
-        next(ahead)
