@@ -25,7 +25,12 @@ from torch import Tensor
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
 from openunmix.predict.stream import StreamConfig, separate_blocks, separate_waveform
-from openunmix.training.validation import Song, load_songs, median_scores, song_scores
+from openunmix.training.validation import (
+    ValidationTrack,
+    load_validation_tracks,
+    median_scores,
+    track_scores,
+)
 from openunmix.utils import load_separator
 
 RATE = 44100
@@ -89,28 +94,28 @@ HALF = {
 }
 
 
-def print_windows(separator: Separator, songs: Sequence[Song]) -> None:
+def print_windows(separator: Separator, songs: Sequence[ValidationTrack]) -> None:
     """Print the median SDR of every target for some windows of the filter."""
     targets = list(separator.target_models)
     print("\n| window | " + " | ".join(targets) + " |")
     print("|---|" + "---|" * len(targets))
     for window in WINDOWS:
         separator.wiener_win_len = window
-        scores = median_scores(song_scores(separator, songs))
+        scores = median_scores(track_scores(separator, songs))
         values = " | ".join(f"{scores[target]:.2f}" for target in targets)
         print(f"| {window or 'whole song'} | {values} |", flush=True)
 
 
-def find_songs(folder: Path, targets: Sequence[str]) -> list[Song]:
+def find_songs(folder: Path, targets: Sequence[str]) -> list[ValidationTrack]:
     """Load a track, or all tracks of a folder."""
     is_track = any(path.is_file() for path in folder.iterdir())
     with tempfile.TemporaryDirectory() as root:
         os.symlink(folder.resolve(), Path(root, folder.name))
-        songs = load_songs(Path(root) if is_track else folder, targets, RATE)
-    return [Song(song.name, song.sources[..., :LONGEST]) for song in songs]
+        songs = load_validation_tracks(Path(root) if is_track else folder, targets, RATE)
+    return [ValidationTrack(song.name, song.sources[..., :LONGEST]) for song in songs]
 
 
-def difference(song: Song, exact: Tensor, estimates: Tensor) -> Difference:
+def difference(song: ValidationTrack, exact: Tensor, estimates: Tensor) -> Difference:
     """Compare estimates (targets, channels, samples) of a song with those of the whole song."""
     error, level = powers(estimates - exact), powers(exact)
     heard = level > 1e-6 * level.amax()  # within 60 dB of the loudest

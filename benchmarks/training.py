@@ -157,7 +157,7 @@ def print_table(runs: dict[str, list[dict[str, float]]], args: argparse.Namespac
     for name, results in runs.items():
         if results:
             rate = statistics.median(result["rate"] for result in results)
-            waiting = statistics.median(result["waiting"] for result in results)
+            waiting = statistics.median(result["data_loading"] for result in results)
             peak = max(result["peak"] for result in results) / 1e9
             times = factor(runs.get("reference", []), results)
             print(
@@ -188,7 +188,7 @@ def timed(
         step(batch)
     elapsed = time.perf_counter() - begun
     rate = args.steps * args.batch_size / elapsed
-    return {"rate": rate, "waiting": waited / elapsed, "peak": peak_memory(args.device)}
+    return {"rate": rate, "data_loading": waited / elapsed, "peak": peak_memory(args.device)}
 
 
 def peak_memory(device: str) -> float:

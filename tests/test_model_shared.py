@@ -21,7 +21,7 @@ from openunmix.pretrained.folder import (
     save_network,
 )
 from openunmix.training import TrainingConfig, fit
-from openunmix.training.trainer import Trainer, update_average
+from openunmix.training.trainer import Trainer, update_ema
 from openunmix.transforms.fourier import STFTConfig
 from openunmix.utils import load_separator
 
@@ -228,7 +228,7 @@ def test_shared_networks_are_trained_saved_and_trained_further(tmp_path):
     one, two = load_folder(tmp_path / "a").networks.values()
     assert one.lstm is two.lstm
     assert one.fc2 is not two.fc2
-    torch.testing.assert_close(one.fc1.weight, trainer.averages()["one"].fc1.weight)
+    torch.testing.assert_close(one.fc1.weight, trainer.ema_networks()["one"].fc1.weight)
     # Interrupted after three steps, it ends the same.
     count = iter(range(10))
     fit(settings(), Noise(), tmp_path / "b", stop=lambda: next(count) == 2)
@@ -245,7 +245,7 @@ def test_all_targets_teach_what_is_shared():
     one, two = trainer.networks.values()
     masks([one, two], torch.rand(7, 1, 2, N_FFT // 2 + 1))[1].sum().backward()
     assert one.fc1.weight.grad.abs().sum() > 0
-    assert one.lstm is two.lstm is not trainer.average["one"].lstm is trainer.average["two"].lstm
+    assert one.lstm is two.lstm is not trainer.ema["one"].lstm is trainer.ema["two"].lstm
 
 
 def test_an_average_moves_what_is_shared_as_far_as_the_rest(networks):
@@ -253,7 +253,7 @@ def test_an_average_moves_what_is_shared_as_far_as_the_rest(networks):
     share(average.values())
     first = {name: value.clone() for name, value in average.state_dict().items()}
     current = torch.nn.ModuleDict(networks)
-    update_average(average, current, 0.75)
+    update_ema(average, current, 0.75)
     for name, value in average.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, first[name].lerp(current.state_dict()[name], 0.25))

@@ -47,12 +47,12 @@ from openunmix.training.parallel import keep_freed_memory, launched
 from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
-    Song,
-    load_songs,
+    ValidationTrack,
+    first_tracks,
+    load_validation_tracks,
     median_scores,
     separator_of,
-    song_scores,
-    songs_of,
+    track_scores,
 )
 
 __all__ = ["main", "parser", "run"]
@@ -137,11 +137,11 @@ def run(args: argparse.Namespace) -> int:
             scores=_scores(config, songs),
             device=device,
             workers=workers,
-            watch=display.watch,
+            on_step=display.step,
             stop=stop,
             on_record=lambda *record: [observe(*record) for observe in observers],
             metadata=_metadata(args, data),
-            as_before=args.pth,
+            legacy_files=args.pth,
         )
         if stop():
             raise KeyboardInterrupt
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tensorboard(
-    args: argparse.Namespace, songs: list[Song], stack: ExitStack
+    args: argparse.Namespace, songs: list[ValidationTrack], stack: ExitStack
 ) -> list[Callable[[Trainer, dict[str, Any]], None]]:
     """Return what writes records for TensorBoard, in the first process and if asked for."""
     if not args.tensorboard or launched().rank > 0:
@@ -172,7 +172,7 @@ def _workers(args: argparse.Namespace) -> int:
     if dataset_name(args) == STEMS:
         return 0
     usable = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    return max(0, min(_MOST_WORKERS, len(usable) // launched().world - 1))
+    return max(0, min(_MOST_WORKERS, len(usable) // launched().world_size - 1))
 
 
 def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None:
@@ -206,11 +206,13 @@ def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
     )
 
 
-def _score(args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[Song]) -> None:
+def _score(
+    args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[ValidationTrack]
+) -> None:
     """Score the model at the end, if it was not done on the way."""
     if songs or data.valid is None:
         return
-    songs = songs_of(data.valid, config.targets, config.nb_channels, _SONGS_AT_END)
+    songs = first_tracks(data.valid, config.targets, config.nb_channels, _SONGS_AT_END)
     scores = _scores(config, songs)
     if scores is not None:
         networks = load_folder(args.output, config.targets).networks
@@ -259,26 +261,26 @@ def _prepare_output(output: Path, checkpoint: Path | None) -> None:
         shutil.copy(found, place)
 
 
-def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[Song]:
+def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[ValidationTrack]:
     """Return songs to score networks on; none where whole songs would take too long."""
     if data.valid is None:
         shape = (config.targets, config.sample_rate, config.nb_channels)
-        return load_songs(args.root / "valid", *shape)
+        return load_validation_tracks(args.root / "valid", *shape)
     if dataset_name(args) == "synthetic" or args.tensorboard:
-        return songs_of(data.valid, config.targets, config.nb_channels, _SONGS)
+        return first_tracks(data.valid, config.targets, config.nb_channels, _SONGS)
     return []
 
 
-def _scores(config: TrainingConfig, songs: list[Song]) -> Scores | None:
+def _scores(config: TrainingConfig, songs: list[ValidationTrack]) -> Scores | None:
     """Return what scores networks on songs, if there are any."""
     if not songs:
         return None
 
-    residual = any(song.has_others for song in songs)
+    residual = any(song.has_other_sources for song in songs)
 
     def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
         shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged, residual)
-        return median_scores(song_scores(separator_of(networks, *shape), songs))
+        return median_scores(track_scores(separator_of(networks, *shape), songs))
 
     return scores
 

@@ -27,7 +27,7 @@ from openunmix.data.factory import DATASETS
 from openunmix.data.mixing import LEVELS
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
-from openunmix.training.losses import JOINT, LOSSES
+from openunmix.training.losses import MULTI_TARGET_LOSSES, SINGLE_TARGET_LOSSES
 
 __all__ = [
     "STEMS",
@@ -69,7 +69,7 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--weight-decay": ("weight_decay", float, "L2 penalty of the weights"),
         "--clip": ("clip", float, "largest norm of a network's gradient; 0: no limit"),
         "--dropout": ("dropout", float, "share of values that recurrent layers do not see"),
-        "--ema": ("average", float, "decay of the average of the weights; 0: no average"),
+        "--ema-decay": ("ema_decay", float, "decay of the EMA of the weights; 0: no EMA"),
         "--equalise": ("equalise", float, "dB by which spectra of sources are changed at random"),
         "--seed": ("seed", int, "seed of weights, dropout and data"),
         "--validate-every": ("validate_every", int, "steps; 0: an epoch"),
@@ -79,13 +79,13 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
 # Options of mixtures of stems.
 _MIXING = ("also", "extra", "exclude", "backing", "levels", "coherent", "transpose", "studio")
 _CHOICES = {
-    "--loss": ("loss", [*LOSSES, *JOINT], "what is minimised"),
+    "--loss": ("loss", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES], "what is minimised"),
     "--schedule": ("schedule", list(SCHEDULES), "how the learning rate changes"),
     "--precision": ("precision", list(PRECISIONS), "how matrices are multiplied"),
 }
 # Settings that may be 0; all others must be positive.
 _MAY_BE_ZERO = [
-    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "dropout", "average"),
+    *("warmup", "decay_patience", "patience", "weight_decay", "clip", "dropout", "ema_decay"),
     *("equalise", "seed", "validate_every", "save_every"),
 ]
 
@@ -258,8 +258,8 @@ def _check(config: TrainingConfig) -> None:
         raise ValueError(
             f"--nfft {config.n_fft} must be even and at least twice --nhop {config.n_hop}"
         )
-    if config.average >= 1:
-        raise ValueError(f"--ema must be less than 1, not {config.average}")
+    if config.ema_decay >= 1:
+        raise ValueError(f"--ema-decay must be less than 1, not {config.ema_decay}")
     if config.dropout >= 1:
         raise ValueError(f"--dropout must be less than 1, not {config.dropout}")
     if config.compression > 1:
@@ -267,7 +267,7 @@ def _check(config: TrainingConfig) -> None:
     joint = {
         "--bridged": config.bridged,
         "--shared": config.shared,
-        f"--loss {config.loss}": config.loss in JOINT,
+        f"--loss {config.loss}": config.loss in MULTI_TARGET_LOSSES,
     }
     for option, given in joint.items():
         if given and len(config.targets) < 2:

@@ -26,7 +26,7 @@ class Display(AbstractContextManager["Display"]):
         self._bar: Any = None
         self._last: Progress | None = None
 
-    def watch(self, progress: Progress) -> None:
+    def step(self, progress: Progress) -> None:
         """Show a step."""
         from tqdm import tqdm
 
@@ -42,7 +42,9 @@ class Display(AbstractContextManager["Display"]):
                 dynamic_ncols=True,
             )
         losses = " ".join(f"{target} {loss:.3f}" for target, loss in progress.losses.items())
-        self._bar.set_postfix_str(f"{losses}, waiting {progress.waiting:.0%}", refresh=False)
+        self._bar.set_postfix_str(
+            f"{losses}, data loading {progress.data_loading:.0%}", refresh=False
+        )
         self._bar.update(progress.step - self._bar.n)
 
     def record(self, trainer: Trainer, record: dict[str, Any]) -> None:
@@ -75,7 +77,7 @@ def line_of(record: dict[str, Any], progress: Progress) -> str:
         f"step {progress.step}/{progress.steps}",
         f"loss {mean(record['loss']):.4f} ({_values(record['loss'], '.3f')})",
         f"lr {record['learning_rate']:.2g}",
-        f"{progress.rate:.2f} steps/s, {progress.waiting:.0%} of it waiting for data",
+        f"{progress.rate:.2f} steps/s, data loading {progress.data_loading:.0%}",
         f"{_duration(left)} left",
     ]
     if "valid_loss" in record:

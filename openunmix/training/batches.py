@@ -250,7 +250,7 @@ class Batches:
         Examples of a batch, over all processes.
     seed : int
         Seed of the order.
-    rank, world : int
+    rank, world_size : int
         Which of how many processes this is; each gets its share of every batch.
     workers : int
         Worker processes that make batches ahead.
@@ -269,7 +269,7 @@ class Batches:
         batch_size: int,
         seed: int = 0,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
@@ -277,14 +277,14 @@ class Batches:
             raise TrainingError("the data set is empty; check its folder and options")
         self.examples = examples
         self.batch_size = min(batch_size, len(examples))
-        if self.batch_size % world:
+        if self.batch_size % world_size:
             raise TrainingError(
-                f"a batch of {self.batch_size} cannot be shared by {world} processes; choose a "
-                "multiple"
+                f"a batch of {self.batch_size} cannot be shared by {world_size} processes; choose "
+                "a multiple"
             )
         self.seed = seed
         self.rank = rank
-        self.world = world
+        self.world_size = world_size
         self._order = _Order()
         self._loader: DataLoader[Any] = DataLoader(
             _Guarded(examples),
@@ -333,7 +333,7 @@ class Batches:
             count = min(self.epoch_steps - place, last - first)
             self.examples.set_epoch(epoch)
             batches = self._epoch(epoch)[place : place + count]
-            self._order.batches = [batch[self.rank :: self.world] for batch in batches]
+            self._order.batches = [batch[self.rank :: self.world_size] for batch in batches]
             for batch in self._loader:
                 if isinstance(batch, Exception):
                     try:

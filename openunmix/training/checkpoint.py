@@ -27,7 +27,7 @@ from openunmix.transforms.fourier import STFTConfig
 __all__ = [
     "find_state",
     "load_state",
-    "save_as_before",
+    "save_legacy_files",
     "save_model",
     "save_state",
     "separator_config",
@@ -77,12 +77,12 @@ def save_model(
         "config": trainer.config.to_json(),
         **(metadata or {}),
     }
-    networks = trainer.averages()
+    networks = trainer.ema_networks()
     config = separator_config(trainer.config)
     save_folder(folder, networks, config, dict.fromkeys(networks, details), dtype)
 
 
-def save_as_before(
+def save_legacy_files(
     folder: Path, trainer: Trainer, epoch: int, best_loss: float | None, is_best: bool
 ) -> None:
     """Write ``<target>.chkpnt``, and if best ``<target>.pth``, as openunmix 1.3.0 does.
@@ -100,7 +100,7 @@ def save_as_before(
     is_best : bool
         Whether it is that of these weights.
     """
-    for target, network in trainer.averages().items():
+    for target, network in trainer.ema_networks().items():
         state = {
             "epoch": epoch,
             "state_dict": network.state_dict(),

@@ -58,7 +58,7 @@ class TrainingConfig:
     epochs : int, optional
         Passes over the data in the whole run.
     loss : str
-        One of :data:`openunmix.training.losses.LOSSES`.
+        One of :data:`openunmix.training.losses.SINGLE_TARGET_LOSSES`.
     learning_rate : float
         Peak learning rate of Adam.
     schedule : str
@@ -78,7 +78,7 @@ class TrainingConfig:
         Largest norm of the gradient of one network, or of all that share layers; 0 for no limit.
     dropout : float
         Share of the values between recurrent layers that a step leaves out.
-    average : float
+    ema_decay : float
         Decay of the exponential moving average of the weights, 0 for none; the average is what
         is validated and saved.
     patience : int
@@ -95,7 +95,7 @@ class TrainingConfig:
         :class:`~openunmix.data.BatchAugmentation`.
     equalise : float
         By how many dB spectra of sources are changed at random, as by an equaliser; 0 for not at
-        all. See :func:`openunmix.training.losses.equalised`.
+        all. See :func:`openunmix.training.losses.equalise`.
     statistics_excerpts : int
         Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
         them at 0 and 1.
@@ -121,7 +121,7 @@ class TrainingConfig:
     batch_size: int = 8
     steps: int = 6000
     epochs: int | None = None
-    loss: str = "relative-mse"
+    loss: str = "normalized-mse"
     learning_rate: float = 1e-3
     schedule: str = "trapezoid"
     warmup: int = 100
@@ -131,7 +131,7 @@ class TrainingConfig:
     weight_decay: float = 1e-5
     clip: float = 5.0
     dropout: float = 0.4
-    average: float = 0.998
+    ema_decay: float = 0.998
     patience: int = 0
     keep_best: bool = False
     seed: int = 42
@@ -189,7 +189,7 @@ PRESETS = {
         batch_size=4,
         steps=600,
         warmup=20,
-        average=0.98,
+        ema_decay=0.98,
         precision="float32",
         statistics_excerpts=16,
         validate_every=300,
@@ -205,7 +205,7 @@ PRESETS = {
         schedule="plateau",
         warmup=0,
         clip=0.0,
-        average=0.0,
+        ema_decay=0.0,
         patience=140,
         keep_best=True,
         precision="float32",

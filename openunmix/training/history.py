@@ -13,7 +13,7 @@ from openunmix.utils import EarlyStopping
 __all__ = ["TIMINGS", "History", "read_history"]
 
 #: What differs from run to run in a record.
-TIMINGS = ("steps_per_second", "waiting", "seconds")
+TIMINGS = ("steps_per_second", "data_loading", "seconds")
 
 
 class History:
@@ -30,8 +30,8 @@ class History:
     ----------
     records : list of dict
         A record has ``step``, ``epoch``, ``loss`` (by target, the mean since the last record),
-        ``learning_rate``, ``steps_per_second``, ``waiting`` and ``seconds``; after a validation,
-        ``valid_loss`` (by target) and ``validation`` (scores) as well.
+        ``learning_rate``, ``steps_per_second``, ``data_loading`` and ``seconds``; after a
+        validation, ``valid_loss`` (by target) and ``validation`` (scores) as well.
     best_step : int
         Step of the lowest validation loss, 0 before the first validation.
     """
@@ -75,7 +75,7 @@ class History:
             self._sums[target] += loss
         self._count += 1
 
-    def look_at(self, loss: float, step: int) -> bool:
+    def add_validation(self, loss: float, step: int) -> bool:
         """Take the loss of a validation.
 
         Parameters

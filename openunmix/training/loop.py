@@ -23,7 +23,7 @@ from openunmix.training.batches import Batch, Batches, Examples, collate
 from openunmix.training.checkpoint import (
     find_state,
     load_state,
-    save_as_before,
+    save_legacy_files,
     save_model,
     save_state,
     state_file,
@@ -52,7 +52,7 @@ class Progress(NamedTuple):
         Loss of every target in the last step.
     rate : float
         Steps a second since this process began.
-    waiting : float
+    data_loading : float
         Share of that time in which it waited for data, from 0 to 1.
     """
 
@@ -60,7 +60,7 @@ class Progress(NamedTuple):
     steps: int
     losses: dict[str, float]
     rate: float
-    waiting: float
+    data_loading: float
 
 
 @torch.random.fork_rng(devices=[])
@@ -74,11 +74,11 @@ def fit(
     scores: Scores | None = None,
     device: str = "cpu",
     workers: int = 0,
-    watch: Callable[[Progress], object] | None = None,
+    on_step: Callable[[Progress], object] | None = None,
     stop: Callable[[], bool] | None = None,
     on_record: Callable[[Trainer, dict[str, Any]], object] | None = None,
     metadata: Mapping[str, Any] | None = None,
-    as_before: bool = False,
+    legacy_files: bool = False,
 ) -> Trainer:
     """Train, or go on training, until all steps are done.
 
@@ -101,7 +101,7 @@ def fit(
         Where to train.
     workers : int
         Processes that make batches ahead.
-    watch : callable, optional
+    on_step : callable, optional
         Called with the :class:`Progress` after every step.
     stop : callable, optional
         Asked after every step whether to stop there. The run can be resumed.
@@ -109,7 +109,7 @@ def fit(
         Called with trainer and record after every record.
     metadata : mapping, optional
         What else to write to ``<target>.json``.
-    as_before : bool
+    legacy_files : bool
         Whether to write the files of openunmix 1.3.0, too.
 
     Returns
@@ -126,11 +126,11 @@ def fit(
     """
     processes = Processes(device)
     examples = Examples(train, config.targets, config.nb_channels)
-    share = (processes.rank, processes.world)
+    share = (processes.rank, processes.world_size)
     pin = processes.device.type == "cuda"
     batches = Batches(examples, config.batch_size, config.seed, *share, workers, pin)
     trainer = Trainer(config, config.total_steps(batches.epoch_steps), networks, processes)
-    run = _Run(trainer, batches, Path(output), metadata or {}, as_before)
+    run = _Run(trainer, batches, Path(output), metadata or {}, legacy_files)
     run.begin(new=networks is None)
     tests = None if valid is None else Examples(valid, config.targets, config.nb_channels)
 
@@ -138,8 +138,8 @@ def fit(
         losses = trainer.update(batch)
         run.check(losses)
         run.history.add(losses)
-        if watch and processes.is_first:
-            watch(run.progress(losses))
+        if on_step and processes.is_first:
+            on_step(run.progress(losses))
         stopping = processes.any(stop is not None and stop())
         validating = run.is_at(config.validate_every)
         if validating or run.is_at(config.save_every):
@@ -164,13 +164,13 @@ class _Run:
         batches: Batches,
         output: Path,
         metadata: Mapping[str, Any],
-        as_before: bool,
+        legacy_files: bool,
     ) -> None:
         self.trainer = trainer
         self.batches = batches
         self.output = output
         self.metadata = metadata
-        self.as_before = as_before
+        self.legacy_files = legacy_files
         self.steps = trainer.schedule.steps
         self.history = History(trainer.config.targets, trainer.config.patience)
         self._is_best = False
@@ -192,7 +192,7 @@ class _Run:
             logger.info("resumed at step %d", self.trainer.step)
         else:
             if new:
-                self.trainer.standardise(self.batches.examples)
+                self.trainer.fit_input_normalisation(self.batches.examples)
             if self.trainer.processes.is_first:
                 with _writing(self.output, self.trainer.step):
                     self._write_state()
@@ -255,10 +255,10 @@ class _Run:
                     f"the validation loss is {loss} after step {self.trainer.step}; "
                     f"{state_file(self.output)} is from before, go on from it with a lower --lr"
                 )
-            self.trainer.schedule.look_at(loss)
-            self._is_best = self.history.look_at(loss, self.trainer.step)
+            self.trainer.schedule.step_plateau(loss)
+            self._is_best = self.history.add_validation(loss, self.trainer.step)
         if scores is not None and processes.is_first:
-            results["validation"] = scores(self.trainer.averages())
+            results["validation"] = scores(self.trainer.ema_networks())
         processes.wait()
         self._paused += time.monotonic() - begun
         return results
@@ -272,7 +272,7 @@ class _Run:
                 "epoch": self._epoch(self.trainer.step),
                 "learning_rate": self.trainer.schedule.rate,
                 "steps_per_second": round(progress.rate, 4),
-                "waiting": round(progress.waiting, 4),
+                "data_loading": round(progress.data_loading, 4),
                 "seconds": round(now - self._recorded, 3),
                 **results,
             }
@@ -295,9 +295,9 @@ class _Run:
         if keep:
             summary = self.history.summary(self.batches.epoch_steps)
             save_model(self.output, self.trainer, {**self.metadata, **summary})
-        if self.as_before:
+        if self.legacy_files:
             epoch = self._epoch(self.trainer.step)
-            save_as_before(self.output, self.trainer, epoch, self.history.best_loss, keep)
+            save_legacy_files(self.output, self.trainer, epoch, self.history.best_loss, keep)
         self._write_state()
         self.history.write(self.output / "history.json")
 
@@ -365,10 +365,10 @@ def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
     """
     processes = trainer.processes
     total = torch.zeros(len(trainer.config.targets), dtype=torch.float64)
-    for index in range(processes.rank, len(tests), processes.world):
+    for index in range(processes.rank, len(tests), processes.world_size):
         losses = trainer.evaluate(collate([(index, tests[index])]))
         total += torch.tensor(list(losses.values()))
     total = total.to(processes.device).float()
     processes.average([total])
-    means = total * processes.world / len(tests)
+    means = total * processes.world_size / len(tests)
     return dict(zip(trainer.config.targets, means.tolist(), strict=True))

@@ -22,23 +22,23 @@ from torch.nn import functional
 from openunmix.transforms.fourier import _absolute, istft
 
 __all__ = [
-    "JOINT",
-    "LOSSES",
-    "Scene",
-    "equalised",
+    "MULTI_TARGET_LOSSES",
+    "SINGLE_TARGET_LOSSES",
+    "SpectrogramBatch",
+    "equalise",
     "equaliser_gains",
-    "filter_gains",
-    "filtered",
     "in_phase",
     "limit_band",
     "magnitude_l1",
     "magnitude_mse",
     "multi_domain",
-    "relative_mse",
+    "normalized_mse",
     "source_combinations",
     "waveform_l1",
     "waveform_mse",
     "weighted_sdr",
+    "wiener_gains",
+    "wiener_loss",
 ]
 
 # Half periods of the cosines that a curve is made of, from LOWEST Hz up to half the sample rate.
@@ -46,12 +46,14 @@ _WAVES = 5
 _LOWEST = 60.0
 
 
-def equalised(scene: Scene, spread: float, generator: torch.Generator) -> Scene:
+def equalise(
+    batch: SpectrogramBatch, spread: float, generator: torch.Generator
+) -> SpectrogramBatch:
     """Change the spectrum of every source, and of what else is in the mixture, at random.
 
     Parameters
     ----------
-    scene : Scene
+    batch : SpectrogramBatch
         Mixtures and sources.
     spread : float
         Standard deviation of the gains in dB.
@@ -60,15 +62,15 @@ def equalised(scene: Scene, spread: float, generator: torch.Generator) -> Scene:
 
     Returns
     -------
-    Scene
+    SpectrogramBatch
         New sources, and their new sum.
     """
-    rest = scene.mixture - scene.sources.sum(dim=2)
-    parts = torch.cat([scene.sources, rest[:, :, None]], dim=2)
+    rest = batch.mixture - batch.sources.sum(dim=2)
+    parts = torch.cat([batch.sources, rest[:, :, None]], dim=2)
     count = parts.shape[1] * parts.shape[2]
-    gains = equaliser_gains(count, parts.shape[-1], scene.sample_rate, spread, generator)
+    gains = equaliser_gains(count, parts.shape[-1], batch.sample_rate, spread, generator)
     parts = parts * gains.to(parts.device).reshape(*parts.shape[1:3], 1, -1)
-    return replace(scene, mixture=parts.sum(dim=2), sources=parts[:, :, :-1])
+    return replace(batch, mixture=parts.sum(dim=2), sources=parts[:, :, :-1])
 
 
 def equaliser_gains(
@@ -140,7 +142,7 @@ def magnitude_mse(reference: Tensor, estimate: Tensor) -> Tensor:
     return functional.mse_loss(estimate, reference)
 
 
-def relative_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+def normalized_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
     r"""Squared error of magnitudes, relative to the power of each mixture.
 
     .. math:: \mathrm{mean}_b \frac{\sum (|S_j| - M_j |X|)^2}{\sum |X|^2 + 10^{-3} \bar P}
@@ -321,7 +323,7 @@ def limit_band(spectra: Tensor, bandwidth: Tensor, sample_rate: float) -> Tensor
 
 
 @dataclass(frozen=True)
-class Scene:
+class SpectrogramBatch:
     """A batch of mixtures with their sources: what a loss compares estimates with.
 
     Attributes
@@ -403,34 +405,38 @@ class Scene:
 
 
 def _masked(
-    scene: Scene, reference: Tensor, mask: Tensor, chosen: Sequence[int]
+    batch: SpectrogramBatch, reference: Tensor, mask: Tensor, chosen: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Limit a reference; return it with its estimate and the mixture's magnitude."""
-    mixture = scene.limited(scene.magnitude, chosen)
-    return scene.limited(reference, chosen), mask * mixture, mixture
+    mixture = batch.limited(batch.magnitude, chosen)
+    return batch.limited(reference, chosen), mask * mixture, mixture
 
 
-def _magnitudes(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _magnitudes(
+    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
-    return _masked(scene, _absolute(scene.sum_of(chosen)), mask, chosen)
+    return _masked(batch, _absolute(batch.sum_of(chosen)), mask, chosen)
 
 
 def _projections(
-    scene: Scene, mask: Tensor, chosen: Sequence[int]
+    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As magnitudes, but of what is in phase with the mixture."""
-    reference = in_phase(scene.sum_of(chosen), scene.mixture, scene.magnitude)
-    return _masked(scene, reference, mask, chosen)
+    reference = in_phase(batch.sum_of(chosen), batch.mixture, batch.magnitude)
+    return _masked(batch, reference, mask, chosen)
 
 
-def _waveforms(scene: Scene, mask: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _waveforms(
+    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Waveforms of the sum of chosen sources, its estimate and the mixture."""
-    mixture = scene.limited(scene.mixture, chosen)
-    reference = scene.limited(scene.sum_of(chosen), chosen)
-    return scene.waveform(reference), scene.waveform(mask * mixture), scene.waveform(mixture)
+    mixture = batch.limited(batch.mixture, chosen)
+    reference = batch.limited(batch.sum_of(chosen), chosen)
+    return batch.waveform(reference), batch.waveform(mask * mixture), batch.waveform(mixture)
 
 
-def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+def multi_domain(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor]:
     r"""Multi-domain loss of all combinations of sources, as for CrossNet-Open-Unmix [1]_.
 
     The mean squared error of magnitudes plus ten times the weighted SDR, for every combination of
@@ -438,7 +444,7 @@ def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
 
     Parameters
     ----------
-    scene : Scene
+    batch : SpectrogramBatch
         Mixtures and sources.
     masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
         A mask for each source.
@@ -456,13 +462,13 @@ def multi_domain(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
     losses = []
     for chosen in source_combinations(len(masks)):
         mask = torch.stack([masks[index] for index in chosen]).sum(dim=0)
-        reference, estimate, _ = _magnitudes(scene, mask, chosen)
-        ratio = weighted_sdr(*_waveforms(scene, mask, chosen))
+        reference, estimate, _ = _magnitudes(batch, mask, chosen)
+        ratio = weighted_sdr(*_waveforms(batch, mask, chosen))
         losses.append(magnitude_mse(reference, estimate) + _WAVEFORM_WEIGHT * ratio)
     return losses
 
 
-def filter_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+def wiener_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
     r"""Gains of a single-channel Wiener filter, from what all networks estimate.
 
     .. math:: G_j = \frac{\sum_c M_{jc}^2 |X_c|^2}
@@ -489,7 +495,7 @@ def filter_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
     return [power / total for power in powers]
 
 
-def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+def wiener_loss(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor]:
     """Loss of the estimates, and phase-sensitive loss of what a filter makes of them together.
 
     The networks learn what they are used for: the filter of the separator gives to each source what
@@ -497,7 +503,7 @@ def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
 
     Parameters
     ----------
-    scene : Scene
+    batch : SpectrogramBatch
         Mixtures and sources, which are all that is in the mixtures.
     masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
         A mask for each source.
@@ -509,25 +515,25 @@ def filtered(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
         nothing, nobody knows what the filter should leave to the others.
     """
     losses = []
-    for j, gain in enumerate(filter_gains(scene.magnitude, masks)):
-        alone = relative_mse(*_magnitudes(scene, masks[j], [j]))
-        reference = in_phase(scene.sum_of([j]), scene.mixture, scene.magnitude)
-        together = relative_mse(*_masked(scene, reference, gain, range(len(masks))))
+    for j, gain in enumerate(wiener_gains(batch.magnitude, masks)):
+        alone = normalized_mse(*_magnitudes(batch, masks[j], [j]))
+        reference = in_phase(batch.sum_of([j]), batch.mixture, batch.magnitude)
+        together = normalized_mse(*_masked(batch, reference, gain, range(len(masks))))
         losses.append(alone + together)
     return losses
 
 
-#: From a scene, a mask and the index of its source to a loss, by name.
-LOSSES: dict[str, Callable[[Scene, Tensor, int], Tensor]] = {
-    "mse": lambda scene, mask, j: magnitude_mse(*_magnitudes(scene, mask, [j])[:2]),
-    "relative-mse": lambda scene, mask, j: relative_mse(*_magnitudes(scene, mask, [j])),
-    "phase-sensitive": lambda scene, mask, j: relative_mse(*_projections(scene, mask, [j])),
-    "l1": lambda scene, mask, j: magnitude_l1(*_magnitudes(scene, mask, [j])[:2]),
-    "waveform-l1": lambda scene, mask, j: waveform_l1(*_waveforms(scene, mask, [j])[:2]),
-    "waveform-mse": lambda scene, mask, j: waveform_mse(*_waveforms(scene, mask, [j])[:2]),
+#: From a batch, a mask and the index of its source to a loss, by name.
+SINGLE_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Tensor, int], Tensor]] = {
+    "mse": lambda batch, mask, j: magnitude_mse(*_magnitudes(batch, mask, [j])[:2]),
+    "normalized-mse": lambda batch, mask, j: normalized_mse(*_magnitudes(batch, mask, [j])),
+    "phase-sensitive": lambda batch, mask, j: normalized_mse(*_projections(batch, mask, [j])),
+    "l1": lambda batch, mask, j: magnitude_l1(*_magnitudes(batch, mask, [j])[:2]),
+    "waveform-l1": lambda batch, mask, j: waveform_l1(*_waveforms(batch, mask, [j])[:2]),
+    "waveform-mse": lambda batch, mask, j: waveform_mse(*_waveforms(batch, mask, [j])[:2]),
 }
 #: Losses that look at all sources at once, by name.
-JOINT: dict[str, Callable[[Scene, Sequence[Tensor]], list[Tensor]]] = {
+MULTI_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Sequence[Tensor]], list[Tensor]]] = {
     "multi-domain": multi_domain,
-    "filtered": filtered,
+    "wiener": wiener_loss,
 }

@@ -63,12 +63,12 @@ class Launch(NamedTuple):
 
     Attributes
     ----------
-    rank, world : int
+    rank, world_size : int
         Number of this process, and how many there are.
     """
 
     rank: int
-    world: int
+    world_size: int
 
 
 def launched() -> Launch:
@@ -79,9 +79,9 @@ def launched() -> Launch:
     Launch
         Rank 0 of 1 if this process was started alone.
     """
-    for rank, world in _NAMES:
-        if world in os.environ:
-            return Launch(int(os.environ.get(rank, "0")), int(os.environ[world]))
+    for rank, world_size in _NAMES:
+        if world_size in os.environ:
+            return Launch(int(os.environ.get(rank, "0")), int(os.environ[world_size]))
     return Launch(0, 1)
 
 
@@ -96,7 +96,7 @@ class Processes:
 
     Attributes
     ----------
-    rank, world : int
+    rank, world_size : int
         Number of this process, and how many there are.
     device : torch.device
         Where this process computes.
@@ -108,13 +108,13 @@ class Processes:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        self.rank, self.world = 0, 1
+        self.rank, self.world_size = 0, 1
         self.device = torch.device(device)
         self._accelerator: Any = None
-        if launched().world > 1:
+        if launched().world_size > 1:
             self._accelerator = _accelerate().Accelerator(cpu=device == "cpu")
             self.rank = self._accelerator.process_index
-            self.world = self._accelerator.num_processes
+            self.world_size = self._accelerator.num_processes
             self.device = self._accelerator.device
 
     @property
@@ -131,7 +131,7 @@ class Processes:
         tensors : sequence of Tensor, real
             The same shapes in all processes.
         """
-        if self.world == 1 or not tensors:
+        if self.world_size == 1 or not tensors:
             return
         joined = torch.cat([tensor.flatten().float() for tensor in tensors])
         joined = self._accelerator.reduce(joined, reduction="mean")
@@ -153,7 +153,7 @@ class Processes:
         bool
             The same in all processes.
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return condition
         flag = torch.tensor(float(condition), device=self.device)
         self.average([flag])

@@ -148,7 +148,7 @@ def _sections(
         "epochs": last["epoch"],
         "time": f"{seconds / 3600:.2f} h",
         "steps per second": last["steps_per_second"],
-        "data loading": f"{last['waiting']:.0%}",
+        "data loading": f"{last['data_loading']:.0%}",
     }
     return {
         "Result": result,

@@ -93,7 +93,7 @@ class Schedule:
         for group in self._optimizer.param_groups:
             group["lr"] = factor * scheduled_rate(self.config, step, self.steps)
 
-    def look_at(self, loss: float) -> None:
+    def step_plateau(self, loss: float) -> None:
         """Take the loss of a validation, and end a plateau if there is one.
 
         Parameters

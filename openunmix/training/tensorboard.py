@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from openunmix.errors import MissingExtraError
 from openunmix.training.trainer import Trainer
-from openunmix.training.validation import Song, separator_of
+from openunmix.training.validation import ValidationTrack, separator_of
 from openunmix.transforms.fourier import stft
 
 __all__ = ["TensorBoard"]
@@ -28,7 +28,7 @@ _N_FFT, _LOWEST_FREQUENCY, _RANGE = 4096, 40.0, 80  # samples, Hz, dB
 class TensorBoard:
     """Writer to a folder for ``tensorboard --logdir``; separates ``songs`` after validation."""
 
-    def __init__(self, folder: Path, songs: Sequence[Song] = ()) -> None:
+    def __init__(self, folder: Path, songs: Sequence[ValidationTrack] = ()) -> None:
         try:
             writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError as error:
@@ -57,7 +57,7 @@ class TensorBoard:
         for name in ("loss", "valid_loss", "validation"):
             for target, value in record.get(name, {}).items():
                 self._writer.add_scalar(f"{name}/{target}", value, step)
-        for name in ("learning_rate", "steps_per_second", "waiting"):
+        for name in ("learning_rate", "steps_per_second", "data_loading"):
             self._writer.add_scalar(f"run/{name}", record[name], step)
         if "valid_loss" in record or "validation" in record:
             self._separate(trainer, step)
@@ -68,7 +68,7 @@ class TensorBoard:
         """Write estimates of the tracks, and once their references."""
         config = trainer.config
         shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
-        separator = separator_of(trainer.averages(), *shape)
+        separator = separator_of(trainer.ema_networks(), *shape)
         samples = _DURATION * config.sample_rate
         for song in self._songs:
             estimates = separator(song.mix[None, :, :samples].to(trainer.device))[0]

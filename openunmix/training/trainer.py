@@ -16,13 +16,18 @@ from openunmix.model import MaskNetwork, masks
 from openunmix.predict._runtime import usable_precision
 from openunmix.training.batches import Batch, Examples
 from openunmix.training.config import TrainingConfig
-from openunmix.training.losses import JOINT, LOSSES, Scene, equalised
+from openunmix.training.losses import (
+    MULTI_TARGET_LOSSES,
+    SINGLE_TARGET_LOSSES,
+    SpectrogramBatch,
+    equalise,
+)
 from openunmix.training.networks import input_statistics, new_networks
 from openunmix.training.parallel import Processes
 from openunmix.training.schedules import Schedule
 from openunmix.transforms.fourier import stft
 
-__all__ = ["Trainer", "update_average"]
+__all__ = ["Trainer", "update_ema"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +70,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         begin = nn.ModuleDict(copy.deepcopy(dict(networks)) if networks else new_networks(config))
         self.networks = begin.to(self.device)
-        self.average = copy.deepcopy(self.networks).requires_grad_(False).eval()
+        self.ema = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self.optimizer = torch.optim.Adam(
             self.networks.parameters(),
             lr=config.learning_rate,
@@ -79,7 +84,7 @@ class Trainer:
         self.precision = usable_precision(config.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
-    def standardise(self, examples: Examples) -> None:
+    def fit_input_normalisation(self, examples: Examples) -> None:
         """Set every network's input statistics from the first mixtures.
 
         Parameters
@@ -101,13 +106,13 @@ class Trainer:
         except ValueError as error:
             raise TrainingError(f"the training mixtures are silent: {error}") from error
         _check_sound(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
-        for network in [*_each(self.networks).values(), *self.averages().values()]:
+        for network in [*_each(self.networks).values(), *self.ema_networks().values()]:
             network.set_input_statistics(mean, scale)
 
     def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
         """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
         plain = examples.without_augmentations()
-        network = next(iter(self.averages().values()))
+        network = next(iter(self.ema_networks().values()))
         places = torch.linspace(0, len(plain) - 1, count).long().tolist()
         for index in range(count) if plain.is_endless else places:
             example = plain[index]
@@ -118,10 +123,10 @@ class Trainer:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""
         return stft(waveforms, self.config.n_fft, self.config.n_hop)
 
-    def _scene(self, batch: Batch) -> Scene:
+    def _spectrograms(self, batch: Batch) -> SpectrogramBatch:
         """Transform a batch."""
         # Frames first, as the networks work.
-        return Scene(
+        return SpectrogramBatch(
             self._spectra(batch.mixture).permute(3, 0, 1, 2),
             self._spectra(batch.sources).permute(4, 0, 1, 2, 3),
             self.config.n_fft,
@@ -131,13 +136,15 @@ class Trainer:
             batch.bandwidth,
         )
 
-    def _losses(self, networks: nn.ModuleDict, scene: Scene, training: bool) -> list[Tensor]:
+    def _losses(
+        self, networks: nn.ModuleDict, spectrograms: SpectrogramBatch, training: bool
+    ) -> list[Tensor]:
         """Loss of each target; in training, gradients are added to those there are.
 
         Networks that have nothing in common are taken one by one, which takes less memory.
         """
         config, models = self.config, list(_each(networks).values())
-        together = config.bridged or config.shared or config.loss in JOINT
+        together = config.bridged or config.shared or config.loss in MULTI_TARGET_LOSSES
         found: list[Tensor] = []
         for first in [0] if together else range(len(models)):
             group = models if together else [models[first]]
@@ -146,13 +153,13 @@ class Trainer:
                 _DTYPES[self.precision],
                 enabled=training and self.precision != "float32",
             ):
-                estimated = masks(group, scene.magnitude, config.bridged)
+                estimated = masks(group, spectrograms.magnitude, config.bridged)
             estimated = [mask.float() for mask in estimated]
-            if config.loss in JOINT:
-                terms = JOINT[config.loss](scene, estimated)
+            if config.loss in MULTI_TARGET_LOSSES:
+                terms = MULTI_TARGET_LOSSES[config.loss](spectrograms, estimated)
             else:
-                loss = LOSSES[config.loss]
-                terms = [loss(scene, mask, first + j) for j, mask in enumerate(estimated)]
+                loss = SINGLE_TARGET_LOSSES[config.loss]
+                terms = [loss(spectrograms, mask, first + j) for j, mask in enumerate(estimated)]
             if training:
                 total = torch.stack(terms).sum()
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
@@ -174,18 +181,18 @@ class Trainer:
         """
         self.schedule.set_rate(self.step)
         # All random numbers of a step follow from its number, on any device.
-        seed = self.config.seed + self.step * self.processes.world + self.processes.rank
+        seed = self.config.seed + self.step * self.processes.world_size + self.processes.rank
         torch.manual_seed(seed)
         batch = batch.to(self.device)
         draws = torch.Generator().manual_seed(seed)
         if self._augmentation is not None:
             changed = self._augmentation(batch.mixture, batch.sources, draws, batch.bandwidth)
             batch = Batch(*changed, batch.items)
-        scene = self._scene(batch)
+        spectrograms = self._spectrograms(batch)
         if self.config.equalise:
-            scene = equalised(scene, self.config.equalise, draws)
+            spectrograms = equalise(spectrograms, self.config.equalise, draws)
         self.networks.train()
-        losses = torch.stack(self._losses(self.networks, scene, training=True))
+        losses = torch.stack(self._losses(self.networks, spectrograms, training=True))
         self._share(losses)
         self.scaler.unscale_(self.optimizer)
         if self.config.clip:
@@ -196,7 +203,7 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        update_average(self.average, self.networks, min(self.config.average, self.step / 100))
+        update_ema(self.ema, self.networks, min(self.config.ema_decay, self.step / 100))
         return dict(zip(self.config.targets, losses.tolist(), strict=True))
 
     def _share(self, losses: Tensor) -> None:
@@ -219,11 +226,11 @@ class Trainer:
         dict of str to float
             The loss of every target.
         """
-        scene = self._scene(batch.to(self.device))
-        losses = self._losses(self.average, scene, training=False)
+        spectrograms = self._spectrograms(batch.to(self.device))
+        losses = self._losses(self.ema, spectrograms, training=False)
         return dict(zip(self.config.targets, torch.stack(losses).tolist(), strict=True))
 
-    def averages(self) -> dict[str, MaskNetwork]:
+    def ema_networks(self) -> dict[str, MaskNetwork]:
         """Return the averaged networks, which are what to validate, save and use.
 
         Returns
@@ -231,7 +238,7 @@ class Trainer:
         dict of str to MaskNetwork
             A network by target.
         """
-        return _each(self.average)
+        return _each(self.ema)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that :meth:`load_state_dict` needs to go on as if nothing had happened.
@@ -247,7 +254,7 @@ class Trainer:
             "config": self.config.to_json(),
             "step": self.step,
             "networks": _weights(self.networks),
-            "average": _weights(self.average),
+            "ema": _weights(self.ema),
             "optimizer": {**optimizer, "state": moments},
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -264,7 +271,7 @@ class Trainer:
         self.step = state["step"]
         complete = not self.config.shared
         self.networks.load_state_dict(state["networks"], strict=complete)
-        self.average.load_state_dict(state["average"], strict=complete)
+        self.ema.load_state_dict(state["ema"], strict=complete)
         optimizer = state["optimizer"]
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
         groups = [
@@ -301,7 +308,7 @@ def _weights(networks: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, networks: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, networks: nn.Module, decay: float) -> None:
     """Move an average of weights and statistics a little towards their current values.
 
     Parameters

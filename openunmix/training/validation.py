@@ -17,10 +17,17 @@ from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.training.batches import Examples
 
-__all__ = ["Song", "load_songs", "median_scores", "separator_of", "song_scores", "songs_of"]
+__all__ = [
+    "ValidationTrack",
+    "first_tracks",
+    "load_validation_tracks",
+    "median_scores",
+    "separator_of",
+    "track_scores",
+]
 
 
-class Song(NamedTuple):
+class ValidationTrack(NamedTuple):
     """A song to validate on.
 
     Attributes
@@ -38,7 +45,7 @@ class Song(NamedTuple):
     mixture: Tensor | None = None
 
     @property
-    def has_others(self) -> bool:
+    def has_other_sources(self) -> bool:
         """Whether the mixture holds more than these stems, that is, above -60 dB of it."""
         rest = self.mix - self.sources.sum(dim=0)
         return bool(rest.square().sum() > 1e-6 * self.mix.square().sum())
@@ -49,9 +56,9 @@ class Song(NamedTuple):
         return self.sources.sum(dim=0) if self.mixture is None else self.mixture
 
 
-def load_songs(
+def load_validation_tracks(
     root: Path, targets: Sequence[str], sample_rate: int, channels: int = 2
-) -> list[Song]:
+) -> list[ValidationTrack]:
     """Decode a folder of songs.
 
     Parameters
@@ -68,7 +75,7 @@ def load_songs(
 
     Returns
     -------
-    list of Song
+    list of ValidationTrack
         The songs, each as long as its shortest stem.
 
     Raises
@@ -85,7 +92,10 @@ def load_songs(
         name: torch.stack([to_channels(stem, channels) for stem in _stack(stems, sources)])
         for name, stems in songs.items()
     }
-    return [Song(name, stack[: len(targets)], stack.sum(dim=0)) for name, stack in stacks.items()]
+    return [
+        ValidationTrack(name, stack[: len(targets)], stack.sum(dim=0))
+        for name, stack in stacks.items()
+    ]
 
 
 def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
@@ -97,9 +107,9 @@ def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
     )
 
 
-def songs_of(
+def first_tracks(
     dataset: Dataset[Any], targets: Sequence[str], channels: int, count: int
-) -> list[Song]:
+) -> list[ValidationTrack]:
     """Take songs from a data set.
 
     Parameters
@@ -115,16 +125,18 @@ def songs_of(
 
     Returns
     -------
-    list of Song
+    list of ValidationTrack
         The songs, or fewer if there are no more.
     """
     examples = Examples(dataset, targets, channels)
     found = [examples[index] for index in range(min(count, len(examples)))]
-    return [Song(str(i), example.sources, example.mixture) for i, example in enumerate(found)]
+    return [
+        ValidationTrack(str(i), example.sources, example.mixture) for i, example in enumerate(found)
+    ]
 
 
-def song_scores(
-    separator: Separator, songs: Sequence[Song], config: StreamConfig | None = None
+def track_scores(
+    separator: Separator, songs: Sequence[ValidationTrack], config: StreamConfig | None = None
 ) -> dict[str, dict[str, float]]:
     """Whole-track SDR of every song and target, of what the ``umx`` command writes.
 
@@ -132,7 +144,7 @@ def song_scores(
     ----------
     separator : Separator
         Its targets, in the order of the songs' sources.
-    songs : sequence of Song
+    songs : sequence of ValidationTrack
         The songs, at the separator's sample rate.
     config : StreamConfig, optional
         How to separate.
@@ -158,7 +170,7 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
     Parameters
     ----------
     scores : dict of str to dict of str to float
-        What :func:`song_scores` returned.
+        What :func:`track_scores` returned.
 
     Returns
     -------

@@ -19,7 +19,12 @@ import torch
 
 import openunmix
 from openunmix.evaluate.metrics import sdr_mdx21
-from openunmix.training.validation import Song, load_songs, median_scores, song_scores
+from openunmix.training.validation import (
+    ValidationTrack,
+    load_validation_tracks,
+    median_scores,
+    track_scores,
+)
 from openunmix.utils import load_separator
 
 Scores = dict[str, dict[str, float]]
@@ -35,8 +40,8 @@ def main() -> None:
 
     separator = load_separator(args.model, niter=args.niter)
     targets = list(separator.target_models)
-    songs = load_songs(args.songs, targets, round(float(separator.sample_rate)))
-    scores = song_scores(separator, songs)
+    songs = load_validation_tracks(args.songs, targets, round(float(separator.sample_rate)))
+    scores = track_scores(separator, songs)
     print(f"{args.model}, niter {args.niter}, {datetime.date.today()}, ", end="")
     print(f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}\n")
     print("| song | " + " | ".join(targets) + " |")
@@ -55,7 +60,7 @@ def shown(score: float) -> str:
     return "" if math.isnan(score) else f"{score:.2f}"
 
 
-def mixture_scores(songs: list[Song], targets: list[str]) -> Scores:
+def mixture_scores(songs: list[ValidationTrack], targets: list[str]) -> Scores:
     """Return the scores that one gets for doing nothing."""
     scores = {}
     for song in songs:

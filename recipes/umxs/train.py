@@ -57,7 +57,7 @@ def main() -> None:
         warmup=200,
         dropout=0.3,
         equalise=3.5,
-        average=0.999,
+        ema_decay=0.999,
     )
     train(config, all_stems(args.data, args.packages, args.sung), args)
 
@@ -97,7 +97,7 @@ def train(
     if found is None:
         first = mixer.batch(config.batch_size).to(torch.device("cpu"))
         examples = [Example(*pair) for pair in zip(first.mixture, first.sources, strict=True)]
-        trainer.standardise(Examples(examples, TARGETS, config.nb_channels))
+        trainer.fit_input_normalisation(Examples(examples, TARGETS, config.nb_channels))
     begun, begin = time.monotonic(), trainer.step
     while trainer.step < config.steps:
         losses = trainer.update(mixer.batch(config.batch_size))

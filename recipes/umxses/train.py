@@ -17,11 +17,17 @@ from voices import SAMPLE_RATE
 
 from openunmix.training import TrainingConfig, fit
 from openunmix.training.config import PRECISIONS
-from openunmix.training.losses import JOINT, LOSSES, Scene, filter_gains, relative_mse
+from openunmix.training.losses import (
+    MULTI_TARGET_LOSSES,
+    SINGLE_TARGET_LOSSES,
+    SpectrogramBatch,
+    normalized_mse,
+    wiener_gains,
+)
 from openunmix.training.networks import pretrained_networks
 
 _TARGETS = ("speech", "noise")
-_LOSSES = ("relative-mse-and-root", "filtered-and-root")
+_LOSSES = ("normalized-mse-and-root", "wiener-and-root")
 _ITEMS = 200_000  # of an epoch
 _TESTS = 40
 
@@ -43,8 +49,8 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
-    LOSSES["relative-mse-and-root"] = relative_mse_and_root
-    JOINT["filtered-and-root"] = filtered_and_root
+    SINGLE_TARGET_LOSSES["normalized-mse-and-root"] = normalized_mse_and_root
+    MULTI_TARGET_LOSSES["wiener-and-root"] = wiener_and_root
     config = TrainingConfig(
         targets=tuple(args.targets),
         nb_channels=1,
@@ -58,7 +64,7 @@ def main() -> None:
         loss=args.loss,
         dropout=args.dropout,
         cooldown=0.6,
-        average=0.99,
+        ema_decay=0.99,
         precision=args.precision,
     )
     networks = None
@@ -76,14 +82,14 @@ def main() -> None:
     )
 
 
-def relative_mse_and_root(scene: Scene, mask: Tensor, target: int) -> Tensor:
+def normalized_mse_and_root(batch: SpectrogramBatch, mask: Tensor, target: int) -> Tensor:
     """Sum of the relative squared errors of magnitudes and of their square roots.
 
     Those of the roots count quiet bins more: treble, pauses, and noise well below the speech.
 
     Parameters
     ----------
-    scene : Scene
+    batch : SpectrogramBatch
         Mixtures and sources.
     mask : Tensor [shape=(frames, batch, channels, bins)], real
         The mask of the source.
@@ -95,15 +101,17 @@ def relative_mse_and_root(scene: Scene, mask: Tensor, target: int) -> Tensor:
     Tensor [shape=()], real
         The mean over the batch.
     """
-    return LOSSES["relative-mse"](scene, mask, target) + _error_of_roots(scene, mask, target)
+    return SINGLE_TARGET_LOSSES["normalized-mse"](batch, mask, target) + _error_of_roots(
+        batch, mask, target
+    )
 
 
-def filtered_and_root(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
+def wiener_and_root(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor]:
     """Errors of the estimates, and of what the filter makes of both: in phase, and of the roots.
 
     Parameters
     ----------
-    scene : Scene
+    batch : SpectrogramBatch
         Mixtures and sources.
     masks : sequence of Tensor [shape=(frames, batch, channels, bins)], real
         A mask for each source.
@@ -113,21 +121,21 @@ def filtered_and_root(scene: Scene, masks: Sequence[Tensor]) -> list[Tensor]:
     list of Tensor [shape=()], real
         A loss for each source.
     """
-    gains = filter_gains(scene.magnitude, masks)
+    gains = wiener_gains(batch.magnitude, masks)
     return [
-        LOSSES["relative-mse"](scene, mask, j)
-        + LOSSES["phase-sensitive"](scene, gain, j)
-        + _error_of_roots(scene, gain, j)
+        SINGLE_TARGET_LOSSES["normalized-mse"](batch, mask, j)
+        + SINGLE_TARGET_LOSSES["phase-sensitive"](batch, gain, j)
+        + _error_of_roots(batch, gain, j)
         for j, (mask, gain) in enumerate(zip(masks, gains, strict=True))
     ]
 
 
-def _error_of_roots(scene: Scene, mask: Tensor, target: int) -> Tensor:
+def _error_of_roots(batch: SpectrogramBatch, mask: Tensor, target: int) -> Tensor:
     """Relative squared error of the square roots of magnitudes."""
-    reference = scene.sources[:, :, target].abs()
-    magnitudes = (reference, mask * scene.magnitude, scene.magnitude)
+    reference = batch.sources[:, :, target].abs()
+    magnitudes = (reference, mask * batch.magnitude, batch.magnitude)
     # The root of 0 has no slope.
-    return relative_mse(*((magnitude + 1e-4).sqrt() for magnitude in magnitudes))
+    return normalized_mse(*((magnitude + 1e-4).sqrt() for magnitude in magnitudes))
 
 
 def shown(record: dict[str, object]) -> str:

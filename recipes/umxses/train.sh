@@ -18,7 +18,7 @@ python "$here/join.py" "$output/speech" "$output/noise" "$output/before"
 
 # Both further, for what the filter makes of them.
 python "$here/train.py" "$data" "$output/after" --model "$output/before" --steps 4000 \
-  --loss filtered-and-root --dropout 0.2
+  --loss wiener-and-root --dropout 0.2
 
 # Both with the fourth root of magnitudes, in which treble and quiet voices are not lost.
 python "$here/compress.py" "$output/after" 0.25 "$data" "$output/root"
@@ -26,7 +26,7 @@ last() {
   name=$1 model=$2 steps=$3 dropout=$4
   shift 4
   python "$here/train.py" "$data" "$output/$name" --model "$output/$model" --steps "$steps" \
-    --dropout "$dropout" --loss filtered-and-root --precision float32 "$@"
+    --dropout "$dropout" --loss wiener-and-root --precision float32 "$@"
 }
 last fitted root 5000 0.2
 last longer fitted 14800 0.1

@@ -34,7 +34,7 @@ from openunmix.training import PRESETS
 from openunmix.training.batches import Examples
 from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.trainer import Trainer
-from openunmix.training.validation import load_songs
+from openunmix.training.validation import load_validation_tracks
 from openunmix.transforms.fourier import STFTConfig
 
 RATE = 44100
@@ -112,7 +112,7 @@ def test_songs_are_made_where_none_are_given(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().err
     assert "training on synthetic songs, made by the code" in told
     assert "4 network(s) of hidden size 8 for vocals, drums, bass, other" in told
-    assert told.count("waiting for data") == 4
+    assert told.count("data loading") == 4
     assert "SDR vocals" in told
     history = json.loads(Path("open-unmix/history.json").read_text())
     losses = [sum(record["loss"].values()) for record in history]
@@ -226,7 +226,7 @@ def test_stems_that_are_no_targets_are_in_the_mixtures(data):
     train = Examples(load_data(args, config).train, config.targets, channels=2)
     mixture, (drums,), _ = train[0]
     assert (mixture - drums).square().mean() > 1e-5  # the voice
-    (song,) = load_songs(Path("data/valid"), ["drums"], RATE)
+    (song,) = load_validation_tracks(Path("data/valid"), ["drums"], RATE)
     whole, _ = soundfile.read("data/valid/c/mixture.wav", dtype="float32")
     torch.testing.assert_close(song.mix.T, torch.from_numpy(whole), atol=1e-4, rtol=0)
     assert song.sources.shape == (1, 2, RATE)
@@ -539,7 +539,7 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--seq-dur", "nan"], "--seq-dur must be positive"),
         (["--lr", "0"], "--lr must be positive"),
         (["--clip", "-1"], "--clip must be 0 or more"),
-        (["--ema", "1"], "--ema must be less than 1"),
+        (["--ema-decay", "1"], "--ema-decay must be less than 1"),
         (["--dropout", "1"], "--dropout must be less than 1"),
         (["--nhop", "500"], "at least twice --nhop"),
         (["--nfft", "513"], "--nfft 513 must be even"),
@@ -615,7 +615,7 @@ def test_report_can_be_written_later(data, capsys):
     assert exit_code("--report", "--output", "run") == 0
     page = Path("run/report.html").read_text()
     assert "data:image/png;base64," in page
-    assert "relative-mse" in page
+    assert "normalized-mse" in page
     assert Path("run/curves.png").read_bytes().startswith(b"\x89PNG")
     assert exit_code("--report", "--output", "nowhere") == 1
     assert "umx-train: nowhere has no records of a run" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_workers_change_nothing(workers):
 
 def test_processes_share_every_batch():
     whole = list(batches(Tones(8)).between(0, 9))
-    shares = [list(batches(Tones(8), rank=rank, world=2).between(0, 9)) for rank in (0, 1)]
+    shares = [list(batches(Tones(8), rank=rank, world_size=2).between(0, 9)) for rank in (0, 1)]
     for batch, *parts in zip(whole, *shares, strict=True):
         assert sorted(parts[0].items + parts[1].items) == sorted(batch.items)
         assert torch.equal(torch.cat([part.mixture for part in parts]), batch.mixture)
@@ -79,7 +79,7 @@ def test_processes_share_every_batch():
 
 def test_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(TrainingError, match="batch of 2 cannot be shared by 3 processes"):
-        batches(Tones(), world=3)
+        batches(Tones(), world_size=3)
 
 
 def test_batch_is_no_larger_than_the_data():

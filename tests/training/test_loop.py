@@ -69,7 +69,7 @@ def stop_after(steps):
 
 KINDS = {
     "float32": {},
-    "bf16": {"precision": "bf16", "average": 0.9},
+    "bf16": {"precision": "bf16", "ema_decay": 0.9},
     "fp16": {"precision": "fp16"},
     "augmented": {"augment": True},
     "bridged": {"bridged": True, "loss": "multi-domain"},
@@ -212,7 +212,7 @@ def test_run_of_version_1_goes_on(tmp_path):
     fit(CONFIG, Tones(), tmp_path, stop=stop_after(3))
     state = load_state(state_file(tmp_path))
     state_file(tmp_path).unlink()
-    names = ("config", "step", "networks", "average", "optimizer")
+    names = ("config", "step", "networks", "ema", "optimizer")
     before = {name: state[name] for name in names}
     moments = {int(index): m for index, m in state["optimizer"]["state"].items()}
     before["optimizer"] = {**state["optimizer"], "state": moments}
@@ -234,7 +234,7 @@ def test_run_of_version_1_goes_on(tmp_path):
 
 def test_records_hold_mean_losses_since_the_last_one(tmp_path):
     losses = []
-    fit(CONFIG, Tones(), tmp_path, VALID, watch=lambda progress: losses.append(progress.losses))
+    fit(CONFIG, Tones(), tmp_path, VALID, on_step=lambda progress: losses.append(progress.losses))
     history = json.loads((tmp_path / "history.json").read_text())
     assert [record["step"] for record in history] == [2, 4, 6, 7]
     assert [record["epoch"] for record in history] == [0, 1, 2, 2]
@@ -243,7 +243,7 @@ def test_records_hold_mean_losses_since_the_last_one(tmp_path):
             mean = sum(losses[step][target] for step in steps) / len(steps)
             assert record["loss"][target] == pytest.approx(mean, rel=1e-6)
         assert 0 < record["steps_per_second"] < 10_000
-        assert 0 < record["waiting"] < 1
+        assert 0 < record["data_loading"] < 1
 
 
 def test_validation_comes_as_often_as_asked_and_at_the_end(tmp_path):
@@ -264,14 +264,14 @@ def test_validation_gets_the_average_in_evaluation_mode(tmp_path):
         return {}
 
     trainer = fit(replace(CONFIG, steps=4), Tones(), tmp_path, scores=validate)
-    assert seen == [{n.input_scale[0].item() for n in trainer.averages().values()}]
+    assert seen == [{n.input_scale[0].item() for n in trainer.ema_networks().values()}]
 
 
 def test_model_is_the_average_and_ready_to_use(tmp_path):
     trainer = fit(CONFIG, Tones(), tmp_path)
     networks, config, _ = load_folder(tmp_path)
     assert astuple(config.stft) == (128, 64, RATE)
-    for target, network in trainer.averages().items():
+    for target, network in trainer.ema_networks().items():
         assert_same(dict(networks[target].state_dict()), dict(network.state_dict()))
 
 
@@ -303,7 +303,7 @@ def test_run_ends_early_when_the_validation_loss_no_longer_falls(tmp_path, monke
 
 
 def test_files_are_also_those_of_version_1_if_asked(tmp_path):
-    fit(replace(CONFIG, epochs=2), Tones(), tmp_path, VALID, as_before=True)
+    fit(replace(CONFIG, epochs=2), Tones(), tmp_path, VALID, legacy_files=True)
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert names == {"history.json", "separator.json"} | {
         f"{t}{end}" for t in ("low", "high") for end in (".json", ".pth", ".chkpnt", ".safetensors")
@@ -423,9 +423,9 @@ def test_changed_settings_of_a_resumed_run_are_told(tmp_path, caplog):
 # Learning
 
 
-@pytest.mark.parametrize("loss", ["mse", "relative-mse", "l1", "waveform-l1", "waveform-mse"])
+@pytest.mark.parametrize("loss", ["mse", "normalized-mse", "l1", "waveform-l1", "waveform-mse"])
 def test_loss_falls(tmp_path, loss):
-    config = replace(CONFIG, steps=40, learning_rate=0.02, save_every=10, average=0.9, loss=loss)
+    config = replace(CONFIG, steps=40, learning_rate=0.02, save_every=10, ema_decay=0.9, loss=loss)
     fit(config, Tones(100), tmp_path)
     history = json.loads((tmp_path / "history.json").read_text())
     for target in config.targets:
@@ -434,7 +434,7 @@ def test_loss_falls(tmp_path, loss):
 
 @pytest.mark.parametrize("bridged", [False, True])
 def test_multi_domain_loss_falls(tmp_path, bridged):
-    config = replace(CONFIG, steps=60, learning_rate=0.01, save_every=10, average=0.9)
+    config = replace(CONFIG, steps=60, learning_rate=0.01, save_every=10, ema_decay=0.9)
     fit(replace(config, loss="multi-domain", bridged=bridged), Tones(100), tmp_path)
     history = json.loads((tmp_path / "history.json").read_text())
     for target in config.targets:  # -10 would be perfect
@@ -445,9 +445,9 @@ def test_multi_domain_loss_falls(tmp_path, bridged):
 @pytest.mark.parametrize(("precision", "rel"), [("bf16", 0.05), ("fp16", 0.2)])
 def test_half_precision_learns_almost_the_same(tmp_path, precision, rel):
     full, half = [], []
-    fit(CONFIG, Tones(), tmp_path / "a", watch=lambda p: full.append(p.losses))
+    fit(CONFIG, Tones(), tmp_path / "a", on_step=lambda p: full.append(p.losses))
     config = replace(CONFIG, precision=precision)
-    fit(config, Tones(), tmp_path / "b", watch=lambda p: half.append(p.losses))
+    fit(config, Tones(), tmp_path / "b", on_step=lambda p: half.append(p.losses))
     for ours, theirs in zip(half, full, strict=True):
         assert ours == pytest.approx(theirs, rel=rel)
     assert half[-1] != full[-1]

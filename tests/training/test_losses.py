@@ -10,14 +10,20 @@ from helpers import checks
 
 from openunmix.filtering.gaussian import wiener
 from openunmix.training import losses
-from openunmix.training.losses import JOINT, LOSSES, Scene, limit_band, source_combinations
+from openunmix.training.losses import (
+    MULTI_TARGET_LOSSES,
+    SINGLE_TARGET_LOSSES,
+    SpectrogramBatch,
+    limit_band,
+    source_combinations,
+)
 from openunmix.transforms.fourier import stft
 
 N_FFT, N_HOP, SAMPLES, RATE = 32, 16, 200, 8000
 
 
 @pytest.fixture
-def scene(generator):
+def batch(generator):
     """Two mixtures of three sources, in double precision."""
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     return make_scene(sources)
@@ -26,18 +32,18 @@ def scene(generator):
 def make_scene(sources, bandwidth=None):
     """Transform sources (batch, targets, channels, samples)."""
     spectra = stft(sources, N_FFT, N_HOP).permute(4, 0, 1, 2, 3)
-    return Scene(spectra.sum(dim=2), spectra, N_FFT, N_HOP, SAMPLES, RATE, bandwidth)
+    return SpectrogramBatch(spectra.sum(dim=2), spectra, N_FFT, N_HOP, SAMPLES, RATE, bandwidth)
 
 
-def random_masks(scene, generator):
+def random_masks(batch, generator):
     """Return a mask for each source."""
-    shape = scene.mixture.shape
+    shape = batch.mixture.shape
     return [torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(3)]
 
 
-def waveforms(scene, mask):
+def waveforms(batch, mask):
     """Waveforms (batch, channels, samples) of a masked mixture."""
-    return scene.waveform(mask * scene.mixture)
+    return batch.waveform(mask * batch.mixture)
 
 
 def relative(error, mixture):
@@ -53,25 +59,27 @@ def relative(error, mixture):
 FORMULAS = {
     "mse": lambda s, e, x: (s.abs() - e).square().sum() / e.numel(),
     "l1": lambda s, e, x: (s.abs() - e).abs().sum() / e.numel(),
-    "relative-mse": lambda s, e, x: relative(s.abs() - e, x),
+    "normalized-mse": lambda s, e, x: relative(s.abs() - e, x),
     "phase-sensitive": lambda s, e, x: relative(s.abs() * (s.angle() - x.angle()).cos() - e, x),
 }
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("index", [0, 2])
-def test_loss_of_magnitudes_is_its_formula(scene, generator, name, index):
-    mask = random_masks(scene, generator)[index]
-    source = scene.sources[:, :, index]
-    expected = FORMULAS[name](source, mask * scene.mixture.abs(), scene.mixture)
-    assert float(LOSSES[name](scene, mask, index)) == pytest.approx(float(expected), rel=1e-12)
+def test_loss_of_magnitudes_is_its_formula(batch, generator, name, index):
+    mask = random_masks(batch, generator)[index]
+    source = batch.sources[:, :, index]
+    expected = FORMULAS[name](source, mask * batch.mixture.abs(), batch.mixture)
+    assert float(SINGLE_TARGET_LOSSES[name](batch, mask, index)) == pytest.approx(
+        float(expected), rel=1e-12
+    )
 
 
-def test_best_mask_of_the_phase_sensitive_loss_is_that_of_the_waveform(scene, generator):
-    mask = random_masks(scene, generator)[0].requires_grad_()
-    LOSSES["phase-sensitive"](scene, mask, 0).backward()
+def test_best_mask_of_the_phase_sensitive_loss_is_that_of_the_waveform(batch, generator):
+    mask = random_masks(batch, generator)[0].requires_grad_()
+    SINGLE_TARGET_LOSSES["phase-sensitive"](batch, mask, 0).backward()
     found, mask.grad = mask.grad, None
-    relative((scene.sources[:, :, 0] - mask * scene.mixture).abs(), scene.mixture).backward()
+    relative((batch.sources[:, :, 0] - mask * batch.mixture).abs(), batch.mixture).backward()
     assert torch.allclose(found, mask.grad)
 
 
@@ -80,10 +88,12 @@ def test_best_mask_of_the_phase_sensitive_loss_is_that_of_the_waveform(scene, ge
 )
 def test_loss_of_waveforms_is_its_formula(generator, name, error):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    scene = make_scene(sources)
-    mask = random_masks(scene, generator)[1]
-    expected = error(sources[:, 1] - waveforms(scene, mask)).mean()
-    assert float(LOSSES[name](scene, mask, 1)) == pytest.approx(float(expected), rel=1e-10)
+    batch = make_scene(sources)
+    mask = random_masks(batch, generator)[1]
+    expected = error(sources[:, 1] - waveforms(batch, mask)).mean()
+    assert float(SINGLE_TARGET_LOSSES[name](batch, mask, 1)) == pytest.approx(
+        float(expected), rel=1e-10
+    )
 
 
 def test_weighted_ratio_is_its_formula(generator):
@@ -100,10 +110,10 @@ def test_weighted_ratio_is_its_formula(generator):
 
 def test_perfect_estimates_have_the_least_losses(generator):
     sources = torch.randn(2, 1, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    scene = make_scene(sources)  # a single source is its mixture
-    mask = torch.ones(scene.mixture.shape, dtype=torch.float64)
-    for name, loss in LOSSES.items():
-        assert float(loss(scene, mask, 0)) == pytest.approx(0, abs=1e-12), name
+    batch = make_scene(sources)  # a single source is its mixture
+    mask = torch.ones(batch.mixture.shape, dtype=torch.float64)
+    for name, loss in SINGLE_TARGET_LOSSES.items():
+        assert float(loss(batch, mask, 0)) == pytest.approx(0, abs=1e-12), name
     s, x = torch.randn(2, 2, 2, 50, generator=generator, dtype=torch.float64)
     assert float(losses.weighted_sdr(s, s, x)) == pytest.approx(-1, abs=1e-8)
     assert float(losses.weighted_sdr(s, x - s, x)) > -0.9
@@ -111,48 +121,48 @@ def test_perfect_estimates_have_the_least_losses(generator):
 
 def test_multi_domain_loss_is_that_of_all_combinations(generator):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    scene = make_scene(sources)
-    masks = random_masks(scene, generator)
-    found = JOINT["multi-domain"](scene, masks)
+    batch = make_scene(sources)
+    masks = random_masks(batch, generator)
+    found = MULTI_TARGET_LOSSES["multi-domain"](batch, masks)
     assert len(found) == 6
     mixture = sources.sum(dim=1)
     for loss, chosen in zip(found, source_combinations(3), strict=True):
         reference = sources[:, chosen].sum(dim=1)
         mask = sum(masks[j] for j in chosen)
         magnitude = stft(reference, N_FFT, N_HOP).permute(3, 0, 1, 2).abs()
-        expected = (magnitude - mask * scene.mixture.abs()).square().mean()
-        expected = expected + 10 * losses.weighted_sdr(reference, waveforms(scene, mask), mixture)
+        expected = (magnitude - mask * batch.mixture.abs()).square().mean()
+        expected = expected + 10 * losses.weighted_sdr(reference, waveforms(batch, mask), mixture)
         assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_filtered_loss_is_that_of_the_estimates_and_of_the_gains(scene, generator):
-    masks = random_masks(scene, generator)
-    powers = [(mask * scene.mixture).abs().square().sum(dim=2, keepdim=True) for mask in masks]
-    found = JOINT["filtered"](scene, masks)
+def test_wiener_loss_is_that_of_the_estimates_and_of_the_gains(batch, generator):
+    masks = random_masks(batch, generator)
+    powers = [(mask * batch.mixture).abs().square().sum(dim=2, keepdim=True) for mask in masks]
+    found = MULTI_TARGET_LOSSES["wiener"](batch, masks)
     assert len(found) == 3
     for j, loss in enumerate(found):
         gain = powers[j] / sum(powers)
-        source, magnitude = scene.sources[:, :, j], scene.mixture.abs()
-        alone = FORMULAS["relative-mse"](source, masks[j] * magnitude, scene.mixture)
-        together = FORMULAS["phase-sensitive"](source, gain * magnitude, scene.mixture)
+        source, magnitude = batch.sources[:, :, j], batch.mixture.abs()
+        alone = FORMULAS["normalized-mse"](source, masks[j] * magnitude, batch.mixture)
+        together = FORMULAS["phase-sensitive"](source, gain * magnitude, batch.mixture)
         assert float(loss) == pytest.approx(float(alone + together), rel=1e-4)
 
 
 def test_filter_gains_are_those_of_the_filter_for_one_channel(generator):
     mixture = torch.randn(7, 2, 1, 9, generator=generator, dtype=torch.complex128)
     masks = torch.rand(3, *mixture.shape, generator=generator, dtype=torch.float64) + 0.1
-    gains = torch.stack(losses.filter_gains(mixture.abs(), list(masks)))
+    gains = torch.stack(losses.wiener_gains(mixture.abs(), list(masks)))
     as_in_filter = (masks * mixture.abs()).permute(2, 1, 4, 3, 0)  # batch, frames, bins, channels
     expected = wiener(as_in_filter, mixture.permute(1, 0, 3, 2), iterations=1)
     assert torch.allclose((gains * mixture).permute(2, 1, 4, 3, 0), expected, atol=1e-3)
 
 
-def test_no_filtered_loss_looks_above_the_bandwidth_of_a_source(generator):
+def test_no_wiener_loss_looks_above_the_bandwidth_of_a_source(generator):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
-    scene = make_scene(sources, bandwidth)
-    masks = [mask.requires_grad_() for mask in random_masks(scene, generator)]
-    torch.stack(JOINT["filtered"](scene, masks)).sum().backward()
+    batch = make_scene(sources, bandwidth)
+    masks = [mask.requires_grad_() for mask in random_masks(batch, generator)]
+    torch.stack(MULTI_TARGET_LOSSES["wiener"](batch, masks)).sum().backward()
     assert masks[0].grad[:, 0, :, :5].abs().sum() > 0
     assert masks[0].grad[:, 0, :, 5:].abs().sum() == 0
     assert all(mask.grad[:, 1].abs().sum(dim=(0, 1)).min() > 0 for mask in masks)
@@ -165,29 +175,29 @@ def test_combinations_are_all_but_none_and_all(count):
     assert found[:count] == [(j,) for j in range(count)]
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *JOINT])
+@pytest.mark.parametrize("name", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES])
 def test_gradient_is_right(generator, name):
-    scene = make_scene(torch.randn(1, 2, 1, 40, generator=generator, dtype=torch.float64))
-    scene = Scene(scene.mixture, scene.sources, N_FFT, N_HOP, 40, RATE)
-    shape = scene.mixture.shape
+    batch = make_scene(torch.randn(1, 2, 1, 40, generator=generator, dtype=torch.float64))
+    batch = SpectrogramBatch(batch.mixture, batch.sources, N_FFT, N_HOP, 40, RATE)
+    shape = batch.mixture.shape
     masks = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
 
     def loss(masks):
-        if name in JOINT:
-            return torch.stack(JOINT[name](scene, list(masks)))
-        return LOSSES[name](scene, masks[1], 1)
+        if name in MULTI_TARGET_LOSSES:
+            return torch.stack(MULTI_TARGET_LOSSES[name](batch, list(masks)))
+        return SINGLE_TARGET_LOSSES[name](batch, masks[1], 1)
 
     checks.check_gradient(loss, masks)
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *JOINT])
+@pytest.mark.parametrize("name", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES])
 def test_loss_and_gradient_of_silence_are_finite(name):
-    scene = make_scene(torch.zeros(2, 2, 2, SAMPLES))
-    masks = [torch.ones(scene.mixture.shape, requires_grad=True) for _ in range(2)]
-    if name in JOINT:
-        loss = torch.stack(JOINT[name](scene, masks)).sum()
+    batch = make_scene(torch.zeros(2, 2, 2, SAMPLES))
+    masks = [torch.ones(batch.mixture.shape, requires_grad=True) for _ in range(2)]
+    if name in MULTI_TARGET_LOSSES:
+        loss = torch.stack(MULTI_TARGET_LOSSES[name](batch, masks)).sum()
     else:
-        loss = LOSSES[name](scene, masks[0], 0)
+        loss = SINGLE_TARGET_LOSSES[name](batch, masks[0], 0)
     loss.backward()
     assert math.isfinite(loss.item())
     assert masks[0].grad.isfinite().all()
@@ -196,10 +206,10 @@ def test_loss_and_gradient_of_silence_are_finite(name):
 def test_quiet_excerpts_count_as_much_as_loud_ones(generator):
     mixture = torch.rand(6, 3, 2, 5, generator=generator) + 0.1
     magnitudes = (0.5 * mixture, 0.4 * mixture, mixture)
-    assert float(losses.relative_mse(*magnitudes)) == pytest.approx(0.01, rel=2e-3)
+    assert float(losses.normalized_mse(*magnitudes)) == pytest.approx(0.01, rel=2e-3)
     gains = torch.tensor([0.1, 1.0, 1.0])[None, :, None, None]
     quiet = [gains * magnitude for magnitude in magnitudes]
-    assert float(losses.relative_mse(*quiet)) == pytest.approx(0.01, rel=0.05)
+    assert float(losses.normalized_mse(*quiet)) == pytest.approx(0.01, rel=0.05)
 
 
 # Sources that were recorded with little bandwidth
@@ -212,13 +222,17 @@ def test_band_is_limited_per_item():
     assert torch.equal(limited[:, 1], spectra[:, 1])
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *JOINT])
+@pytest.mark.parametrize("name", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES])
 def test_loss_does_not_look_above_the_bandwidth(generator, name):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
-    scene = make_scene(sources, bandwidth)
-    masks = [mask.requires_grad_() for mask in random_masks(scene, generator)]
-    loss = JOINT[name](scene, masks)[0] if name in JOINT else LOSSES[name](scene, masks[0], 0)
+    batch = make_scene(sources, bandwidth)
+    masks = [mask.requires_grad_() for mask in random_masks(batch, generator)]
+    loss = (
+        MULTI_TARGET_LOSSES[name](batch, masks)[0]
+        if name in MULTI_TARGET_LOSSES
+        else SINGLE_TARGET_LOSSES[name](batch, masks[0], 0)
+    )
     loss.backward()
     assert masks[0].grad[:, 0, :, :5].abs().sum() > 0
     assert masks[0].grad[:, 0, :, 5:].abs().sum() == 0

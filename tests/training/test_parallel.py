@@ -33,7 +33,9 @@ from test_parallel import every_run, one_step
 one_step({folder!r})
 every_run({folder!r})
 """
-LEARN = replace(CONFIG, steps=40, learning_rate=0.01, save_every=10, validate_every=20, average=0.9)
+LEARN = replace(
+    CONFIG, steps=40, learning_rate=0.01, save_every=10, validate_every=20, ema_decay=0.9
+)
 
 
 def one_step(folder):
@@ -46,7 +48,7 @@ def one_step(folder):
         for part in network.children():
             part.eval()
     examples = Examples(Tones(8), SAME.targets, 2)
-    [batch] = Batches(examples, 4, 1, processes.rank, processes.world).between(0, 1)
+    [batch] = Batches(examples, 4, 1, processes.rank, processes.world_size).between(0, 1)
     gradients = {}
     step = trainer.optimizer.step
 
@@ -60,16 +62,16 @@ def one_step(folder):
     if processes.is_first:
         torch.save(
             [losses, gradients, trainer.networks.state_dict()],
-            Path(folder, f"{processes.world}.pt"),
+            Path(folder, f"{processes.world_size}.pt"),
         )
 
 
-def start(code, world=2):
+def start(code, world_size=2):
     """Run code in several processes; raise if one of them fails."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size)}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code],
@@ -77,10 +79,10 @@ def start(code, world=2):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(world)
+        for rank in range(world_size)
     ]
     errors = [process.communicate(timeout=240)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * world, errors
+    assert [process.returncode for process in started] == [0] * world_size, errors
 
 
 def every_run(folder):
@@ -106,7 +108,7 @@ def folder(tmp_path_factory):
 def test_gradients_and_update_are_those_of_the_whole_batch(folder):
     with torch.random.fork_rng():
         one_step(folder)
-    alone, together = (torch.load(folder / f"{world}.pt") for world in (1, 2))
+    alone, together = (torch.load(folder / f"{world_size}.pt") for world_size in (1, 2))
     assert together[0] == pytest.approx(alone[0], rel=1e-5)
     for ours, theirs, tolerance in (
         (together[1], alone[1], 1e-6),  # sums in another order

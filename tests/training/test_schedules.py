@@ -63,7 +63,7 @@ def test_plateau_decays_as_that_of_torch():
         schedule.set_rate(step)
         assert schedule.rate == pytest.approx(reference_optimizer.param_groups[0]["lr"])
         found.append(schedule.rate)
-        schedule.look_at(loss)
+        schedule.step_plateau(loss)
         reference.step(loss)
     assert len(set(found)) > 3
 
@@ -73,6 +73,6 @@ def test_validation_changes_no_other_schedule():
     config = replace(CONFIG, schedule="constant", decay_patience=0)
     schedule = Schedule(config, optimizer, 100)
     for _ in range(20):
-        schedule.look_at(1.0)
+        schedule.step_plateau(1.0)
     schedule.set_rate(50)
     assert optimizer.param_groups[0]["lr"] == 2.0

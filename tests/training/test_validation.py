@@ -11,7 +11,7 @@ from torch import nn
 
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
-from openunmix.training.validation import Song, median_scores, separator_of, song_scores
+from openunmix.training.validation import ValidationTrack, median_scores, separator_of, track_scores
 
 
 class Half(nn.Module):
@@ -23,7 +23,9 @@ class Half(nn.Module):
 
 def song(name, seed):
     """Make a song of two sources."""
-    return Song(name, torch.stack([synth.noise(2000, seed=seed), synth.noise(2000, seed=seed + 1)]))
+    return ValidationTrack(
+        name, torch.stack([synth.noise(2000, seed=seed), synth.noise(2000, seed=seed + 1)])
+    )
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -31,7 +33,7 @@ def test_scores_are_those_of_the_estimates(residual):
     networks = {"vocals": Half(), "drums": Half()}
     separator = Separator(networks, n_fft=128, n_hop=32, residual=residual).eval()
     songs = [song("first", 1), song("second", 5)]
-    scores = song_scores(separator, songs)
+    scores = track_scores(separator, songs)
     assert list(scores) == ["first", "second"]
     for one in songs:
         estimate = one.sources.sum(dim=0) / 2
@@ -46,7 +48,7 @@ def test_scores_are_those_of_the_estimates(residual):
 
 def test_silent_stem_has_no_score(tiny_separator):
     sources = torch.stack([synth.noise(2000), torch.zeros(2, 2000)])
-    [scores] = song_scores(tiny_separator(), [Song("instrumental", sources)]).values()
+    [scores] = track_scores(tiny_separator(), [ValidationTrack("instrumental", sources)]).values()
     assert math.isfinite(scores["vocals"])
     assert math.isnan(scores["drums"])
 
@@ -75,6 +77,6 @@ def test_separator_of_networks_is_the_one_that_users_get(tiny_network, nb_channe
 
 def test_songs_tell_whether_there_is_more_than_their_stems():
     sources = torch.stack([synth.noise(2000, seed=1), synth.noise(2000, seed=2)])
-    assert not Song("whole", sources).has_others
-    assert not Song("whole", sources, sources.sum(dim=0) + 1e-5).has_others
-    assert Song("part", sources[:1], sources.sum(dim=0)).has_others
+    assert not ValidationTrack("whole", sources).has_other_sources
+    assert not ValidationTrack("whole", sources, sources.sum(dim=0) + 1e-5).has_other_sources
+    assert ValidationTrack("part", sources[:1], sources.sum(dim=0)).has_other_sources
