@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +13,13 @@ from torch.utils.data import Dataset
 
 from openunmix.cli._options import Group
 from openunmix.data import (
-    STUDIOS,
+    Mixer,
     MixingConfig,
-    MixtureDataset,
-    StemLibrary,
     add_dataset_options,
-    find_sources,
-    load_files,
-    load_tracks,
+    load_library,
     make_datasets,
 )
 from openunmix.data.factory import DATASETS
-from openunmix.data.mixing import LEVELS
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.config import PRECISIONS, SCHEDULES
 from openunmix.training.losses import MULTI_TARGET_LOSSES, SINGLE_TARGET_LOSSES
@@ -76,8 +71,8 @@ _SETTINGS: dict[str, dict[str, tuple[str, type, str]]] = {
         "--save-every": ("save_every", int, "steps between checkpoints; 0: an epoch"),
     },
 }
-# Options of mixtures of stems.
-_MIXING = ("also", "extra", "exclude", "backing", "levels", "coherent", "transpose", "studio")
+# Settings of mixtures of stems that are options.
+_MIXING = [setting for setting in fields(MixingConfig) if "help" in setting.metadata]
 _CHOICES = {
     "--loss": ("loss", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES], "what is minimised"),
     "--schedule": ("schedule", list(SCHEDULES), "how the learning rate changes"),
@@ -103,21 +98,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     targets = data.add_mutually_exclusive_group()
     targets.add_argument("--target", help="train one network, for this source")
     targets.add_argument("--targets", nargs="+", metavar="TARGET", help="a network for each")
-    for name, form, kind, text in (
-        ("--also", "FOLDER[=WEIGHT]", _weighted, "another folder of tracks of stems"),
-        ("--extra", "TARGET=FOLDER[=WEIGHT]", _pair, "audio files that hold this target alone"),
-        ("--exclude", "TRACK=TARGET,...", _pair, "stems of a training track not to use"),
-    ):
-        data.add_argument(
-            name, action="append", type=kind, metavar=form, help=f"{text}; repeatable"
-        )
-    data.add_argument(
-        "--backing",
-        type=_weighted,
-        metavar="FOLDER[=SHARE]",
-        help="music without the targets, which takes the place of all other sources, in a share "
-        "of the mixtures (default: in all)",
-    )
     _add_mixing_options(data)
     _add_dataset_options(data)
     for group, options in _SETTINGS.items():
@@ -144,35 +124,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_mixing_options(group: Group) -> None:
-    """Add the options for how stems are mixed."""
-    default = MixingConfig()
-    group.add_argument(
-        "--levels",
-        choices=LEVELS,
-        help=f"how loud stems are: {LEVELS[0]} (the default), or as {LEVELS[1]} with random gains",
-    )
-    group.add_argument(
-        "--coherent",
-        type=float,
-        metavar="SHARE",
-        help="share of the mixtures whose stems come from one time of one track "
-        f"(default: {default.coherent:g})",
-    )
-    group.add_argument(
-        "--transpose",
-        type=float,
-        metavar="X",
-        help="semitones by which half of the excerpts are played faster or slower at most "
-        f"(default: {default.transpose:g})",
-    )
-    group.add_argument(
-        "--studio",
-        action="append",
-        type=_pair,
-        metavar="TARGET=KIND",
-        help="change recordings of a source as in a studio: layers, overdrive, doubles, rooms; "
-        f"{' or '.join(STUDIOS)}; repeatable",
-    )
+    """Add the options for how stems are mixed, from the fields of their settings."""
+    for setting in _MIXING:
+        about, kind = setting.metadata, {"float": float}.get(str(setting.type), str)
+        more = {name: about[name] for name in ("metavar", "choices") if name in about}
+        text = about["help"]
+        if setting.default not in (None, (), MISSING):
+            text += f" (default: {setting.default})"
+        group.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            type=_parsed(about["parse"]) if "parse" in about else kind,
+            action="append" if about.get("append") else "store",
+            help=text + "; repeatable" * about.get("append", False),
+            **more,
+        )
+
+
+def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Parse a value; argparse shows the messages of its own errors only."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
 
 
 def _placeholder(kind: type) -> str:
@@ -200,23 +177,6 @@ def _options_of(dataset: str) -> dict[str, argparse.Action]:
     return {action.dest: action for action in parser._actions}
 
 
-def _pair(text: str) -> tuple[str, str]:
-    """Parse NAME=VALUE."""
-    name, _, value = text.partition("=")
-    if not (name and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
-
-
-def _weighted(text: str) -> tuple[Path, float]:
-    """Parse FOLDER or FOLDER=WEIGHT."""
-    folder, _, weight = text.rpartition("=")
-    try:
-        return (Path(folder), float(weight)) if folder else (Path(text), 1.0)
-    except ValueError:  # a folder with this sign in its name
-        return Path(text), 1.0
-
-
 def dataset_name(args: argparse.Namespace) -> str:
     """Return the data set that is meant."""
     return args.dataset or (STEMS if args.root or args.also or args.extra else "synthetic")
@@ -238,6 +198,8 @@ def settings(args: argparse.Namespace) -> TrainingConfig:
     given["targets"] = tuple(dict.fromkeys(targets or config.targets))
     if args.debug:
         given["statistics_excerpts"] = 0
+    if config.mixing is not None:
+        given["mixing"] = _mixing(args, config.mixing)
     config = replace(config, **given)
     _check(config)
     return config
@@ -285,7 +247,7 @@ class Data(NamedTuple):
         The targets, as the data set names them.
     """
 
-    train: Dataset[Any]
+    train: Dataset[Any] | Mixer
     valid: Dataset[Any] | None
     targets: tuple[str, ...]
 
@@ -302,7 +264,7 @@ def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argpars
     for dest, action in options.items():
         if action.required and not hasattr(args, dest):
             raise ValueError(f"--dataset {name} needs {action.option_strings[0]}")
-    mixing = [option for option in _MIXING if getattr(args, option) is not None]
+    mixing = [option.name for option in _MIXING if getattr(args, option.name) is not None]
     if name != STEMS and mixing:
         raise ValueError(f"--{mixing[0]} is for --dataset {STEMS}, not {name}")
     given = {dest: getattr(args, dest, action.default) for dest, action in options.items()}
@@ -324,72 +286,45 @@ def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
     """Make the data sets; ValueError if options do not fit them."""
     options = dataset_options(args, config)
     if options.dataset == STEMS:
-        return Data(_mixtures(args, config), None, config.targets)
+        return Data(_mixer(args, config), None, config.targets)
     made = make_datasets(options)
     named = set(made.args.target).isdisjoint("*?[")  # and not by a glob
     targets = (made.args.target,) if named and len(config.targets) == 1 else config.targets
     return Data(made.train, made.valid, targets)
 
 
-def _mixtures(args: argparse.Namespace, config: TrainingConfig) -> MixtureDataset:
-    """Decode all stems and mix them anew, without end."""
+def _mixer(args: argparse.Namespace, config: TrainingConfig) -> Mixer:
+    """Decode all stems, for mixtures without end."""
     if args.root is None:
         raise ValueError("--root is missing: the folder with train/ and valid/")
     if config.epochs is not None:
         raise ValueError(f"--dataset {STEMS} has no epochs; give --steps")
-    extra, exclude = args.extra or [], dict(args.exclude or [])
-    others = set(find_sources(args.root / "train")) - set(config.targets)
-    sources = [*config.targets, *sorted(others)]
-    unknown = {source for source, _ in extra} - set(sources)
-    if unknown:
-        raise ValueError(f"--extra: {sorted(unknown)} are not among {sources}")
-    backing, backed = args.backing or (None, 0.0)
-    if not 0 <= backed <= 1:
-        raise ValueError(f"--backing: the share must be between 0 and 1, not {backed:g}")
-    if backing and not others:
-        raise ValueError("--backing takes the place of sources that are no targets; there are none")
-    mixing = _mixing(args, config, sources, backed)
-    unused = {track: targets.split(",") for track, targets in exclude.items()}
-    stems = load_tracks(args.root / "train", sources, config.sample_rate, unused)
-    for folder, weight in args.also or []:
-        stems += load_tracks(folder, sources, config.sample_rate, unused, weight)
-    for target, text in extra:
-        folder, weight = _weighted(text)
-        stems += load_files(folder, target, config.sample_rate, weight)
-    together = "+".join(sorted(others))
-    pieces = [] if backing is None else load_files(backing, together, config.sample_rate)
-    library = StemLibrary(stems, sources, pieces)
-    return MixtureDataset(library, mixing, config.steps * config.batch_size, config.seed)
-
-
-def _mixing(
-    args: argparse.Namespace, config: TrainingConfig, sources: Sequence[str], backed: float
-) -> MixingConfig:
-    """Return how stems are mixed."""
-    studios = dict(args.studio or [])
-    for target, kind in studios.items():
-        if target not in sources or kind not in STUDIOS:
-            raise ValueError(
-                f"--studio {target}={kind}: give one of {', '.join(sources)}, and "
-                f"{' or '.join(STUDIOS)}"
-            )
-    given = {
-        option: getattr(args, option)
-        for option in ("levels", "coherent", "transpose")
-        if getattr(args, option) is not None
-    }
-    mixing = MixingConfig(
-        config.duration,
+    assert config.mixing is not None
+    return Mixer(
+        load_library(args.root, config.mixing, config.targets, config.sample_rate),
+        config.mixing,
+        config.targets,
+        round(config.duration * config.sample_rate),
+        config.batch_size,
         config.sample_rate,
-        balance={"drums": 0.5, "bass": -1.0},
-        backed=backed,
-        studios={target: STUDIOS[kind] for target, kind in studios.items()},
-        **given,
+        config.seed,
+        config.nb_channels,
     )
-    if not 0 <= mixing.coherent <= 1:
-        raise ValueError(f"--coherent must be between 0 and 1, not {mixing.coherent:g}")
-    if not 0 <= mixing.transpose <= 12:
-        raise ValueError(f"--transpose must be between 0 and 12, not {mixing.transpose:g}")
+
+
+def _mixing(args: argparse.Namespace, mixing: MixingConfig) -> MixingConfig:
+    """Return how stems are mixed."""
+    given = {
+        setting.name: getattr(args, setting.name)
+        for setting in _MIXING
+        if getattr(args, setting.name) is not None
+    }
+    for setting in _MIXING:
+        if setting.metadata.get("append") and setting.name in given:
+            values = given[setting.name]
+            given[setting.name] = tuple(values) if setting.default == () else dict(values)
+    mixing = replace(mixing, **given)
+    mixing.check()
     return mixing
 
 
@@ -412,9 +347,9 @@ def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Se
     ]
 
 
-def summary(dataset: Dataset[Any] | None) -> str:
+def summary(dataset: Dataset[Any] | Mixer | None) -> str:
     """Say what a data set is, in one line."""
-    if isinstance(dataset, MixtureDataset):
+    if isinstance(dataset, Mixer):
         stems = dataset.library.by_target.items()
         return "stems: " + ", ".join(f"{len(found)} of {target}" for target, found in stems)
     return "" if dataset is None else "; ".join(map(str.strip, repr(dataset).splitlines()))

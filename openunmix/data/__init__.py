@@ -1,8 +1,8 @@
 """Training data: pairs of mixture and target, from files or made by the code."""
 
 from openunmix.data.aligned import AlignedDataset
-from openunmix.data.augment.batches import BatchAugmentation
-from openunmix.data.augment.effects import STUDIOS, Studio
+from openunmix.data.augment.batches import Batch, BatchAugmentation
+from openunmix.data.augment.effects import EFFECTS, Effects
 from openunmix.data.augment.sources import (
     Compose,
     _augment_channelswap,
@@ -14,12 +14,13 @@ from openunmix.data.base import MixingDataset, Pair, UnmixDataset
 from openunmix.data.check import examine
 from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
-from openunmix.data.mixing import MixingConfig, MixtureDataset
+from openunmix.data.mixing import Mixer, MixingConfig, load_library
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
 from openunmix.data.source_folder import SourceFolderDataset
 from openunmix.data.stems import (
     Stem,
+    StemFolder,
     StemLibrary,
     find_sources,
     find_tracks,
@@ -34,24 +35,26 @@ from openunmix.data.track_folder import (
 )
 
 __all__ = [
-    "STUDIOS",
+    "EFFECTS",
     "AlignedDataset",
+    "Batch",
     "BatchAugmentation",
     "Compose",
     "Datasets",
+    "Effects",
     "FixedSourcesTrackFolderDataset",
     "Issue",
     "MUSDBDataset",
+    "Mixer",
     "MixingConfig",
     "MixingDataset",
-    "MixtureDataset",
     "Pair",
     "Report",
     "SourceFolderDataset",
     "SourceSummary",
     "Stem",
+    "StemFolder",
     "StemLibrary",
-    "Studio",
     "SyntheticDataset",
     "UnmixDataset",
     "VariableSourcesTrackFolderDataset",
@@ -67,6 +70,7 @@ __all__ = [
     "load_datasets",
     "load_files",
     "load_info",
+    "load_library",
     "load_stem",
     "load_tracks",
     "make_datasets",

@@ -1,263 +1,362 @@
-"""Mixtures made on the fly from a library of stems.
+"""Mixtures made on the fly from a library of stems, whole batches on the device of training.
 
-Part of the mixtures are coherent, that is, all stems come from one time of one track; the others
-take each stem from anywhere. Levels are drawn, so that a data set's own balance does not matter, or
-kept as they were recorded. Everything about a mixture follows from the seed and its index.
+Part of the mixtures are coherent: all stems come from one time of one track; the others take each
+stem from anywhere. Levels are random, so that a dataset's own balance does not matter, or the
+original ones. Everything about a mixture follows from seed, step and place in the batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from openunmix.audio import resample
-from openunmix.data.augment.effects import Studio, produced
-from openunmix.data.stems import Stem, StemLibrary
+from openunmix.data.augment.batches import Batch
+from openunmix.data.augment.effects import (
+    apply_effects,
+    draw_effects,
+    pan_gains,
+    resample_to,
+)
+from openunmix.data.mixing_config import LEVELS, MixingConfig
+from openunmix.data.stems import (
+    FULL_SCALE,
+    Stem,
+    StemFolder,
+    StemLibrary,
+    draw_weights,
+    find_sources,
+    load_folders,
+)
 
-__all__ = ["LEVELS", "MixingConfig", "MixtureDataset"]
+__all__ = ["LEVELS", "Mixer", "MixingConfig", "load_library"]
 
-LEVELS = ("drawn", "recorded")
-# Factors of recorded levels, as in openunmix 1.3.0.
+# Factors of original levels, as in openunmix 1.3.0.
 _GAINS = (0.25, 1.25)
+# Excerpts at another speed have at least so many samples before the length is rounded.
+_LONG = 10_000
 
 
-@dataclass(frozen=True)
-class MixingConfig:
-    """How mixtures are made.
+def load_library(
+    root: Path, config: MixingConfig, targets: Sequence[str], sample_rate: int
+) -> StemLibrary:
+    """Decode the stems in ``root/train`` and those that the settings add to them.
 
-    Attributes
-    ----------
-    duration : float
-        Seconds of an excerpt.
-    sample_rate : int
-        Hz.
-    coherent : float
-        Probability that the stems come from one time of one track; one that the track lacks
-        comes from anywhere.
-    silent : float
-        Probability that a source is silent, for each source on its own.
-    levels : str
-        One of :data:`LEVELS`: drawn around ``level``, or those of the files times 0.25 to 1.25.
-        Files that are no stems of a track with others have no level to keep; theirs is ``level``.
-    level : float
-        Mean root mean square of a source in dB relative to full scale.
-    balance : dict of str to float
-        Mean level of a source in dB relative to ``level``; 0 if not given.
-    spread : float
-        Standard deviation in dB of the level of a source.
-    loudness_spread : float
-        Standard deviation in dB of the level of the mixture.
-    backed : float
-        Probability that a piece of the library's backing takes the place of its sources.
-    transpose : float
-        Largest change of speed and pitch in semitones. Half of the excerpts are changed, those
-        of one time of one track together.
-    studios : mapping of str to Studio
-        How the recordings of a source are changed, if at all. The studio's change of speed and
-        pitch takes the place of ``transpose`` for what comes from anywhere.
+    The library's targets are ``targets``, then all other sources of the tracks.
     """
+    others = sorted(set(find_sources(root / "train")) - set(targets))
+    sources = [*targets, *others]
+    config.check(sources)
+    if config.accompaniment and not others:
+        raise ValueError("--accompaniment replaces sources that are no targets; there are none")
+    folders = [StemFolder(str(root / "train")), *config.also, *config.extra]
+    stems = load_folders(folders, sources, sample_rate, config.exclude)
+    music = []
+    if config.accompaniment:
+        folder = config.accompaniment._replace(target="+".join(others), share=None)
+        music = load_folders([folder], sources, sample_rate)
+    return StemLibrary(stems, sources, music)
 
-    duration: float = 3.0
-    sample_rate: int = 44100
-    coherent: float = 0.4
-    silent: float = 0.06
-    levels: str = "drawn"
-    level: float = -22.0
-    balance: dict[str, float] = field(default_factory=dict)
-    spread: float = 4.0
-    loudness_spread: float = 4.0
-    backed: float = 0.0
-    transpose: float = 2.0
-    studios: Mapping[str, Studio] = field(default_factory=dict)
 
-
-class _Choice(NamedTuple):
-    """An excerpt to be: its stem, first sample, length, and the stem's rate over the mixture's."""
+class _Excerpt(NamedTuple):
+    """Which part of a stem to take: at another speed, ``samples`` become those of the mixture."""
 
     stem: Stem
     start: int
     samples: int
-    speed: float
     gain: float = 1.0
 
 
-class MixtureDataset(Dataset[Tensor]):
-    """An endless set of mixtures, given as their sources.
+class _Plan(NamedTuple):
+    """What was drawn for a batch, by source and item."""
+
+    excerpts: list[list[list[_Excerpt]]]  # by source, by item: those whose sum the source is
+    gains: np.ndarray  # (sources, items), 0 if silent
+    pans: np.ndarray  # (sources, items), from -1 to 1, of mono sources
+    swapped: np.ndarray  # (sources, items)
+
+
+class Mixer:
+    """Makes batches of mixtures on a device; a batch follows from seed and step.
 
     Parameters
     ----------
     library : StemLibrary
-        Where stems come from.
+        The stems.
     config : MixingConfig
         How they are mixed.
-    length : int
-        How many mixtures there are.
+    targets : sequence of str
+        The sources that batches have; others are in the mixtures only.
+    samples : int
+        Length of an excerpt.
+    batch_size : int
+        Mixtures of a batch.
+    sample_rate : int
+        Hz.
     seed : int
-        Seed of all of them.
+        Seed of everything random.
+    channels : int
+        1 or 2.
     """
 
-    def __init__(self, library: StemLibrary, config: MixingConfig, length: int, seed: int) -> None:
+    def __init__(
+        self,
+        library: StemLibrary,
+        config: MixingConfig,
+        targets: Sequence[str],
+        samples: int,
+        batch_size: int,
+        sample_rate: int = 44100,
+        seed: int = 42,
+        channels: int = 2,
+    ) -> None:
         self.library = library
         self.config = config
-        self.length = length
+        self.order = [library.targets.index(target) for target in targets]
+        self.samples = samples
+        self.batch_size = batch_size
+        self.sample_rate = sample_rate
         self.seed = seed
-        self.samples = round(config.duration * config.sample_rate)
+        self.channels = channels
+        self._fast = _fast_lengths(samples // 2 - 1, 2 * samples + 1)
+        self._chances = {target: _chances(of) for target, of in library.by_target.items()}
+        self._of_tracks = _chances(
+            [max(track.values(), key=lambda stem: stem.samples) for track in library.tracks]
+        )
+        self._of_accompaniment = _chances(library.accompaniment)
 
-    def __len__(self) -> int:
-        return self.length
+    def to(self, device: torch.device | str) -> Mixer:
+        """Return the same mixer with all stems on a device."""
+        return Mixer(
+            self.library.to(device),
+            self.config,
+            [self.library.targets[index] for index in self.order],
+            self.samples,
+            self.batch_size,
+            self.sample_rate,
+            self.seed,
+            self.channels,
+        )
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Return mixture ``index`` as its sources: (targets, 2, samples), real."""
-        if index >= self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, index))
-        chosen = self._choose(rng)
-        loudness = rng.normal(0, self.config.loudness_spread)
-        sources = [
-            self._vary(self._sum(excerpts), target, loudness, rng)
-            for target, excerpts in zip(self.library.targets, chosen, strict=True)
-        ]
-        return torch.stack(sources)
+    @torch.no_grad()
+    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """Make the share of one of several processes in the batch of a step: every n-th mixture."""
+        rng = np.random.default_rng((self.seed, step))
+        plan = self._plan(rng)
+        items = np.arange(rank, self.batch_size, world_size)
+        sources = self._sources(plan, items)
+        for source, target in enumerate(self.library.targets):
+            if target in self.config.effects:
+                is_mono = np.array([_is_mono(of) for of in plan.excerpts[source]])
+                draws = draw_effects(self.config.effects[target], is_mono, rng).take(items)
+                sources[:, source] = apply_effects(sources[:, source], draws, self.sample_rate)
+        if self.channels == 1:
+            sources = sources.mean(dim=2, keepdim=True)
+        bandwidth = self._bandwidth(plan, items)
+        return Batch(
+            sources.sum(dim=1),
+            sources[:, self.order],
+            None if bandwidth is None else bandwidth.to(sources.device),
+            (step * self.batch_size + items).tolist(),
+        )
 
-    def bandwidths(self, index: int) -> dict[str, float]:
-        """Tell up to which frequency the sources of a mixture say something.
+    def _plan(self, rng: np.random.Generator) -> _Plan:
+        """Draw stems, places, speeds, levels and panorama of a whole batch."""
+        config, library, size = self.config, self.library, self.batch_size
+        together = self._coherent(rng)
+        excerpts = [self._layers(rng, target, together) for target in library.targets]
+        if library.accompaniment:
+            self._accompany(rng, excerpts)
+        shape = len(library.targets), size
+        if config.levels == "original":
+            gains = rng.uniform(*_GAINS, shape)
+        else:
+            means = [config.level + config.balance.get(target, 0.0) for target in library.targets]
+            gains = _factor(rng.normal(np.array(means)[:, None], config.spread, shape))
+        gains *= _factor(rng.normal(0.0, config.loudness_spread, size))
+        gains *= rng.random(shape) >= config.silent
+        # Angles of constant power panning, mostly near the centre.
+        angles = rng.normal(0, 0.15, shape).clip(-0.7, 0.7)
+        return _Plan(excerpts, gains, angles / (math.pi / 4), rng.random(shape) < 0.5)
 
-        Parameters
-        ----------
-        index : int
-            Index of the mixture.
-
-        Returns
-        -------
-        dict of str to float
-            Hz by target; those that are not named have no limit.
-        """
-        chosen = self._choose(np.random.default_rng((self.seed, index)))
-        bands = {
-            target: min(choice.stem.bandwidth * choice.speed for choice in excerpts)
-            for target, excerpts in zip(self.library.targets, chosen, strict=True)
-            if excerpts
-        }
-        return {target: band for target, band in bands.items() if band < math.inf}
-
-    def _choose(self, rng: np.random.Generator) -> list[list[_Choice]]:
-        """Draw the excerpts that each target is the sum of; none of those that are in another."""
-        chosen = self._sources(rng)
-        backing = self.library.backing
-        if not backing or rng.random() >= self.config.backed:
-            return chosen
-        piece = self._anywhere(rng, backing, self.config.transpose)
-        replaced = piece.stem.target.split("+")
-        found = dict(zip(self.library.targets, chosen, strict=True))
-        found.update({target: [] for target in replaced})
-        found[replaced[0]] = [piece]
-        return [found[target] for target in self.library.targets]
-
-    def _sources(self, rng: np.random.Generator) -> list[list[_Choice]]:
-        """Draw the excerpts of each target."""
-        library = self.library
-        together: dict[str, _Choice] = {}
-        if library.tracks and rng.random() < self.config.coherent:
-            longest = [
-                max(track.values(), key=lambda stem: stem.samples) for track in library.tracks
-            ]
-            stems = list(library.tracks[_draw(rng, longest)].values())
-            placed = self._place(rng, stems, self.config.transpose)
-            together = {choice.stem.target: choice for choice in placed}
-        return [self._layers(rng, target, together.get(target)) for target in library.targets]
+    def _coherent(self, rng: np.random.Generator) -> list[dict[str, _Excerpt]]:
+        """Draw excerpts by target of one time of one track, for some items."""
+        size, tracks = self.batch_size, self.library.tracks
+        if not tracks:
+            return [{}] * size
+        numbers = rng.choice(len(tracks), size, p=self._of_tracks)
+        places, lengths = rng.random(size), self._lengths(rng, self.config.transpose)
+        coherent = rng.random(size) < self.config.coherent
+        found: list[dict[str, _Excerpt]] = []
+        for item, number in enumerate(numbers):
+            stems = tracks[number].values() if coherent[item] else []
+            shortest = min((stem.samples for stem in stems), default=0)
+            start = _start(places[item], shortest, lengths[item])
+            found.append({s.target: _Excerpt(s, start, lengths[item]) for s in stems})
+        return found
 
     def _layers(
-        self, rng: np.random.Generator, target: str, first: _Choice | None
-    ) -> list[_Choice]:
-        """Draw what is left to draw of a target: an excerpt, and perhaps a second one."""
-        stems, studio = self.library.by_target[target], self.config.studios.get(target)
-        transpose = studio.transpose if studio else self.config.transpose
-        chosen = [first or self._anywhere(rng, stems, transpose)]
-        if studio and rng.random() < studio.layer:
-            second = self._anywhere(rng, stems, transpose)
-            chosen.append(second._replace(gain=rng.uniform(0.3, 1.0)))
+        self, rng: np.random.Generator, target: str, together: list[dict[str, _Excerpt]]
+    ) -> list[list[_Excerpt]]:
+        """Draw the excerpts of a target for every item: one, or two if they are layered."""
+        config, stems = self.config, self.library.by_target[target]
+        effects = config.effects.get(target)
+        semitones = effects.transpose if effects else config.transpose
+        semitones = config.transpose_source.get(target, semitones)
+        chances = self._chances[target]
+        chosen = [
+            [item.get(target, excerpt)]
+            for item, excerpt in zip(
+                together, self._anywhere(rng, stems, chances, semitones), strict=True
+            )
+        ]
+        if effects and effects.layer:
+            seconds = self._anywhere(rng, stems, chances, semitones)
+            gains = rng.uniform(0.3, 1.0, self.batch_size)
+            for item in np.flatnonzero(rng.random(self.batch_size) < effects.layer):
+                chosen[item].append(seconds[item]._replace(gain=float(gains[item])))
         return chosen
 
+    def _accompany(self, rng: np.random.Generator, excerpts: list[list[list[_Excerpt]]]) -> None:
+        """Replace sources by accompaniment in some items."""
+        folder, targets = self.config.accompaniment, self.library.targets
+        share = 1.0 if folder is None or folder.share is None else folder.share
+        pieces = self._anywhere(
+            rng, self.library.accompaniment, self._of_accompaniment, self.config.transpose
+        )
+        for item in np.flatnonzero(rng.random(self.batch_size) < share):
+            piece = pieces[item]
+            replaced = [targets.index(target) for target in piece.stem.target.split("+")]
+            for source in replaced:
+                excerpts[source][item] = []
+            excerpts[replaced[0]][item] = [piece]
+
     def _anywhere(
-        self, rng: np.random.Generator, stems: Sequence[Stem], transpose: float
-    ) -> _Choice:
-        """Draw an excerpt of one of some stems."""
-        return self._place(rng, [stems[_draw(rng, stems)]], transpose)[0]
+        self, rng: np.random.Generator, stems: Sequence[Stem], chances: np.ndarray, semitones: float
+    ) -> list[_Excerpt]:
+        """Draw an excerpt of one of some stems for every item."""
+        numbers = rng.choice(len(stems), self.batch_size, p=chances)
+        places, lengths = rng.random(self.batch_size), self._lengths(rng, semitones)
+        return [
+            _Excerpt(stems[number], _start(place, stems[number].samples, length), length)
+            for number, place, length in zip(numbers, places, lengths, strict=True)
+        ]
 
-    def _place(
-        self, rng: np.random.Generator, stems: Sequence[Stem], transpose: float
-    ) -> list[_Choice]:
-        """Draw time and speed, the same for all of some stems."""
-        semitones = rng.uniform(-1, 1) * transpose * (rng.random() < 0.5)
-        samples = round(self.samples * 2 ** (semitones / 12))
-        start = _start(rng, min(stem.samples for stem in stems), samples)
-        return [_Choice(stem, start, samples, samples / self.samples) for stem in stems]
+    def _lengths(self, rng: np.random.Generator, semitones: float) -> list[int]:
+        """Draw the length in samples of every item's excerpt, half of them at another speed."""
+        size = self.batch_size
+        drawn = rng.uniform(-1, 1, size) * semitones * (rng.random(size) < 0.5)
+        lengths = np.round(self.samples * 2 ** (drawn / 12)).astype(int)
+        if self.samples >= _LONG:
+            # The FFT that resamples is fast where the length has small factors only.
+            nearest = self._fast[np.abs(lengths[:, None] - self._fast).argmin(axis=1)]
+            lengths = np.where(drawn == 0, self.samples, nearest)
+        return [int(length) for length in lengths]
 
-    def _sum(self, excerpts: Sequence[_Choice]) -> Tensor:
-        """Return the sum of some excerpts."""
-        return sum(map(self._excerpt, excerpts), torch.zeros(2, self.samples))
+    def _sources(self, plan: _Plan, items: np.ndarray) -> Tensor:
+        """Add up the excerpts of all sources of some items: (items, sources, 2, samples)."""
+        device, sources = self.library.device, len(self.library.targets)
+        mixed = torch.zeros(len(items), sources, 2, self.samples, device=device)
+        # Excerpts of one length and number of channels are resampled together.
+        alike: dict[tuple[int, int], list[tuple[int, int, _Excerpt]]] = {}
+        for row, item in enumerate(items):
+            for source in range(sources):
+                if plan.gains[source, item]:
+                    for excerpt in plan.excerpts[source][item]:
+                        key = excerpt.samples, len(excerpt.stem.waveform)
+                        alike.setdefault(key, []).append((row, source, excerpt))
+        for (samples, _), excerpts in alike.items():
+            gains = self._channel_gains(plan, items, excerpts).to(device)
+            for (row, source, _), waveform, gain in zip(
+                excerpts, self._resampled([e for _, _, e in excerpts], samples), gains, strict=True
+            ):
+                if plan.swapped[source, items[row]]:
+                    waveform = waveform.flip(0)
+                mixed[row, source, :, : waveform.shape[1]] += waveform * gain
+        return mixed
 
-    def _excerpt(self, choice: _Choice) -> Tensor:
-        """Return an excerpt at the level of its recording, or so that its stem has one of 1."""
-        stem = choice.stem
-        excerpt = stem.excerpt(choice.start, choice.samples) * choice.gain * self._scale(stem)
-        return resample(excerpt, choice.samples, self.samples)
+    def _channel_gains(
+        self, plan: _Plan, items: np.ndarray, excerpts: Sequence[tuple[int, int, _Excerpt]]
+    ) -> Tensor:
+        """Factors (excerpts, 2, 1) of the integers of stems: level, gain, and pan if mono."""
+        gains, pans = [], []
+        for row, source, excerpt in excerpts:
+            item = items[row]
+            scale = self._scale(excerpt.stem) * excerpt.gain / FULL_SCALE
+            gains.append(plan.gains[source, item] * scale)
+            pans.append(plan.pans[source, item] * _is_mono(plan.excerpts[source][item]))
+        panned = pan_gains(torch.tensor(pans)) * torch.tensor(gains)[:, None]
+        return panned[..., None].float()
+
+    def _resampled(self, excerpts: Sequence[_Excerpt], samples: int) -> Sequence[Tensor]:
+        """Cut excerpts of one length out of their stems, as (channels, up to samples of mixtures).
+
+        A stem that ends earlier gives less, which stands for silence.
+        """
+        parts = [e.stem.waveform[:, e.start : e.start + samples] for e in excerpts]
+        if samples == self.samples:
+            return parts
+        padded = torch.zeros(len(parts), len(parts[0]), samples, device=self.library.device)
+        for row, part in zip(padded, parts, strict=True):
+            row[:, : part.shape[1]] = part
+        return resample_to(padded, self.samples).unbind()
 
     def _scale(self, stem: Stem) -> float:
         """Return the factor that brings a stem to its level, before gains are drawn."""
-        recorded = self.config.levels == "recorded"
-        if recorded and stem.track in self.library.shared:
+        original = self.config.levels == "original"
+        if original and stem.track in self.library.shared:
             return 1.0
         sources = 1 + stem.target.count("+")
-        level = _factor(self.config.level) if recorded else 1.0
+        level = float(_factor(self.config.level)) if original else 1.0
         return level * math.sqrt(sources) / stem.level
 
-    def _vary(
-        self, excerpt: Tensor, target: str, loudness: float, rng: np.random.Generator
-    ) -> Tensor:
-        """Draw a source's level, sides, changes and presence."""
-        config = self.config
-        gain = self._gain(target, rng) * _factor(loudness)
-        swap, silent = rng.random() < 0.5, rng.random() < config.silent
-        dry = bool((excerpt[0] == excerpt[1]).all())
-        pan = _pan(rng) if dry else torch.ones(2, 1)
-        excerpt = (excerpt.flip(0) if swap else excerpt) * pan
-        if target in config.studios:
-            excerpt = produced(excerpt, dry, config.studios[target], config.sample_rate, rng)
-        return excerpt * (0.0 if silent else gain)
-
-    def _gain(self, target: str, rng: np.random.Generator) -> float:
-        """Draw the gain of a source."""
-        config = self.config
-        if config.levels == "recorded":
-            return rng.uniform(*_GAINS)
-        return _factor(rng.normal(config.level + config.balance.get(target, 0.0), config.spread))
+    def _bandwidth(self, plan: _Plan, items: np.ndarray) -> Tensor | None:
+        """Bandwidth (items, targets) of the targets in Hz, None if there is no limit."""
+        found = [
+            [
+                min(
+                    (e.stem.bandwidth * e.samples / self.samples for e in plan.excerpts[j][item]),
+                    default=math.inf,
+                )
+                for j in self.order
+            ]
+            for item in items
+        ]
+        bandwidth = torch.tensor(found)
+        return bandwidth if bandwidth.isfinite().any() else None
 
 
-def _factor(decibels: float) -> float:
-    """Return a level as a factor of amplitudes."""
-    return math.pow(10, decibels / 20)
+def _is_mono(excerpts: Sequence[_Excerpt]) -> bool:
+    """Whether all excerpts of a source are of mono stems."""
+    return all(len(excerpt.stem.waveform) == 1 for excerpt in excerpts)
 
 
-def _draw(rng: np.random.Generator, stems: Sequence[Stem]) -> int:
-    """Draw the index of a stem: its chance grows with its weight and the root of its length."""
-    weights = np.array([stem.weight * stem.samples**0.5 for stem in stems])
-    return int(rng.choice(len(stems), p=weights / weights.sum()))
+def _factor(decibels: float | np.ndarray) -> np.ndarray:
+    """Return levels as factors of amplitudes."""
+    return np.power(10.0, np.asarray(decibels) / 20)
 
 
-def _start(rng: np.random.Generator, available: int, wanted: int) -> int:
-    """Draw where an excerpt starts."""
-    return int(rng.integers(max(available - wanted, 0) + 1))
+def _chances(stems: Sequence[Stem]) -> np.ndarray:
+    """Probabilities of stems: they grow with their weight and the root of their length."""
+    weights = draw_weights(stems)
+    return weights / weights.sum() if len(weights) else weights
 
 
-def _pan(rng: np.random.Generator) -> Tensor:
-    """Channel gains (2, 1) of constant power for a mono source, mostly near the centre."""
-    angle = np.pi / 4 + np.clip(rng.normal(0, 0.15), -0.7, 0.7)
-    return torch.tensor([[np.cos(angle)], [np.sin(angle)]], dtype=torch.float32) * 2**0.5
+def _start(place: float, available: int, wanted: int) -> int:
+    """First sample of an excerpt at a place between 0 and 1 of what is available."""
+    return int(place * (max(available - wanted, 0) + 1))
+
+
+def _fast_lengths(low: int, high: int) -> np.ndarray:
+    """Numbers between two limits whose only prime factors are 2, 3, 5 and 7, sorted."""
+    found = {1}
+    for factor in (2, 3, 5, 7):
+        for number in sorted(found):
+            while (number := number * factor) < high:
+                found.add(number)
+    return np.array(sorted(number for number in found if number >= low))

@@ -1,4 +1,4 @@
-"""Tracks of stems, decoded once and kept in memory as 16-bit integers.
+"""Stems of tracks, decoded once and kept in memory as 16-bit integers.
 
 A minute of one stereo stem takes 10.6 MB, a track of four minutes with four stems 170 MB. Drawing
 an excerpt is then a copy, so that even a fast device never waits for a decoder.
@@ -7,10 +7,12 @@ an excerpt is then a copy, so that even a fast device never waits for a decoder.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,19 +20,48 @@ from openunmix.audio import AUDIO_EXTENSIONS, read_audio, resample
 from openunmix.errors import AudioFileError
 
 __all__ = [
+    "FULL_SCALE",
     "SILENCE",
     "Stem",
+    "StemFolder",
     "StemLibrary",
+    "draw_weights",
     "find_sources",
     "find_tracks",
     "load_files",
+    "load_folders",
     "load_stem",
     "load_tracks",
 ]
 
-_FULL_SCALE = 32767.0
+#: What full scale is as a 16-bit integer.
+FULL_SCALE = 32767.0
 #: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.
 SILENCE = 0.01
+
+
+class StemFolder(NamedTuple):
+    """A folder of track folders, or of files of one ``target``, and how often it is drawn.
+
+    ``weight`` is relative to other stems of the same length; ``share``, in place of it, is the
+    probability among all stems of a target.
+    """
+
+    path: str
+    target: str | None = None
+    weight: float = 1.0
+    share: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> StemFolder:
+        """Parse FOLDER, FOLDER=WEIGHT or FOLDER=PERCENT%."""
+        path, _, amount = text.rpartition("=")
+        try:
+            if path and amount.endswith("%"):
+                return cls(path, share=float(amount[:-1]) / 100)
+            return cls(path, weight=float(amount)) if path else cls(text)
+        except ValueError:  # a folder with an equals sign in its name
+            return cls(text)
 
 
 @dataclass(frozen=True)
@@ -42,13 +73,13 @@ class Stem:
     track : str
         Name of the track.
     target : str
-        Name of the source it is a stem of.
+        Name of the source it is a stem of; several are joined by ``+``.
     waveform : Tensor [shape=(channels, samples)], int16
-        The decoded audio.
+        The decoded audio, of one or two channels.
     level : float
-        Root mean square of its loud half second blocks, full scale being 1; 0 if silent.
+        RMS of its loud half-second blocks, full scale being 1; 0 if silent.
     bandwidth : float
-        Frequency in Hz above which it says nothing, because it was recorded at a lower rate.
+        Nyquist frequency of the recording in Hz, if that is lower than the library's.
     weight : float
         How often it is drawn, relative to others of its length.
     """
@@ -66,45 +97,25 @@ class Stem:
         return self.waveform.shape[-1]
 
     def excerpt(self, start: int, samples: int) -> Tensor:
-        """Return an excerpt.
-
-        Parameters
-        ----------
-        start, samples : int
-            First sample and length.
-
-        Returns
-        -------
-        Tensor [shape=(channels=2, samples)], real
-            The audio, with silence after the stem's end.
-        """
-        part = self.waveform[:, start : start + samples].float() / _FULL_SCALE
-        part = part.expand(2, -1)
-        return torch.nn.functional.pad(part, (0, samples - part.shape[-1]))
+        """Excerpt (2, samples), float32, padded with silence after the stem's end."""
+        part = self.waveform[:, start : start + samples].float() / FULL_SCALE
+        return torch.nn.functional.pad(part.expand(2, -1), (0, samples - part.shape[-1]))
 
 
 class StemLibrary:
-    """All stems of a data set, by target and by track.
+    """All stems of a dataset, by target and by track.
 
-    ``tracks`` are those that lack one of the targets at most and have two at least: stems that
-    were played together. ``shared`` are the names of all tracks with more stems than one.
-
-    Parameters
-    ----------
-    stems : iterable of Stem
-        The stems; those below :data:`SILENCE` and those of other targets are left out.
-    targets : sequence of str
-        The sources that mixtures are made of, in order.
-    backing : sequence of Stem
-        Whole music that can take the place of the sources that are its ``target``, joined by
-        ``+``; those below :data:`SILENCE` are left out.
+    ``tracks`` are those that lack one target at most and have two at least: stems that were played
+    together. ``shared`` are the names of all tracks with more stems than one. Stems below
+    :data:`SILENCE` and of other targets are left out; ``accompaniment`` is music that replaces the
+    sources in its ``target``.
     """
 
     def __init__(
-        self, stems: Iterable[Stem], targets: Sequence[str], backing: Iterable[Stem] = ()
+        self, stems: Iterable[Stem], targets: Sequence[str], accompaniment: Iterable[Stem] = ()
     ) -> None:
         self.targets = list(targets)
-        self.backing = [stem for stem in backing if stem.level > SILENCE]
+        self.accompaniment = [stem for stem in accompaniment if stem.level > SILENCE]
         self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
         tracks: dict[str, dict[str, Stem]] = {}
         for stem in stems:
@@ -113,56 +124,35 @@ class StemLibrary:
                 tracks.setdefault(stem.track, {})[stem.target] = stem
         self.shared = {name for name, track in tracks.items() if len(track) > 1}
         enough = max(len(self.targets) - 1, 2)
-        self.tracks = [track for track in tracks.values() if len(track) >= enough]
+        self.tracks = [track for _, track in sorted(tracks.items()) if len(track) >= enough]
         missing = [target for target, found in self.by_target.items() if not found]
         if missing:
-            raise AudioFileError(f"no stem with sound found for {missing}; check the folders")
+            raise AudioFileError(f"no stem that is not silent found for {missing}; check --root")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the stems are."""
+        return next(iter(self.by_target.values()))[0].waveform.device
+
+    def to(self, device: torch.device | str) -> StemLibrary:
+        """Return the library with all waveforms on a device."""
+
+        def moved(stems: Iterable[Stem]) -> list[Stem]:
+            return [replace(stem, waveform=stem.waveform.to(device)) for stem in stems]
+
+        stems = [stem for of in self.by_target.values() for stem in moved(of)]
+        return StemLibrary(stems, self.targets, moved(self.accompaniment))
 
 
 def find_sources(root: Path) -> list[str]:
-    """Find out which stems the tracks below a root have.
-
-    Parameters
-    ----------
-    root : Path
-        As in :func:`find_tracks`.
-
-    Returns
-    -------
-    list of str
-        The names of all audio files in track folders, sorted, but for ``mixture``, which is their
-        sum.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder.
-    """
+    """Names of all stems of the tracks below a root, sorted; ``mixture`` is their sum, and none."""
     files = [file for folder in _folders(root) for file in folder.iterdir()]
     names = {file.stem for file in files if file.suffix in AUDIO_EXTENSIONS and file.is_file()}
     return sorted(names - {"mixture"})
 
 
 def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Find the folders of stems below a root.
-
-    Parameters
-    ----------
-    root : Path
-        A folder of folders, one a track, with files named after their source.
-    targets : sequence of str
-        The sources to look for.
-
-    Returns
-    -------
-    dict of str to dict of str to Path
-        Files by track and by target; tracks with none of the targets are left out.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder or no track in it.
-    """
+    """Find stem files by track, that is, by folder in ``root``, and by target, their name."""
     found = {
         folder.name: {
             target: path
@@ -185,6 +175,47 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir())
 
 
+def load_folders(
+    folders: Sequence[StemFolder],
+    targets: Sequence[str],
+    sample_rate: int,
+    exclude: Mapping[str, Sequence[str]] | None = None,
+) -> list[Stem]:
+    """Decode folders, with weights that follow from their shares."""
+    found = [
+        load_tracks(Path(folder.path), targets, sample_rate, exclude, folder.weight)
+        if folder.target is None
+        else load_files(Path(folder.path), folder.target, sample_rate, folder.weight)
+        for folder in folders
+    ]
+    targets = list(dict.fromkeys(stem.target for stems in found for stem in stems))
+    return [stem for target in targets for stem in _share_out(folders, found, target)]
+
+
+def _share_out(
+    folders: Sequence[StemFolder], found: Sequence[Sequence[Stem]], target: str
+) -> Iterator[Stem]:
+    """Yield the stems of a target, their weights scaled to the shares of their folders."""
+    used = [[s for s in of if s.target == target and s.level > SILENCE] for of in found]
+    pairs = [pair for pair in zip(folders, used, strict=True) if pair[1]]
+    fixed = sum(folder.share or 0.0 for folder, _ in pairs)
+    common = sum(float(draw_weights(of).sum()) for folder, of in pairs if folder.share is None)
+    if fixed > 1 or (fixed < 1 and fixed and not common):
+        raise ValueError(f"the shares of {target!r} in its folders are {fixed:.0%} together")
+    for folder, stems in pairs:
+        factor = 1.0
+        if folder.share is not None:
+            factor = folder.share / float(draw_weights(stems).sum())
+        elif fixed:
+            factor = (1 - fixed) / common
+        yield from (replace(stem, weight=stem.weight * factor) for stem in stems)
+
+
+def draw_weights(stems: Sequence[Stem]) -> np.ndarray:
+    """Relative probability of each stem: its weight times the square root of its length."""
+    return np.array([stem.weight * stem.samples**0.5 for stem in stems])
+
+
 def load_tracks(
     root: Path,
     targets: Sequence[str],
@@ -192,26 +223,7 @@ def load_tracks(
     exclude: Mapping[str, Sequence[str]] | None = None,
     weight: float = 1.0,
 ) -> list[Stem]:
-    """Decode a folder of track folders.
-
-    Parameters
-    ----------
-    root : Path
-        As in :func:`find_tracks`.
-    targets : sequence of str
-        The sources to load.
-    sample_rate : int
-        Rate in Hz; files of another rate are resampled.
-    exclude : mapping of str to sequence of str, optional
-        Targets to leave out, by track, where a stem does not hold what its name says.
-    weight : float
-        How often its stems are drawn, relative to others of their length.
-
-    Returns
-    -------
-    list of Stem
-        The stems.
-    """
+    """Decode a folder of track folders, but for the targets to ``exclude`` of a track."""
     exclude = exclude or {}
     return [
         load_stem(path, name, target, sample_rate, weight)
@@ -222,29 +234,7 @@ def load_tracks(
 
 
 def load_files(root: Path, target: str, sample_rate: int, weight: float = 1.0) -> list[Stem]:
-    """Decode all files in a folder, however deep.
-
-    Parameters
-    ----------
-    root : Path
-        A folder of audio files alone.
-    target : str
-        Name of the source that all of them are.
-    sample_rate : int
-        Rate in Hz; files of another rate are resampled.
-    weight : float
-        How often they are drawn, relative to others of their length.
-
-    Returns
-    -------
-    list of Stem
-        The stems, each of a track of its own.
-
-    Raises
-    ------
-    AudioFileError
-        If there are none, or one cannot be read.
-    """
+    """Decode all files below a folder as stems of one target, each of a track of its own."""
     files = sorted(path for path in root.rglob("*") if path.is_file())
     if not files:
         raise AudioFileError(f"{root}: no files found; give a folder of audio files")
@@ -252,34 +242,22 @@ def load_files(root: Path, target: str, sample_rate: int, weight: float = 1.0) -
 
 
 def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: float = 1.0) -> Stem:
-    """Decode one file, at most two channels of it.
+    """Decode one file, at most two channels of it, at ``sample_rate`` in Hz.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    track, target : str
-        Names of the track and of the source.
-    sample_rate : int
-        Rate in Hz; a file of another rate is resampled.
-    weight : float
-        How often it is drawn, relative to others of its length.
-
-    Returns
-    -------
-    Stem
-        The decoded stem.
+    Two equal channels are kept as one, which marks the stem as mono.
     """
     clip = read_audio(path)
     waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
-    quantised = (waveform.clamp(-1, 1) * _FULL_SCALE).round().to(torch.int16)
+    quantised = (waveform.clamp(-1, 1) * FULL_SCALE).round().to(torch.int16)
+    if len(quantised) == 2 and torch.equal(quantised[0], quantised[1]):
+        quantised = quantised[:1].clone()
     bandwidth = clip.sample_rate / 2 if clip.sample_rate < sample_rate else math.inf
     level = _level(waveform, sample_rate // 2)
     return Stem(track, target, quantised, level, bandwidth, weight)
 
 
 def _level(waveform: Tensor, block: int) -> float:
-    """Root mean square over the blocks that are within 20 dB of the loudest."""
+    """RMS over the blocks that are within 20 dB of the loudest."""
     usable = waveform.shape[-1] // block * block
     if not usable:
         return float(waveform.square().mean().sqrt())

@@ -1,7 +1,8 @@
-"""From data sets to batches: what is drawn in which step, and by which process.
+"""From datasets to batches: what is drawn in which step, and by which process.
 
 The order of an epoch follows from seed and epoch, and an item from seed, epoch and index. So any
-step can be the first one, and neither workers nor processes change what is drawn.
+step can be the first one, and neither workers nor processes change what is drawn. Mixtures of stems
+are made on the device by a :class:`~openunmix.data.Mixer`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from openunmix.data import MixingDataset, MixtureDataset, UnmixDataset
+from openunmix.data import Batch, Mixer, MixingDataset, UnmixDataset
 from openunmix.data.recordings import to_channels
 from openunmix.errors import OpenUnmixError, TrainingError
+from openunmix.training.config import TrainingConfig
+from openunmix.training.parallel import Processes
 
-__all__ = ["Batch", "Batches", "Example", "Examples", "collate"]
+__all__ = ["Batch", "Batches", "Example", "Examples", "MixedBatches", "collate", "make_batches"]
 
 
 class Example(NamedTuple):
-    """A mixture and its sources. Data sets of one's own may return it too.
+    """A mixture and its sources. Datasets of one's own may return it too.
 
     Attributes
     ----------
@@ -33,7 +36,7 @@ class Example(NamedTuple):
     sources : Tensor [shape=(targets, channels, samples)], real
         What they are to estimate, in the order of the targets.
     bandwidth : Tensor [shape=(targets,)], optional
-        Frequency in Hz above which a source says nothing, as it was recorded; infinite for none.
+        Bandwidth of each source in Hz, as it was recorded; infinite for no limit.
     """
 
     mixture: Tensor
@@ -41,58 +44,12 @@ class Example(NamedTuple):
     bandwidth: Tensor | None = None
 
 
-class Batch(NamedTuple):
-    """Several examples.
-
-    Attributes
-    ----------
-    mixture : Tensor [shape=(batch, channels, samples)], real
-        What the networks are given.
-    sources : Tensor [shape=(batch, targets, channels, samples)], real
-        What they are to estimate.
-    bandwidth : Tensor [shape=(batch, targets)], optional
-        Frequency in Hz above which a source says nothing.
-    items : list of int
-        Indices of the examples in their data set.
-    """
-
-    mixture: Tensor
-    sources: Tensor
-    bandwidth: Tensor | None
-    items: list[int]
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device.
-
-        Parameters
-        ----------
-        device : torch.device
-            The device.
-
-        Returns
-        -------
-        Batch
-            Without a copy of what is there already.
-        """
-        bandwidth = None if self.bandwidth is None else self.bandwidth.to(device)
-        mixture = self.mixture.to(device, non_blocking=True)
-        sources = self.sources.to(device, non_blocking=True)
-        return self._replace(mixture=mixture, sources=sources, bandwidth=bandwidth)
-
-
 class Examples(Dataset[Example]):
-    """Any data set as examples for some targets.
+    """Any dataset as examples for some targets, all of them with so many channels.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Its items are a :class:`Example`, or the sources in the order of the targets, (targets,
-        channels, samples), or a pair of mixture and target. Of a
-        :class:`~openunmix.data.MixingDataset`, any of its sources can be the targets.
-    targets : sequence of str
-        The targets.
-    channels : int
-        Channels of all items.
+    Its items are an :class:`Example`, or the sources in the order of the targets (targets,
+    channels, samples), or a pair of mixture and target. Of a
+    :class:`~openunmix.data.MixingDataset`, any of its sources can be the targets.
     """
 
     def __init__(self, dataset: Dataset[Any], targets: Sequence[str], channels: int) -> None:
@@ -103,30 +60,13 @@ class Examples(Dataset[Example]):
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
-    @property
-    def is_endless(self) -> bool:
-        """Whether the items are drawn in the order of their indices, none of them twice."""
-        return isinstance(self.dataset, MixtureDataset)
-
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, if the data set has epochs.
-
-        Parameters
-        ----------
-        epoch : int >= 0
-            The epoch.
-        """
+        """Choose the epoch, if the dataset has epochs."""
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(epoch)
 
     def without_augmentations(self) -> Examples:
-        """Return the same examples as they were recorded.
-
-        Returns
-        -------
-        openunmix.training.batches.Examples
-            Of a copy of the data set, if it has augmentations.
-        """
+        """Return the same examples as they were recorded, of a copy of the dataset."""
         if not isinstance(self.dataset, UnmixDataset):
             return self
         dataset = copy.copy(self.dataset)
@@ -135,10 +75,7 @@ class Examples(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         """Return example ``index``."""
-        if isinstance(self.dataset, MixtureDataset):
-            names = self.dataset.library.targets
-            example = self._mixed(dict(zip(names, self.dataset[index], strict=True)))
-        elif isinstance(self.dataset, MixingDataset) and len(self.targets) > 1:
+        if isinstance(self.dataset, MixingDataset) and len(self.targets) > 1:
             example = self._mixed(self.dataset.sources(index))
         else:
             item = self.dataset[index]
@@ -160,7 +97,7 @@ class Examples(Dataset[Example]):
         )
 
     def _bandwidth(self, index: int) -> Tensor | None:
-        """Bandwidths of the targets, if the data set knows of limits."""
+        """Bandwidth of each target, if the dataset knows of limits."""
         if not hasattr(self.dataset, "bandwidths"):
             return None
         known: dict[str, float] = self.dataset.bandwidths(index)
@@ -175,7 +112,7 @@ class Examples(Dataset[Example]):
         missing = [target for target in self.targets if target not in named]
         if missing:
             raise ValueError(
-                f"the data set has no source {' or '.join(map(repr, missing))}; it has "
+                f"the dataset has no source {' or '.join(map(repr, missing))}; it has "
                 f"{', '.join(named)}"
             )
         chosen = torch.stack([named[target] for target in self.targets])
@@ -199,18 +136,7 @@ class _Guarded(Dataset[Any]):
 
 
 def collate(items: Sequence[tuple[int, Example]]) -> Batch:
-    """Stack examples with their indices.
-
-    Parameters
-    ----------
-    items : sequence of (int, Example)
-        At least one. The longest are cut to the shortest.
-
-    Returns
-    -------
-    Batch
-        Where an example has no bandwidth, but another has, it is infinite.
-    """
+    """Stack examples with their indices, cut to the shortest."""
     indices, examples = zip(*items, strict=True)
     bands = [torch.inf if e.bandwidth is None else e.bandwidth for e in examples]
     if all(e.bandwidth is None for e in examples):
@@ -240,27 +166,10 @@ def _ignore_interrupts(worker: int) -> None:
 
 
 class Batches:
-    """The batches of a run, for one of its processes.
+    """The batches of a dataset, of which process ``rank`` of ``world_size`` gets its share.
 
-    Parameters
-    ----------
-    examples : Examples
-        What to draw from.
-    batch_size : int
-        Examples of a batch, over all processes.
-    seed : int
-        Seed of the order.
-    rank, world_size : int
-        Which of how many processes this is; each gets its share of every batch.
-    workers : int
-        Worker processes that make batches ahead.
-    pin_memory : bool
-        Whether batches are for a GPU.
-
-    Raises
-    ------
-    TrainingError
-        If there are no examples, or a batch cannot be shared out.
+    ``batch_size`` and the order, which follows from ``seed``, are those of all processes; so many
+    ``workers`` load ahead.
     """
 
     def __init__(
@@ -274,14 +183,9 @@ class Batches:
         pin_memory: bool = False,
     ) -> None:
         if not len(examples):
-            raise TrainingError("the data set is empty; check its folder and options")
+            raise TrainingError("the dataset is empty; check its folder and options")
         self.examples = examples
-        self.batch_size = min(batch_size, len(examples))
-        if self.batch_size % world_size:
-            raise TrainingError(
-                f"a batch of {self.batch_size} cannot be shared by {world_size} processes; choose "
-                "a multiple"
-            )
+        self.batch_size = _shared_size(min(batch_size, len(examples)), world_size)
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -304,30 +208,12 @@ class Batches:
     def _epoch(self, epoch: int) -> list[list[int]]:
         """Return the indices of all batches of an epoch."""
         count, size = len(self.examples), self.batch_size
-        order = torch.arange(count)
-        if not self.examples.is_endless:
-            generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
-            order = torch.randperm(count, generator=generator)
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
+        order = torch.randperm(count, generator=generator)
         return order[: self.epoch_steps * size].reshape(-1, size).tolist()
 
     def between(self, first: int, last: int) -> Iterator[Batch]:
-        """Make the batches of some steps.
-
-        Parameters
-        ----------
-        first, last : int
-            First step, and the one after the last.
-
-        Yields
-        ------
-        Batch
-            This process's share.
-
-        Raises
-        ------
-        OpenUnmixError, ValueError
-            What the data set raised.
-        """
+        """Yield this process's share of the batches from step ``first`` up to ``last``."""
         while first < last:
             epoch, place = divmod(first, self.epoch_steps)
             count = min(self.epoch_steps - place, last - first)
@@ -342,6 +228,55 @@ class Batches:
                         del batch  # the error refers to it: a cycle that keeps the workers alive
                 yield batch
             first += count
+
+    def statistics(self, count: int) -> Iterator[Batch]:
+        """Yield about ``count`` examples without augmentations, for the input normalisation."""
+        plain = self.examples.without_augmentations()
+        count = min(count, len(plain))
+        for index in torch.linspace(0, len(plain) - 1, count).long().tolist():
+            yield collate([(index, plain[index])])
+
+
+class MixedBatches:
+    """The share of one of several processes in the batches of a mixer; ``steps`` are an epoch."""
+
+    def __init__(self, mixer: Mixer, steps: int, rank: int = 0, world_size: int = 1) -> None:
+        _shared_size(mixer.batch_size, world_size)
+        self.mixer = mixer
+        self.epoch_steps = steps
+        self.rank = rank
+        self.world_size = world_size
+
+    def between(self, first: int, last: int) -> Iterator[Batch]:
+        """Yield this process's share of the batches from step ``first`` up to ``last``."""
+        for step in range(first, last):
+            yield self.mixer.batch(step, self.rank, self.world_size)
+
+    def statistics(self, count: int) -> Iterator[Batch]:
+        """Yield ``count`` mixtures or a few more, the same for all processes."""
+        for step in range(-(-count // self.mixer.batch_size)):
+            yield self.mixer.batch(step)
+
+
+def make_batches(
+    train: Dataset[Any] | Mixer, config: TrainingConfig, processes: Processes, workers: int = 0
+) -> Batches | MixedBatches:
+    """Return the batches of a run, for one of its processes."""
+    rank, world_size = processes.rank, processes.world_size
+    if isinstance(train, Mixer):
+        return MixedBatches(train.to(processes.device), config.steps, rank, world_size)
+    examples = Examples(train, config.targets, config.nb_channels)
+    pin = processes.device.type == "cuda"
+    return Batches(examples, config.batch_size, config.seed, rank, world_size, workers, pin)
+
+
+def _shared_size(batch_size: int, world_size: int) -> int:
+    """Return the size of a batch, if all processes can have equal shares of it."""
+    if batch_size % world_size:
+        raise TrainingError(
+            f"a batch of {batch_size} cannot be shared by {world_size} processes; choose a multiple"
+        )
+    return batch_size
 
 
 class _Order:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from openunmix.data import MixingConfig
+
 __all__ = ["ARCHITECTURE", "PRECISIONS", "PRESETS", "SCHEDULES", "TrainingConfig"]
 
 #: Names of the arithmetic of matrix products.
@@ -96,6 +98,8 @@ class TrainingConfig:
     equalise : float
         By how many dB spectra of sources are changed at random, as by an equaliser; 0 for not at
         all. See :func:`openunmix.training.losses.equalise`.
+    mixing : MixingConfig, optional
+        How stems are mixed; None for other datasets.
     statistics_excerpts : int
         Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
         them at 0 and 1.
@@ -138,6 +142,7 @@ class TrainingConfig:
     precision: str = "bf16"
     augment: bool = False
     equalise: float = 0.0
+    mixing: MixingConfig | None = None
     statistics_excerpts: int = 300
     validate_every: int = 500
     save_every: int = 100
@@ -150,7 +155,8 @@ class TrainingConfig:
         dict
             A value by name.
         """
-        return {**asdict(self), "targets": list(self.targets)}
+        mixing = None if self.mixing is None else self.mixing.to_json()
+        return {**asdict(self), "targets": list(self.targets), "mixing": mixing}
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> TrainingConfig:
@@ -159,7 +165,10 @@ class TrainingConfig:
         unknown = sorted(settings.keys() - set(known))
         if unknown:
             raise ValueError(f"unknown training settings {unknown}; choose from {known}")
-        return cls(**{**settings, "targets": tuple(settings.get("targets", cls.targets))})
+        values = {**settings, "targets": tuple(settings.get("targets", cls.targets))}
+        if values.get("mixing") is not None:
+            values["mixing"] = MixingConfig.from_json(values["mixing"])
+        return cls(**values)
 
     def total_steps(self, epoch_steps: int) -> int:
         """Count the steps of the whole run.
@@ -180,7 +189,7 @@ class TrainingConfig:
 #: Settings that fit a kind of data: endless mixtures of whole stems, the songs that the code
 #: makes, and the data sets of openunmix 1.3.0 with its published recipe.
 PRESETS = {
-    "stems": TrainingConfig(),
+    "stems": TrainingConfig(mixing=MixingConfig()),
     "synthetic": TrainingConfig(
         hidden_size=64,
         nb_layers=2,

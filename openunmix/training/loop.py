@@ -17,9 +17,17 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
+from openunmix.data import Mixer
 from openunmix.errors import CheckpointError, TrainingError
 from openunmix.model import MaskNetwork
-from openunmix.training.batches import Batch, Batches, Examples, collate
+from openunmix.training.batches import (
+    Batch,
+    Batches,
+    Examples,
+    MixedBatches,
+    collate,
+    make_batches,
+)
 from openunmix.training.checkpoint import (
     find_state,
     load_state,
@@ -66,7 +74,7 @@ class Progress(NamedTuple):
 @torch.random.fork_rng(devices=[])
 def fit(
     config: TrainingConfig,
-    train: Dataset[Any],
+    train: Dataset[Any] | Mixer,
     output: str | Path,
     valid: Dataset[Any] | None = None,
     *,
@@ -87,7 +95,7 @@ def fit(
     config : TrainingConfig
         The settings. A run that is resumed may have other numbers of steps and epochs, another
         learning rate and another schedule.
-    train : Dataset
+    train : Dataset or Mixer
         What to train on, see :class:`~openunmix.training.batches.Examples`.
     output : str or Path
         Folder of the run: the model, ``checkpoint/`` to resume from, ``history.json``.
@@ -125,10 +133,7 @@ def fit(
         If the state to resume from is damaged.
     """
     processes = Processes(device)
-    examples = Examples(train, config.targets, config.nb_channels)
-    share = (processes.rank, processes.world_size)
-    pin = processes.device.type == "cuda"
-    batches = Batches(examples, config.batch_size, config.seed, *share, workers, pin)
+    batches = make_batches(train, config, processes, workers)
     trainer = Trainer(config, config.total_steps(batches.epoch_steps), networks, processes)
     run = _Run(trainer, batches, Path(output), metadata or {}, legacy_files)
     run.begin(new=networks is None)
@@ -161,7 +166,7 @@ class _Run:
     def __init__(
         self,
         trainer: Trainer,
-        batches: Batches,
+        batches: Batches | MixedBatches,
         output: Path,
         metadata: Mapping[str, Any],
         legacy_files: bool,
@@ -192,7 +197,7 @@ class _Run:
             logger.info("resumed at step %d", self.trainer.step)
         else:
             if new:
-                self.trainer.fit_input_normalisation(self.batches.examples)
+                self.trainer.fit_input_normalisation(self.batches)
             if self.trainer.processes.is_first:
                 with _writing(self.output, self.trainer.step):
                     self._write_state()

@@ -9,7 +9,6 @@ the mixture; :math:`S_j` is the STFT of source :math:`j`, and :math:`s_j`, :math
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from openunmix.data.augment.effects import equaliser_gains
 from openunmix.transforms.fourier import _absolute, istft
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "SINGLE_TARGET_LOSSES",
     "SpectrogramBatch",
     "equalise",
-    "equaliser_gains",
     "in_phase",
     "limit_band",
     "magnitude_l1",
@@ -40,10 +39,6 @@ __all__ = [
     "wiener_gains",
     "wiener_loss",
 ]
-
-# Half periods of the cosines that a curve is made of, from LOWEST Hz up to half the sample rate.
-_WAVES = 5
-_LOWEST = 60.0
 
 
 def equalise(
@@ -71,48 +66,6 @@ def equalise(
     gains = equaliser_gains(count, parts.shape[-1], batch.sample_rate, spread, generator)
     parts = parts * gains.to(parts.device).reshape(*parts.shape[1:3], 1, -1)
     return replace(batch, mixture=parts.sum(dim=2), sources=parts[:, :, :-1])
-
-
-def equaliser_gains(
-    count: int, bins: int, sample_rate: float, spread: float, generator: torch.Generator
-) -> Tensor:
-    r"""Draw smooth curves over the logarithm of frequency.
-
-    .. math:: 20 \log_{10} g(f) = \sigma \sqrt{2/K} \sum_{k=1}^K z_k \cos(\pi k\, p(f))
-
-    with standard normal :math:`z_k`, and the place :math:`p` of a frequency from 0, at 60 Hz and
-    below, to 1, at half the sample rate. The means over all frequencies are near 0 dB.
-
-    Parameters
-    ----------
-    count : int
-        How many curves.
-    bins : int
-        Frequencies of the STFT, equally spaced from 0 to half the sample rate.
-    sample_rate : float
-        Hz.
-    spread : float
-        Standard deviation :math:`\sigma` in dB.
-    generator : torch.Generator
-        What draws them.
-
-    Returns
-    -------
-    Tensor [shape=(count, bins)], real
-        Factors of magnitudes.
-
-    Examples
-    --------
-    >>> gains = equaliser_gains(2, 5, 44100, spread=0.0, generator=torch.Generator())
-    >>> gains.shape, bool((gains == 1).all())
-    (torch.Size([2, 5]), True)
-    """
-    frequencies = torch.linspace(0, sample_rate / 2, bins).clamp(min=_LOWEST)
-    place = (frequencies / _LOWEST).log() / math.log(sample_rate / 2 / _LOWEST)
-    waves = torch.cos(math.pi * torch.arange(1, _WAVES + 1)[:, None] * place)
-    drawn = torch.randn(count, _WAVES, generator=generator)
-    decibels = spread * math.sqrt(2 / _WAVES) * drawn @ waves
-    return 10 ** (decibels / 20)
 
 
 # Weight of the waveforms' part in the multi-domain loss, as published.

@@ -14,7 +14,7 @@ from openunmix.data import BatchAugmentation
 from openunmix.errors import TrainingError
 from openunmix.model import MaskNetwork, masks
 from openunmix.predict._runtime import usable_precision
-from openunmix.training.batches import Batch, Examples
+from openunmix.training.batches import Batch, Batches, MixedBatches
 from openunmix.training.config import TrainingConfig
 from openunmix.training.losses import (
     MULTI_TARGET_LOSSES,
@@ -84,40 +84,37 @@ class Trainer:
         self.precision = usable_precision(config.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
-    def fit_input_normalisation(self, examples: Examples) -> None:
-        """Set every network's input statistics from the first mixtures.
+    def fit_input_normalisation(self, batches: Batches | MixedBatches) -> None:
+        """Set every network's input statistics from the first mixtures, without augmentations.
 
-        Parameters
-        ----------
-        examples : Examples
-            The training data; augmentations are left out.
-
-        Raises
-        ------
-        TrainingError
-            If all of them are silent, or a target is in a hundred or more.
+        TrainingError is raised if all of them are silent, or a target is in a hundred or more.
         """
-        count = min(self.config.statistics_excerpts, len(examples))
+        count = self.config.statistics_excerpts
+
+        TrainingError is raised if all of them are silent, or a target is in a hundred or more.
+        """
+        count = self.config.statistics_excerpts
         if not count:
             return
         loudest = torch.zeros(len(self.config.targets))
         try:
-            mean, scale = input_statistics(self._magnitudes(examples, count, loudest))
+            mean, scale = input_statistics(self._magnitudes(batches, count, loudest))
         except ValueError as error:
             raise TrainingError(f"the training mixtures are silent: {error}") from error
         _check_sound(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
         for network in [*_each(self.networks).values(), *self.ema_networks().values()]:
             network.set_input_statistics(mean, scale)
 
-    def _magnitudes(self, examples: Examples, count: int, loudest: Tensor) -> Iterator[Tensor]:
+    def _magnitudes(
+        self, batches: Batches | MixedBatches, count: int, loudest: Tensor
+    ) -> Iterator[Tensor]:
         """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
-        plain = examples.without_augmentations()
         network = next(iter(self.ema_networks().values()))
-        places = torch.linspace(0, len(plain) - 1, count).long().tolist()
-        for index in range(count) if plain.is_endless else places:
-            example = plain[index]
-            torch.maximum(loudest, example.sources.abs().amax(dim=(1, 2)), out=loudest)
-            yield network.compress(self._spectra(example.mixture.to(self.device)).abs())
+        for batch in batches.statistics(count):
+            peaks = batch.sources.abs().amax(dim=(0, 2, 3)).cpu()
+            torch.maximum(loudest, peaks, out=loudest)
+            for mixture in batch.mixture.to(self.device):
+                yield network.compress(self._spectra(mixture).abs())
 
     def _spectra(self, waveforms: Tensor) -> Tensor:
         """STFTs (..., bins, frames) of waveforms (..., samples)."""
@@ -186,8 +183,7 @@ class Trainer:
         batch = batch.to(self.device)
         draws = torch.Generator().manual_seed(seed)
         if self._augmentation is not None:
-            changed = self._augmentation(batch.mixture, batch.sources, draws, batch.bandwidth)
-            batch = Batch(*changed, batch.items)
+            batch = self._augmentation(batch, draws)
         spectrograms = self._spectrograms(batch)
         if self.config.equalise:
             spectrograms = equalise(spectrograms, self.config.equalise, draws)

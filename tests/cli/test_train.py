@@ -21,7 +21,7 @@ from openunmix.audio import read_audio
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
 from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
-from openunmix.data import STUDIOS, MixingConfig
+from openunmix.data import EFFECTS, MixingConfig, StemFolder
 from openunmix.model import OpenUnmix
 from openunmix.pretrained.folder import (
     SeparatorConfig,
@@ -31,7 +31,6 @@ from openunmix.pretrained.folder import (
     save_network,
 )
 from openunmix.training import PRESETS
-from openunmix.training.batches import Examples
 from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.trainer import Trainer
 from openunmix.training.validation import load_validation_tracks
@@ -223,8 +222,8 @@ def test_mono_networks_are_trained_on_stereo_stems(data):
 def test_stems_that_are_no_targets_are_in_the_mixtures(data):
     args = _train.parser().parse_args(["--root", "data", "--target", "drums", *SMALL])
     config = settings(args)
-    train = Examples(load_data(args, config).train, config.targets, channels=2)
-    mixture, (drums,), _ = train[0]
+    mixture, ((drums,), *_), *_ = load_data(args, config).train.batch(0)
+    mixture = mixture[0]
     assert (mixture - drums).square().mean() > 1e-5  # the voice
     (song,) = load_validation_tracks(Path("data/valid"), ["drums"], RATE)
     whole, _ = soundfile.read("data/valid/c/mixture.wav", dtype="float32")
@@ -245,54 +244,63 @@ def test_stems_can_be_left_out_and_added(data):
     assert told == "stems: 3 of vocals, 4 of drums"
 
 
-def test_backing_takes_the_place_of_what_is_no_target(data):
+def test_accompaniment_replaces_what_is_no_target(data):
     Path("music").mkdir()
     soundfile.write("music/x.wav", noise(RATE, seed=9).T.numpy(), RATE)
-    args = _train.parser().parse_args(
-        ["--root", "data", "--targets", "vocals", "--seq-dur", "0.5", "--backing", "music=1"]
-    )
-    mixtures = load_data(args, settings(args)).train
-    assert mixtures.library.targets == ["vocals", "drums"]
-    assert [stem.target for stem in mixtures.library.backing] == ["drums"]
-    assert mixtures.config.backed == 1.0
-    assert (
-        exit_code(
-            "--root",
-            "data",
-            "--targets",
-            "vocals",
-            *SMALL,
-            "--output",
-            "run",
-            "--steps",
-            "1",
-            "--backing",
-            "music",
-        )
-        == 0
-    )
+    options = ["--root", "data", "--targets", "vocals", "--seq-dur", "0.5"]
+    args = _train.parser().parse_args([*options, "--accompaniment", "music=1"])
+    mixer = load_data(args, settings(args)).train
+    assert mixer.library.targets == ["vocals", "drums"]
+    assert [stem.target for stem in mixer.library.accompaniment] == ["drums"]
+    assert mixer.config.accompaniment == StemFolder("music", share=1.0)
+    command = ["--root", "data", "--targets", "vocals", *SMALL, "--output", "run", "--steps", "1"]
+    assert exit_code(*command, "--accompaniment", "music") == 0
 
 
-def test_mixtures_are_made_as_asked(data):
-    def mixing(*arguments):
-        args = _train.parser().parse_args(["--root", "data", "--targets", "vocals", *arguments])
-        return load_data(args, settings(args)).train.config
+def mixing(*arguments):
+    """Settings of mixing that arguments ask for."""
+    args = _train.parser().parse_args(["--root", "data", "--targets", "vocals", *arguments])
+    return settings(args).mixing
 
-    assert mixing() == MixingConfig(balance={"drums": 0.5, "bass": -1.0})
+
+def test_mixtures_are_made_as_asked():
+    assert mixing() == MixingConfig()
+    assert mixing().balance == {"drums": 0.5, "bass": -1.0}
     changed = mixing(
-        *("--levels", "recorded", "--coherent", "0", "--transpose", "1.5"),
-        *("--studio", "vocals=voice", "--studio", "drums=band"),
+        *("--levels", "original", "--coherent", "0", "--transpose", "1.5", "--silent", "0.1"),
+        *("--effects", "vocals=voice", "--effects", "drums=band"),
+        *("--transpose-source", "vocals=4", "--exclude", "a=drums,bass"),
     )
-    assert (changed.levels, changed.coherent, changed.transpose) == ("recorded", 0, 1.5)
-    assert changed.studios == {"vocals": STUDIOS["voice"], "drums": STUDIOS["band"]}
+    assert changed == MixingConfig(
+        levels="original",
+        coherent=0.0,
+        transpose=1.5,
+        silent=0.1,
+        effects={"vocals": EFFECTS["voice"], "drums": EFFECTS["band"]},
+        transpose_source={"vocals": 4.0},
+        exclude={"a": ("drums", "bass")},
+    )
+
+
+def test_mixing_is_recorded_and_compared_on_resume(data, caplog):
+    assert train("--steps", "1", "--coherent", "0.2") == 0
+    assert json.loads(Path("run/vocals.json").read_text())["config"]["mixing"]["coherent"] == 0.2
+    assert load_state(state_file(Path("run")))["config"]["mixing"]["coherent"] == 0.2
+    assert train("--steps", "2", "--coherent", "0.2", "--effects", "vocals=voice") == 0
+    assert "mixing is" in caplog.text
+    caplog.clear()
+    assert train("--steps", "3", "--coherent", "0.2", "--effects", "vocals=voice") == 0
+    assert "steps is 3" in caplog.text
+    assert "mixing is" not in caplog.text
 
 
 def test_weights_of_folders_are_numbers_at_the_end():
-    def parsed(*arguments):
-        return _train.parser().parse_args(arguments)
-
-    assert parsed("--also", "a=0.5", "--also", "b").also == [(Path("a"), 0.5), (Path("b"), 1.0)]
-    assert parsed("--also", "a=b").also == [(Path("a=b"), 1.0)]
+    assert mixing("--also", "a=0.5", "--also", "b").also == (
+        StemFolder("a", weight=0.5),
+        StemFolder("b"),
+    )
+    assert mixing("--also", "a=b").also == (StemFolder("a=b"),)
+    assert mixing("--extra", "drums=a=b=25%").extra == (StemFolder("a=b", "drums", share=0.25),)
 
 
 def test_data_are_only_checked_if_asked(data, capsys):
@@ -544,15 +552,17 @@ def test_extra_folder_without_files_is_an_error(data, capsys):
         (["--nhop", "500"], "at least twice --nhop"),
         (["--nfft", "513"], "--nfft 513 must be even"),
         (["--extra", "drums"], "'drums' is not of the form NAME=VALUE"),
-        (["--extra", "guitar=."], "['guitar'] are not among"),
-        (["--backing", "data=2"], "--backing: the share must be between 0 and 1, not 2"),
-        (["--backing", "data"], "sources that are no targets; there are none"),
+        (["--extra", "guitar=."], "--extra: ['guitar'] are not among"),
+        (["--extra", "drums=data=120%"], "the shares of 'drums' in its folders are 120% together"),
+        (["--transpose-source", "bass=1"], "--transpose-source: ['bass'] are not among"),
+        (["--accompaniment", "data=2"], "--accompaniment must be between 0 and 1, not 2"),
+        (["--accompaniment", "data"], "sources that are no targets; there are none"),
         (["--exclude", "=drums"], "is not of the form"),
         (["--levels", "loud"], "invalid choice"),
         (["--coherent", "1.5"], "--coherent must be between 0 and 1, not 1.5"),
         (["--transpose", "nan"], "--transpose must be between 0 and 12, not nan"),
-        (["--studio", "flute=voice"], "--studio flute=voice: give one of vocals, drums"),
-        (["--studio", "vocals=bathroom"], "--studio vocals=bathroom: give one of"),
+        (["--effects", "flute=voice"], "--effects: ['flute'] are not among ['vocals', 'drums']"),
+        (["--effects", "vocals=bathroom"], "unknown effects 'bathroom' of vocals: choose from"),
         (["--dataset", "synthetic", "--coherent", "0"], "--coherent is for --dataset stems"),
         (["--equalise", "-3"], "--equalise must be 0 or more"),
         (["--precision", "int8"], "invalid choice"),

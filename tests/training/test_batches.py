@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers.toys import Tones
 
-from openunmix.data import Pair
+from openunmix.data import Mixer, MixingConfig, Pair, Stem, StemLibrary
 from openunmix.errors import TrainingError
-from openunmix.training.batches import Batches, Example, Examples, collate
+from openunmix.training.batches import Batches, Example, Examples, MixedBatches, collate
 
 TARGETS = ("low", "high")
 
@@ -173,6 +173,39 @@ def test_statistics_are_taken_without_augmentations():
     plain = Examples(loud, TARGETS, 2).without_augmentations()
     assert torch.equal(plain[1].mixture, Examples(Tones(), TARGETS, 2)[1].mixture)
     assert loud[0].mixture.abs().max() > 4 * plain[0].mixture.abs().max()  # as it was
+    taken = [batch.items for batch in batches(loud).statistics(3)]
+    assert taken == [[0], [2], [5]]
+    first = next(batches(loud).statistics(3))
+    assert torch.equal(first.mixture[0], plain[0].mixture)
+
+
+def mixer(batch_size=4):
+    """Make a mixer of two sources of noise."""
+    waveform = (3000 * NOISE[0]).to(torch.int16)
+    stems = [Stem("a", target, waveform, 0.1) for target in TARGETS]
+    library = StemLibrary(stems, TARGETS)
+    return Mixer(library, MixingConfig(), TARGETS, 40, batch_size, 8000)
+
+
+def test_batches_of_a_mixer_follow_from_the_step():
+    made = list(MixedBatches(mixer(), 10).between(3, 6))
+    for step, batch in enumerate(made, start=3):
+        assert torch.equal(batch.mixture, mixer().batch(step).mixture)
+        assert batch.items == [4 * step, 4 * step + 1, 4 * step + 2, 4 * step + 3]
+
+
+def test_processes_share_batches_of_a_mixer():
+    shares = [next(MixedBatches(mixer(), 10, rank, 2).between(7, 8)) for rank in (0, 1)]
+    whole = mixer().batch(7)
+    for rank, share in enumerate(shares):
+        torch.testing.assert_close(share.sources, whole.sources[rank::2])
+    with pytest.raises(TrainingError, match="batch of 4 cannot be shared by 3 processes"):
+        MixedBatches(mixer(), 10, 0, 3)
+
+
+def test_statistics_of_mixtures_are_those_of_the_first_batches():
+    taken = list(MixedBatches(mixer(), 10).statistics(6))
+    assert [batch.items for batch in taken] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 def test_everything_can_be_sent_to_a_new_process():

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import astuple, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import sounds as synth
 from helpers.toys import CONFIG, RATE, Tones
 
-from openunmix.data import MixtureDataset
+from openunmix.data import Mixer, MixingConfig, Stem, StemLibrary
 from openunmix.errors import AudioFileError, CheckpointError, TrainingError
 from openunmix.pretrained.folder import load_folder
 from openunmix.training import fit
@@ -453,24 +452,26 @@ def test_half_precision_learns_almost_the_same(tmp_path, precision, rel):
     assert half[-1] != full[-1]
 
 
-def test_mixtures_of_whole_stems_are_drawn_in_order(tmp_path):
-    # Their order must not depend on how long the run is, which may be changed on the way.
+def test_mixtures_of_stems_follow_from_the_step(tmp_path):
+    # They must not depend on how long the run is, which may be changed on the way.
+    waveform = (3000 * synth.noise(4000)).to(torch.int16)
+    stems = [Stem("a", target, waveform, 0.1) for target in CONFIG.targets]
+    library = StemLibrary(stems, CONFIG.targets)
+    mixer = Mixer(library, MixingConfig(), CONFIG.targets, 1000, CONFIG.batch_size, RATE)
     drawn = []
+    update = Trainer.update
 
-    class Endless(MixtureDataset):
-        def __init__(self):
-            self.length = 14
-            self.library = SimpleNamespace(targets=["low", "high"])
+    def look(self, batch):
+        drawn.append((batch.items, batch.mixture))
+        return update(self, batch)
 
-        def bandwidths(self, index):
-            return {}
-
-        def __getitem__(self, index):
-            drawn.append(index)
-            return torch.stack([synth.tone(1000, 200.0), synth.noise(1000, seed=index)])
-
-    fit(replace(CONFIG, statistics_excerpts=0), Endless(), tmp_path)
-    assert drawn == list(range(14))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", look)
+        fit(replace(CONFIG, steps=3), mixer, tmp_path / "c")
+        fit(replace(CONFIG, steps=5), mixer, tmp_path / "c")
+    assert [items for items, _ in drawn] == [[2 * step, 2 * step + 1] for step in range(5)]
+    for step, (_, mixture) in enumerate(drawn):
+        assert torch.equal(mixture, mixer.batch(step).mixture)
 
 
 def test_no_two_epochs_have_the_same_excerpts(tmp_path):

@@ -1,24 +1,51 @@
-"""What studios do to recordings, drawn at random: one voice sounds like many.
+"""What augmentation does to waveforms, on whole batches: an implementation of each effect.
 
-Singers are few where their stems are free. An overdriven, doubled or reverberant voice is
-another one to a network, and so is a choir of two.
+Waveforms have the axes (..., channels, samples); amounts are numbers, or tensors with the leading
+axes. Nothing is random here but :func:`draw_effects`, :func:`impulse_response`'s noise is given.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["STUDIOS", "Studio", "doubled", "overdriven", "produced", "reverberant", "room"]
+__all__ = [
+    "EFFECTS",
+    "EffectDraws",
+    "Effects",
+    "apply_effects",
+    "double_track",
+    "draw_effects",
+    "equaliser_gains",
+    "impulse_response",
+    "overdrive",
+    "pan_gains",
+    "pitch_shift",
+    "resample_to",
+    "reverberate",
+    "swap_channels",
+    "time_stretch",
+]
+
+_WINDOW, _HOP = 2048, 512  # of the phase vocoder
+# Half periods of the cosines that an equaliser's curve is made of, from LOWEST Hz to Nyquist.
+_WAVES = 5
+_LOWEST = 60.0
+_LONGEST_REVERB = 1.6  # seconds
 
 
 @dataclass(frozen=True)
-class Studio:
-    """How likely the recordings of a source are changed, and by how much.
+class Effects:
+    """How likely the stems of a source are changed, and by how much.
+
+    Few singers have free stems; an overdriven, doubled or reverberant voice is another one to a
+    network, and so is a choir of two.
 
     Attributes
     ----------
@@ -27,172 +54,285 @@ class Studio:
     overdrive : float
         Probability of overdrive.
     drive : float
-        Largest drive, see :func:`overdriven`.
-    double, double_dry : float
-        Probability of a double; of recordings with two equal channels, which nobody has worked on.
+        Largest drive, see :func:`overdrive`.
+    double_tracking, double_tracking_dry : float
+        Probability of double tracking; that of mono stems, which are taken to be unprocessed.
     reverb, reverb_dry : float
         The same of reverberation.
     transpose : float
-        Largest change of speed and pitch of half of the excerpts, in semitones.
+        Largest change of pitch and speed in semitones, of half of the excerpts.
     """
 
     layer: float = 0.0
     overdrive: float = 0.0
     drive: float = 3.0
-    double: float = 0.0
-    double_dry: float = 0.0
+    double_tracking: float = 0.0
+    double_tracking_dry: float = 0.0
     reverb: float = 0.0
     reverb_dry: float = 0.0
     transpose: float = 0.0
 
 
-#: Studios by name: for singing, and for all that is played with it.
-STUDIOS = {
-    "voice": Studio(
+#: Effects by name: for singing, and for all that is played with it.
+EFFECTS = {
+    "voice": Effects(
         layer=0.25,
         overdrive=0.25,
-        double=0.12,
-        double_dry=0.5,
+        double_tracking=0.12,
+        double_tracking_dry=0.5,
         reverb=0.15,
         reverb_dry=0.7,
         transpose=3.0,
     ),
-    "band": Studio(layer=0.3, overdrive=0.2, drive=6.0),
+    "band": Effects(layer=0.3, overdrive=0.2, drive=6.0),
 }
 
 
-def produced(
-    recording: Tensor, dry: bool, studio: Studio, sample_rate: float, rng: np.random.Generator
-) -> Tensor:
-    """Change a recording as a studio might have.
+class EffectDraws(NamedTuple):
+    """Amounts of effects for every item of a batch, arrays of shape (batch,); 0 for none."""
 
-    Parameters
-    ----------
-    recording : Tensor [shape=(2, samples)], real
-        The recording.
-    dry : bool
-        Whether nobody has worked on it yet.
-    studio : Studio
-        How likely what is.
-    sample_rate : float
-        Hz.
-    rng : numpy.random.Generator
-        What draws.
+    drive: np.ndarray
+    delay: np.ndarray  # of the double, in seconds
+    double_gain: np.ndarray
+    width: np.ndarray
+    decay: np.ndarray  # time in seconds in which reverberation falls by 60 dB
+    pre_delay: np.ndarray  # seconds
+    wet: np.ndarray
+    seed: np.ndarray  # of the noise that the impulse response is made of
 
-    Returns
-    -------
-    Tensor [shape=(2, samples)], real
-        The changed recording, about as loud.
+    def take(self, items: np.ndarray) -> EffectDraws:
+        """Those of some items."""
+        return EffectDraws(*(amounts[items] for amounts in self))
+
+
+def draw_effects(effects: Effects, is_dry: np.ndarray, rng: np.random.Generator) -> EffectDraws:
+    """Draw which effects the items of a batch get; ``is_dry`` has the shape (batch,)."""
+    size = len(is_dry)
+
+    def drawn(low: float, high: float, chance: float | np.ndarray = 1.0) -> np.ndarray:
+        return rng.uniform(low, high, size) * (rng.random(size) < chance)
+
+    double = np.where(is_dry, effects.double_tracking_dry, effects.double_tracking)
+    reverb = np.where(is_dry, effects.reverb_dry, effects.reverb)
+    return EffectDraws(
+        drive=drawn(0.5, effects.drive, effects.overdrive),
+        delay=drawn(0.008, 0.035, double),
+        double_gain=drawn(0.4, 1.0),
+        width=drawn(0.0, 0.9, 0.5),
+        decay=drawn(0.3, _LONGEST_REVERB, reverb),
+        pre_delay=drawn(0.0, 0.04),
+        wet=drawn(0.1, 0.6),
+        seed=rng.integers(2**31, size=size),
+    )
+
+
+def apply_effects(waveforms: Tensor, draws: EffectDraws, sample_rate: float) -> Tensor:
+    """Change waveforms (batch, 2, samples) by overdrive, double tracking and reverberation."""
+
+    def amounts(values: np.ndarray, items: np.ndarray) -> Tensor:
+        return torch.from_numpy(values[items]).to(waveforms)
+
+    def rows(items: np.ndarray) -> Tensor:
+        return torch.from_numpy(items).to(waveforms.device)
+
+    driven, doubled, wet = (
+        np.flatnonzero(values) for values in (draws.drive, draws.delay, draws.decay)
+    )
+    if len(driven):
+        changed = overdrive(waveforms[rows(driven)], amounts(draws.drive, driven))
+        waveforms = waveforms.index_copy(0, rows(driven), changed)
+    if len(doubled):
+        delay = (amounts(draws.delay, doubled) * sample_rate).round().long()
+        gain, width = amounts(draws.double_gain, doubled), amounts(draws.width, doubled)
+        changed = double_track(waveforms[rows(doubled)], delay, gain, width)
+        waveforms = waveforms.index_copy(0, rows(doubled), changed)
+    if len(wet):
+        noise = _noise(draws.seed[wet], round(_LONGEST_REVERB * sample_rate), waveforms)
+        decay, pre_delay = amounts(draws.decay, wet), amounts(draws.pre_delay, wet)
+        response = impulse_response(noise, decay, pre_delay, sample_rate)
+        changed = reverberate(waveforms[rows(wet)], response, amounts(draws.wet, wet))
+        waveforms = waveforms.index_copy(0, rows(wet), changed)
+    return waveforms
+
+
+def _noise(seeds: np.ndarray, samples: int, like: Tensor) -> Tensor:
+    """White noise (batch, 2, samples) that follows from a seed for each item."""
+    found = []
+    for seed in seeds.tolist():
+        generator = torch.Generator(like.device).manual_seed(seed)
+        found.append(torch.randn(2, samples, generator=generator, device=like.device))
+    return torch.stack(found).to(like)
+
+
+def _amount(value: float | Tensor) -> float | Tensor:
+    """Give amounts (...) axes for channels and samples."""
+    return value[..., None, None] if isinstance(value, Tensor) else value
+
+
+def swap_channels(waveforms: Tensor, swapped: Tensor) -> Tensor:
+    """Exchange left and right where ``swapped``, boolean (...), says so."""
+    return waveforms.flip(-2).where(swapped[..., None, None], waveforms)
+
+
+def pan_gains(position: Tensor) -> Tensor:
+    r"""Gains (..., 2) of constant power, :math:`\sqrt 2 (\cos a, \sin a)`, for mono sources.
+
+    The position (...) is -1 on the left, 0 in the centre, where both gains are 1, and 1 on the
+    right: :math:`a = \pi / 4 (1 + p)`.
     """
-    if rng.random() < studio.overdrive:
-        recording = overdriven(recording, rng.uniform(0.5, studio.drive))
-    if rng.random() < (studio.double_dry if dry else studio.double):
-        delay = round(rng.uniform(0.008, 0.035) * sample_rate)
-        apart = rng.uniform(0, 0.9) * (rng.random() < 0.5)
-        recording = doubled(recording, delay, rng.uniform(0.4, 1.0), apart)
-    if rng.random() < (studio.reverb_dry if dry else studio.reverb):
-        response = room(rng.uniform(0.3, 1.6), rng.uniform(0, 0.04), sample_rate, rng)
-        recording = reverberant(recording, response, rng.uniform(0.1, 0.6))
-    return recording
+    angle = math.pi / 4 * (1 + position)
+    return math.sqrt(2) * torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
-def overdriven(recording: Tensor, drive: float | Tensor) -> Tensor:
-    r"""Clip a recording softly, :math:`\tanh(d x / r)`, with its root mean square :math:`r`.
+def overdrive(waveforms: Tensor, drive: float | Tensor) -> Tensor:
+    r"""Clip softly, :math:`\tanh(d x / r)`, with the root mean square :math:`r`, which is kept.
 
-    Parameters
-    ----------
-    recording : Tensor [shape=(..., channels, samples)], real
-        The recording, or several.
-    drive : float, or Tensor [shape=(..., 1, 1)]
-        The drive :math:`d`.
-
-    Returns
-    -------
-    Tensor [shape=(..., channels, samples)], real
-        As loud as the recording.
-
-    Examples
-    --------
-    >>> overdriven(torch.tensor([[0.1, -0.1, 0.2, -0.2]]), 6.0)
+    >>> overdrive(torch.tensor([[0.1, -0.1, 0.2, -0.2]]), 6.0)
     tensor([[ 0.1580, -0.1580,  0.1582, -0.1582]])
     """
-    level = _level(recording)
-    clipped = torch.tanh(drive * recording / level)
-    return clipped * level / _level(clipped)
+    level = _level(waveforms)
+    clipped = torch.tanh(_amount(drive) * waveforms / level)
+    return clipped * (level / _level(clipped))
 
 
-def doubled(recording: Tensor, delay: int, gain: float, apart: float) -> Tensor:
-    """Add a recording to itself a little later.
+def _level(waveforms: Tensor) -> Tensor:
+    """Root mean square (..., 1, 1); a little more than 0 for silence."""
+    return waveforms.square().mean(dim=(-2, -1), keepdim=True).clamp(min=1e-18).sqrt()
 
-    Parameters
-    ----------
-    recording : Tensor [shape=(2, samples)], real
-        The recording.
-    delay : int
-        Samples between both.
-    gain : float
-        Factor of the second one.
-    apart : float
-        0 for both on both sides, 1 for the first on the left and the second on the right alone.
 
-    Returns
-    -------
-    Tensor [shape=(2, samples)], real
-        Both.
+def double_track(
+    waveforms: Tensor, delay: int | Tensor, gain: float | Tensor, width: float | Tensor
+) -> Tensor:
+    """Add waveforms (..., 2, samples) to themselves ``delay`` samples later.
+
+    A stereo width of 0 has both in the centre, of 1 the first on the left and the second on the
+    right alone.
     """
-    second = gain * pad(recording, (delay, 0))[:, : recording.shape[1]]
-    near = 1 - apart
-    return torch.stack([recording[0] + near * second[0], near * recording[1] + second[1]])
+    delays = torch.as_tensor(delay, device=waveforms.device)[..., None, None]
+    time = torch.arange(waveforms.shape[-1], device=waveforms.device) - delays
+    second = waveforms.gather(-1, time.clamp(min=0).expand(waveforms.shape)) * (time >= 0)
+    second = _amount(gain) * second
+    near = 1 - (width[..., None] if isinstance(width, Tensor) else width)
+    (left, right), (later_left, later_right) = waveforms.unbind(-2), second.unbind(-2)
+    return torch.stack([left + near * later_left, near * right + later_right], dim=-2)
 
 
-def room(seconds: float, gap: float, sample_rate: float, rng: np.random.Generator) -> Tensor:
-    """Draw the response of a room: noise that falls by 60 dB.
+def impulse_response(
+    noise: Tensor, decay: float | Tensor, pre_delay: float | Tensor, sample_rate: float
+) -> Tensor:
+    """Make impulse responses of rooms of noise (..., channels, samples), without direct sound.
 
     Parameters
     ----------
-    seconds : float
-        Time in which it falls.
-    gap : float
+    noise : Tensor [shape=(..., channels, samples)], real
+        White noise.
+    decay : float, or Tensor [shape=(...)]
+        Time in seconds in which it falls by 60 dB.
+    pre_delay : float, or Tensor [shape=(...)]
         Seconds before the first reflection.
     sample_rate : float
         Hz.
-    rng : numpy.random.Generator
-        What draws the noise.
-
-    Returns
-    -------
-    Tensor [shape=(2, samples)], real
-        A response for each channel, of power 1, without the direct sound.
-    """
-    samples = max(round(seconds * sample_rate), 1)
-    noise = torch.from_numpy(rng.standard_normal((2, samples), dtype=np.float32))
-    response = noise * torch.logspace(0, -3, samples)
-    response[:, : min(round(gap * sample_rate), samples - 1)] = 0
-    return response / response.square().sum(dim=1, keepdim=True).sqrt()
-
-
-def reverberant(recording: Tensor, response: Tensor, gain: float | Tensor) -> Tensor:
-    """Add what a room answers.
-
-    Parameters
-    ----------
-    recording, response : Tensor [shape=(..., channels, samples)], real
-        The recording, or several, and the response of each one's room.
-    gain : float, or Tensor [shape=(..., 1, 1)]
-        Factor of the answer.
 
     Returns
     -------
     Tensor [shape=(..., channels, samples)], real
-        As long as the recording.
+        Of energy 1 in each channel.
     """
-    samples = recording.shape[-1]
+    time = torch.arange(noise.shape[-1], device=noise.device) / sample_rate
+    response = noise * torch.exp(-math.log(1000) * time / _amount(decay))
+    response = response * (time >= _amount(pre_delay))
+    return response / response.square().sum(dim=-1, keepdim=True).sqrt()
+
+
+def reverberate(waveforms: Tensor, response: Tensor, wet: float | Tensor) -> Tensor:
+    """Add to waveforms their convolution with an impulse response, times ``wet``."""
+    samples = waveforms.shape[-1]
     size = 1 << (samples + response.shape[-1] - 1).bit_length()
-    spectrum = torch.fft.rfft(recording, size) * torch.fft.rfft(response, size)
-    answer: Tensor = torch.fft.irfft(spectrum, size)
-    return recording + gain * answer[..., :samples]
+    spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(response, size)
+    reverberation: Tensor = torch.fft.irfft(spectrum, size)[..., :samples]
+    return waveforms + _amount(wet) * reverberation
 
 
-def _level(recording: Tensor) -> Tensor:
-    """Root mean square (..., 1, 1); a little more than 0 for silence."""
-    return recording.square().mean(dim=(-2, -1), keepdim=True).clamp(min=1e-18).sqrt()
+def equaliser_gains(
+    count: int, bins: int, sample_rate: float, spread: float, generator: torch.Generator
+) -> Tensor:
+    r"""Draw gains (count, bins) that are smooth over the logarithm of frequency.
+
+    .. math:: 20 \log_{10} g(f) = \sigma \sqrt{2/K} \sum_{k=1}^K z_k \cos(\pi k\, p(f))
+
+    with standard normal :math:`z_k`, a standard deviation :math:`\sigma` in dB (``spread``), and
+    the position :math:`p` of a frequency from 0, at 60 Hz and below, to 1, at half the sample rate.
+    Bins are equally spaced from 0 to half the sample rate. The generator is one of the CPU.
+
+    >>> gains = equaliser_gains(2, 5, 44100, spread=0.0, generator=torch.Generator())
+    >>> gains.shape, bool((gains == 1).all())
+    (torch.Size([2, 5]), True)
+    """
+    frequencies = torch.linspace(0, sample_rate / 2, bins).clamp(min=_LOWEST)
+    position = (frequencies / _LOWEST).log() / math.log(sample_rate / 2 / _LOWEST)
+    waves = torch.cos(math.pi * torch.arange(1, _WAVES + 1)[:, None] * position)
+    drawn = torch.randn(count, _WAVES, generator=generator)
+    decibels = spread * math.sqrt(2 / _WAVES) * drawn @ waves
+    return 10 ** (decibels / 20)
+
+
+def pitch_shift(waveform: Tensor, semitones: float, tempo: float = 1.0) -> Tensor:
+    """Transpose by semitones, and play ``tempo`` times as fast: ``round(samples / tempo)`` samples.
+
+    >>> pitch_shift(torch.zeros(2, 44100), semitones=1.0, tempo=1.05).shape
+    torch.Size([2, 42000])
+    """
+    length = round(waveform.shape[-1] / tempo)
+    ratio = 2 ** (semitones / 12)
+    stretched = time_stretch(waveform, tempo / ratio) if tempo != ratio else waveform
+    return resample_to(stretched, length)
+
+
+def time_stretch(waveform: Tensor, tempo: float) -> Tensor:
+    r"""Change the tempo but not the pitch by a phase vocoder [1]_: ``round(samples / tempo)``.
+
+    Frame :math:`t` of the result has the magnitudes at frame :math:`t f` for the tempo :math:`f`,
+    and advances the phases of frame :math:`t - 1` by the phase difference of one hop there. Phases
+    are those of the channel that is the loudest at a frequency; the differences of the others to it
+    are kept, so that sources keep their position between left and right.
+
+    References
+    ----------
+    .. [1] J. L. Flanagan, R. M. Golden, "Phase vocoder", Bell System Technical Journal 45(9), 1966.
+    """
+    samples = waveform.shape[-1]
+    length = max(1, round(samples / tempo))
+    window = torch.hann_window(_WINDOW, dtype=waveform.dtype, device=waveform.device)
+    padded = pad(waveform.reshape(-1, samples), (0, 2 * _WINDOW))
+    spectra = torch.stft(
+        padded, _WINDOW, _HOP, window=window, center=True, pad_mode="constant", return_complex=True
+    )
+    spectra = spectra.reshape(*waveform.shape[:-1], *spectra.shape[1:])
+    frames = math.ceil(length / _HOP) + 1
+    place = torch.arange(frames, device=waveform.device, dtype=torch.float64) * tempo
+    first = place.floor().long().clamp(max=spectra.shape[-1] - 2)
+    weight = (place - first).to(waveform.dtype)
+    before, after = spectra[..., first], spectra[..., first + 1]
+    loudest = spectra.abs().square().sum(dim=-1, keepdim=True).argmax(dim=-3, keepdim=True)
+    leading = torch.take_along_dim(spectra, loudest, dim=-3)
+    begin, end = leading[..., first], leading[..., first + 1]
+    advance = torch.angle(end * begin.conj())
+    # The first frame keeps its phase; each one after it adds the advance of the one before.
+    phase = torch.cat([begin[..., :1].angle(), advance[..., :-1]], dim=-1).cumsum(dim=-1)
+    turn = torch.sgn(before * begin.conj()) * torch.polar(torch.ones_like(phase), phase)
+    spectra = torch.lerp(before.abs(), after.abs(), weight) * turn
+    result = torch.istft(spectra.flatten(0, -3), _WINDOW, _HOP, window=window, length=length)
+    return result.reshape(*waveform.shape[:-1], length)
+
+
+def resample_to(waveform: Tensor, length: int) -> Tensor:
+    """Resample waveforms (..., samples) to another length by the FFT, taking them as periodic.
+
+    Frequencies above the new Nyquist frequency are left out.
+    """
+    samples = waveform.shape[-1]
+    if samples == length:
+        return waveform
+    kept = torch.fft.rfft(waveform)[..., : length // 2 + 1]
+    result: Tensor = torch.fft.irfft(kept, length) * (length / samples)
+    return result

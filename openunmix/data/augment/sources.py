@@ -1,6 +1,6 @@
-"""Augmentations of single sources, before they are mixed.
+"""Augmentations of single sources, before they are mixed, as in openunmix 1.3.0.
 
-Each takes a waveform (channels, samples) and returns another one. A data set passes its generator
+Each takes a waveform (channels, samples) and returns another one. A dataset passes its generator
 for the item, so that the item follows from seed, epoch and index; called without one, as in
 1.3.0, an augmentation draws from torch's global generator.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+
+from openunmix.data.augment.effects import swap_channels
 
 __all__ = ["Augmentation", "Compose", "aug_from_str", "augmented"]
 
@@ -32,8 +34,8 @@ def _augment_gain(
 
 def _augment_channelswap(audio: Tensor, generator: np.random.Generator | None = None) -> Tensor:
     """Swap left and right with a probability of 0.5; leave all but stereo alone."""
-    swap = _or_global(generator).random() < 0.5
-    return audio.flip(0) if swap and audio.shape[0] == 2 else audio
+    swapped = torch.tensor(_or_global(generator).random() < 0.5)
+    return swap_channels(audio, swapped) if audio.shape[0] == 2 else audio
 
 
 def _augment_force_stereo(audio: Tensor) -> Tensor:
@@ -56,14 +58,7 @@ def _or_global(generator: np.random.Generator | None) -> np.random.Generator:
 
 
 class Compose:
-    """One augmentation after the other.
-
-    Parameters
-    ----------
-    transforms : sequence of callable
-        From a waveform (channels, samples) to another one, each with or without a keyword
-        ``generator``. None at all leave the audio as it is.
-    """
+    """One augmentation after the other, each with or without a keyword ``generator``."""
 
     def __init__(self, transforms: Sequence[Augmentation]) -> None:
         self.transforms = transforms
@@ -83,24 +78,8 @@ class Compose:
 def augmented(
     augmentation: Augmentation | None, audio: Tensor, generator: np.random.Generator
 ) -> Tensor:
-    """Apply an augmentation, with the generator if it takes one.
+    """Apply an augmentation to a source (channels, samples); None leaves it unchanged.
 
-    Parameters
-    ----------
-    augmentation : callable or None
-        ``augmentation(audio)`` or ``augmentation(audio, generator=generator)``; None does nothing.
-    audio : Tensor [shape=(channels, samples)], real
-        A source.
-    generator : numpy Generator
-        Where random numbers come from.
-
-    Returns
-    -------
-    Tensor [shape=(channels, samples)], real
-        The augmented source.
-
-    Examples
-    --------
     >>> augmented(torch.neg, torch.ones(1, 2), np.random.default_rng(0))
     tensor([[-1., -1.]])
     """
@@ -112,7 +91,7 @@ def augmented(
 
 
 def _takes_generator(augmentation: Augmentation) -> bool:
-    """Whether a function has a parameter ``generator``; what is written in C does not say."""
+    """Whether a function has a parameter ``generator``; those written in C may not tell."""
     try:
         return "generator" in inspect.signature(augmentation).parameters
     except ValueError:
