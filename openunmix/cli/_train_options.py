@@ -120,6 +120,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     section.add_argument(
         "--augment", action="store_true", help="change gain, sides, pitch, tempo of batches"
     )
+    section.add_argument(
+        "--keep", nargs="+", type=int, metavar="N", help="keep the model of these steps, too"
+    )
     section.add_argument("--debug", action="store_true", help="no statistics of the input")
 
 
@@ -195,6 +198,7 @@ def settings(args: argparse.Namespace) -> TrainingConfig:
     if args.steps is not None:
         given["epochs"] = None
     targets = [args.target] if args.target else args.targets
+    given["keep"] = tuple(args.keep or ())
     given["targets"] = tuple(dict.fromkeys(targets or config.targets))
     if args.debug:
         given["statistics_excerpts"] = 0

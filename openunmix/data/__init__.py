@@ -18,16 +18,6 @@ from openunmix.data.mixing import Mixer, MixingConfig, load_library
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
 from openunmix.data.source_folder import SourceFolderDataset
-from openunmix.data.stems import (
-    Stem,
-    StemFolder,
-    StemLibrary,
-    find_sources,
-    find_tracks,
-    load_files,
-    load_stem,
-    load_tracks,
-)
 from openunmix.data.synthetic import SyntheticDataset, synthetic_song
 from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,
@@ -52,9 +42,6 @@ __all__ = [
     "Report",
     "SourceFolderDataset",
     "SourceSummary",
-    "Stem",
-    "StemFolder",
-    "StemLibrary",
     "SyntheticDataset",
     "UnmixDataset",
     "VariableSourcesTrackFolderDataset",
@@ -64,15 +51,10 @@ __all__ = [
     "add_dataset_options",
     "aug_from_str",
     "examine",
-    "find_sources",
-    "find_tracks",
     "load_audio",
     "load_datasets",
-    "load_files",
     "load_info",
     "load_library",
-    "load_stem",
-    "load_tracks",
     "make_datasets",
     "synthetic_song",
 ]

@@ -47,7 +47,21 @@ def load_library(
 ) -> StemLibrary:
     """Decode the stems in ``root/train`` and those that the settings add to them.
 
-    The library's targets are ``targets``, then all other sources of the tracks.
+    Parameters
+    ----------
+    root : Path
+        Folder with ``train/``, which has a folder for each track.
+    config : MixingConfig
+        Names other folders, and what to leave out.
+    targets : sequence of str
+        The first of the library's targets; the others are all other sources of the tracks.
+    sample_rate : int
+        Hz; other files are resampled.
+
+    Returns
+    -------
+    StemLibrary
+        The stems.
     """
     others = sorted(set(find_sources(root / "train")) - set(targets))
     sources = [*targets, *others]
@@ -131,7 +145,18 @@ class Mixer:
         self._of_accompaniment = _chances(library.accompaniment)
 
     def to(self, device: torch.device | str) -> Mixer:
-        """Return the same mixer with all stems on a device."""
+        """Return the same mixer on a device.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to keep all stems and mix.
+
+        Returns
+        -------
+        Mixer
+            A new one.
+        """
         return Mixer(
             self.library.to(device),
             self.config,
@@ -145,7 +170,20 @@ class Mixer:
 
     @torch.no_grad()
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
-        """Make the share of one of several processes in the batch of a step: every n-th mixture."""
+        """Make the batch of a step.
+
+        Parameters
+        ----------
+        step : int
+            The step; all that is random follows from it and the seed.
+        rank, world_size : int
+            Which of how many processes this is; each makes its share of the batch.
+
+        Returns
+        -------
+        Batch
+            On the device of the stems.
+        """
         rng = np.random.default_rng((self.seed, step))
         plan = self._plan(rng)
         items = np.arange(rank, self.batch_size, world_size)
@@ -194,7 +232,11 @@ class Mixer:
         coherent = rng.random(size) < self.config.coherent
         found: list[dict[str, _Excerpt]] = []
         for item, number in enumerate(numbers):
-            stems = tracks[number].values() if coherent[item] else []
+            stems = [
+                stem
+                for stem in tracks[number].values()
+                if coherent[item] and stem.target not in self.config.independent
+            ]
             shortest = min((stem.samples for stem in stems), default=0)
             start = _start(places[item], shortest, lengths[item])
             found.append({s.target: _Excerpt(s, start, lengths[item]) for s in stems})

@@ -121,6 +121,15 @@ class MixingConfig:
             "metavar": "SHARE",
         },
     )
+    independent: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "a source that always comes from anywhere",
+            "metavar": "SOURCE",
+            "parse": str,
+            "append": True,
+        },
+    )
     silent: float = field(
         default=0.06, metadata={"help": "probability that a source is silent", "metavar": "SHARE"}
     )
@@ -154,7 +163,13 @@ class MixingConfig:
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
+        """Return the settings as plain JSON values.
+
+        Returns
+        -------
+        dict
+            A value by name.
+        """
         settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return settings
 
@@ -169,6 +184,7 @@ class MixingConfig:
         for name in ("also", "extra"):
             if name in values:
                 values[name] = tuple(StemFolder(*folder) for folder in values[name])
+        values["independent"] = tuple(values.get("independent", ()))
         if values.get("accompaniment"):
             values["accompaniment"] = StemFolder(*values["accompaniment"])
         if "exclude" in values:
@@ -178,7 +194,13 @@ class MixingConfig:
         return cls(**values)
 
     def check(self, sources: Sequence[str] | None = None) -> None:
-        """Raise ValueError if the settings cannot work, with these sources where they are known."""
+        """Raise ValueError if the settings cannot work.
+
+        Parameters
+        ----------
+        sources : sequence of str, optional
+            The sources of the tracks, if they are known.
+        """
         shares = {"coherent": self.coherent, "silent": self.silent}
         if self.accompaniment is not None:
             shares["accompaniment"] = self.accompaniment.share or 0.0
@@ -195,6 +217,7 @@ class MixingConfig:
         named = {
             "extra": [folder.target for folder in self.extra],
             "effects": self.effects,
+            "independent": self.independent,
             "transpose-source": self.transpose_source,
         }
         for name, given in named.items():

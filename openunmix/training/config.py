@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -107,6 +108,8 @@ class TrainingConfig:
         Steps between validations; 0 for every epoch.
     save_every : int
         Steps between checkpoints and records; 0 for every epoch.
+    keep : tuple of int
+        Steps whose model is also kept, in a folder of that number.
     """
 
     targets: tuple[str, ...] = ("vocals", "drums", "bass", "other")
@@ -146,6 +149,7 @@ class TrainingConfig:
     statistics_excerpts: int = 300
     validate_every: int = 500
     save_every: int = 100
+    keep: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them.
@@ -155,8 +159,8 @@ class TrainingConfig:
         dict
             A value by name.
         """
-        mixing = None if self.mixing is None else self.mixing.to_json()
-        return {**asdict(self), "targets": list(self.targets), "mixing": mixing}
+        settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return settings
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> TrainingConfig:
@@ -166,6 +170,7 @@ class TrainingConfig:
         if unknown:
             raise ValueError(f"unknown training settings {unknown}; choose from {known}")
         values = {**settings, "targets": tuple(settings.get("targets", cls.targets))}
+        values["keep"] = tuple(values.get("keep", ()))
         if values.get("mixing") is not None:
             values["mixing"] = MixingConfig.from_json(values["mixing"])
         return cls(**values)

@@ -147,7 +147,7 @@ def fit(
             on_step(run.progress(losses))
         stopping = processes.any(stop is not None and stop())
         validating = run.is_at(config.validate_every)
-        if validating or run.is_at(config.save_every):
+        if validating or run.is_at(config.save_every) or trainer.step in config.keep:
             results = run.validate(tests, scores) if validating else {}
             record = run.record(results)
             if on_record and processes.is_first:
@@ -297,6 +297,8 @@ class _Run:
         is_first = self.history.best_loss is None
         keep = self._is_best or is_first or not self.trainer.config.keep_best
         self._is_best = False
+        if self.trainer.step in self.trainer.config.keep:
+            save_model(self.output / str(self.trainer.step), self.trainer, self.metadata)
         if keep:
             summary = self.history.summary(self.batches.epoch_steps)
             save_model(self.output, self.trainer, {**self.metadata, **summary})

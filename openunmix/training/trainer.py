@@ -85,13 +85,17 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def fit_input_normalisation(self, batches: Batches | MixedBatches) -> None:
-        """Set every network's input statistics from the first mixtures, without augmentations.
+        """Set every network's input statistics from the first mixtures.
 
-        TrainingError is raised if all of them are silent, or a target is in a hundred or more.
-        """
-        count = self.config.statistics_excerpts
+        Parameters
+        ----------
+        batches : Batches or MixedBatches
+            The training data; augmentations are left out.
 
-        TrainingError is raised if all of them are silent, or a target is in a hundred or more.
+        Raises
+        ------
+        TrainingError
+            If all of them are silent, or a target is in a hundred or more.
         """
         count = self.config.statistics_excerpts
         if not count:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from openunmix.data import Stem, find_sources, load_tracks
 from openunmix.data.recordings import to_channels
+from openunmix.data.stems import Stem, find_sources, load_tracks
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
@@ -64,7 +64,7 @@ def load_validation_tracks(
     Parameters
     ----------
     root : Path
-        A folder of track folders, see :func:`openunmix.data.find_tracks`.
+        A folder of track folders, see :func:`openunmix.data.stems.find_tracks`.
     targets : sequence of str
         The sources wanted, in order; one that a song lacks is silent. Its other stems are in
         the mixture only.

@@ -21,7 +21,8 @@ from openunmix.audio import read_audio
 from openunmix.cli import _separate, _train
 from openunmix.cli._train import main
 from openunmix.cli._train_options import _CHOICES, _SETTINGS, load_data, settings
-from openunmix.data import EFFECTS, MixingConfig, StemFolder
+from openunmix.data import EFFECTS, MixingConfig
+from openunmix.data.stems import StemFolder
 from openunmix.model import OpenUnmix
 from openunmix.pretrained.folder import (
     SeparatorConfig,
@@ -292,6 +293,15 @@ def test_mixing_is_recorded_and_compared_on_resume(data, caplog):
     assert train("--steps", "3", "--coherent", "0.2", "--effects", "vocals=voice") == 0
     assert "steps is 3" in caplog.text
     assert "mixing is" not in caplog.text
+
+
+def test_models_of_some_steps_are_kept(data):
+    assert train("--steps", "3", "--keep", "1", "2") == 0
+    folders = [load_folder(folder) for folder in ("run/1", "run/2", "run")]
+    first, second, last = (folder.networks["drums"].fc1.weight for folder in folders)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, last)
+    assert train("--steps", "4", "--keep", "1", "2") == 0  # is no other setting
 
 
 def test_weights_of_folders_are_numbers_at_the_end():

@@ -180,6 +180,13 @@ def test_a_stem_that_a_track_lacks_comes_from_anywhere():
     assert ((starts[:, 0] - starts[:, 1]).abs() > 100).float().mean() > 0.8
 
 
+def test_independent_sources_come_from_anywhere():
+    made = mixtures(library(), replace(PLAIN, independent=("vocals",)), 30)
+    starts = torch.stack([times(sources) for sources in made])
+    torch.testing.assert_close(starts[:, 1], starts[:, 2], atol=20, rtol=0)
+    assert ((starts[:, 0] - starts[:, 1]).abs() > 100).float().mean() > 0.8
+
+
 def test_stems_are_drawn_by_weight_and_the_root_of_their_length():
     def shares(**changes):
         stems = [replace(ramp("a", "vocals"), **changes), ramp("b", "vocals", channels=1)]

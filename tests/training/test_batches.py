@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers.toys import Tones
 
-from openunmix.data import Mixer, MixingConfig, Pair, Stem, StemLibrary
+from openunmix.data import Mixer, MixingConfig, Pair
+from openunmix.data.stems import Stem, StemLibrary
 from openunmix.errors import TrainingError
 from openunmix.training.batches import Batches, Example, Examples, MixedBatches, collate
 

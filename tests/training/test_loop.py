@@ -11,7 +11,8 @@ import torch
 from helpers import sounds as synth
 from helpers.toys import CONFIG, RATE, Tones
 
-from openunmix.data import Mixer, MixingConfig, Stem, StemLibrary
+from openunmix.data import Mixer, MixingConfig
+from openunmix.data.stems import Stem, StemLibrary
 from openunmix.errors import AudioFileError, CheckpointError, TrainingError
 from openunmix.pretrained.folder import load_folder
 from openunmix.training import fit
@@ -403,7 +404,7 @@ def test_file_that_breaks_is_named_and_the_run_goes_on_later(tmp_path, uninterru
 
 
 def test_data_without_items_are_refused(tmp_path):
-    with pytest.raises(TrainingError, match="data set is empty"):
+    with pytest.raises(TrainingError, match="dataset is empty"):
         fit(CONFIG, Tones(0), tmp_path)
 
 

@@ -48,7 +48,18 @@ class Batch(NamedTuple):
     items: Sequence[int] = ()
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device, without a copy of what is there already."""
+        """Return the batch on a device.
+
+        Parameters
+        ----------
+        device : torch.device
+            The device.
+
+        Returns
+        -------
+        Batch
+            Without a copy of what is there already.
+        """
         bandwidth = None if self.bandwidth is None else self.bandwidth.to(device)
         mixture = self.mixture.to(device, non_blocking=True)
         sources = self.sources.to(device, non_blocking=True)

@@ -58,7 +58,14 @@ def _or_global(generator: np.random.Generator | None) -> np.random.Generator:
 
 
 class Compose:
-    """One augmentation after the other, each with or without a keyword ``generator``."""
+    """One augmentation after the other.
+
+    Parameters
+    ----------
+    transforms : sequence of callable
+        From a waveform (channels, samples) to another one, each with or without a keyword
+        ``generator``. None at all leave the audio as it is.
+    """
 
     def __init__(self, transforms: Sequence[Augmentation]) -> None:
         self.transforms = transforms
