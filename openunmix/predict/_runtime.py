@@ -1,7 +1,7 @@
-"""Equal tasks in threads of their own, where a processor has several.
+"""Threads and number formats.
 
-Within an operation torch's threads wait for each other, in recurrent layers at every frame. Tasks
-that need nothing of each other wait once, at the end.
+Threads within an operation of torch wait for each other, in recurrent layers at every frame.
+Independent tasks in threads of their own wait once, at the end.
 """
 
 from __future__ import annotations
@@ -19,21 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def usable_precision(precision: str, device: torch.device) -> str:
-    """Return the precision asked for, or float32 where the processor lacks bfloat16.
+    """Return the precision, or float32 with a warning where bfloat16 has no fast kernels.
 
-    There torch computes bfloat16 without its fast kernels, hundreds of times slower than float32.
-
-    Parameters
-    ----------
-    precision : str
-        Such as ``"float32"`` or ``"bf16"``.
-    device : torch.device
-        Where matrices are multiplied.
-
-    Returns
-    -------
-    str
-        The precision to use; a warning is logged where it is not the one asked for.
+    Without them torch computes bfloat16 hundreds of times slower than float32.
     """
     if precision != "bf16" or device.type != "cpu" or _has_bfloat16():
         return precision
@@ -54,23 +42,9 @@ Result = TypeVar("Result")
 def map_threads(
     function: Callable[[Item], Result], items: Sequence[Item], device: torch.device
 ) -> list[Result]:
-    """Apply a function to all items, without gradients.
+    """Apply a function to all items, in order and without gradients.
 
-    The threads that torch may use are shared out among the items.
-
-    Parameters
-    ----------
-    function : callable
-        What to do with an item.
-    items : sequence
-        The items.
-    device : torch.device
-        Where it is done: on others than the CPU, one item comes after the other.
-
-    Returns
-    -------
-    list
-        The results in the order of the items.
+    On a CPU the items share torch's threads; other devices process one item after the other.
     """
     threads = torch.get_num_threads()
     workers = min(threads, len(items))
@@ -86,4 +60,4 @@ def map_threads(
         with ThreadPoolExecutor(workers) as pool:
             return list(pool.map(work, items))
     finally:
-        torch.set_num_threads(threads)  # of threads that begin later
+        torch.set_num_threads(threads)  # of threads that start later

@@ -1,16 +1,14 @@
-"""Streaming separation: blocks of a mixture in, blocks of estimates out.
-
-Memory does not grow with the length of the signal. The mixture is cut into blocks of some
-thousand frames. Forwards, recurrent layers go on from block to block; backwards, they begin some
-seconds after each block. The Wiener filter works on the same windows as in
-:class:`~openunmix.model.Separator`, counted from the start of the signal.
+"""Streaming separation at the model's sample rate, in memory that does not grow with the signal.
 
 ::
 
-    samples -> Analysis -> encode -> recur (blocks) -> decode -> Wiener -> Synthesis -> samples
+    samples -> Analysis -> encode -> recurrent layers -> decode -> Wiener -> Synthesis -> samples
+                           frames         chunks         frames    windows
 
-Everything but the backward layers is exact, and they forget: ``docs/performance.md`` shows how
-little the context changes. ``StreamConfig(exact=True)`` runs them over the whole signal.
+The forward LSTM carries its state from chunk to chunk. The backward LSTM starts ``lookahead``
+frames after the chunk, and forgets: ``docs/performance.md`` shows how little that changes. The
+other steps work on single frames, or on the same windows as in
+:class:`~openunmix.model.Separator`, so they are exact.
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from openunmix.transforms.fourier import _absolute
 from openunmix.transforms.streaming import Analysis, Synthesis
 
 __all__ = [
+    "Rereadable",
     "StreamConfig",
     "estimate_memory",
     "separate_blocks",
@@ -39,10 +38,10 @@ __all__ = [
     "separate_waveform",
 ]
 
-# Samples that are transformed together; small, so that long blocks need no long buffers.
+# Samples transformed at once; few, so that long blocks need no long buffers.
 _PART = 262144
 
-# Memory of a process before it separates anything: Python, torch and its thread pools.
+# Bytes of a process before it separates anything: Python, torch and its thread pools.
 _PROCESS = 300_000_000
 
 _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -91,52 +90,53 @@ class StreamConfig:
             )
 
 
-class _Codes:
-    """The frames that wait for their turn, as the codes that the networks made of them."""
+class _Features:
+    """Queue of the frames to be separated, as the features that the networks compute of them."""
 
     def __init__(self, networks: Networks, config: StreamConfig, bridged: bool) -> None:
         self.networks = networks
-        self.bridged = bridged  # see openunmix.model.masks
+        self.bridged = bridged
         self.config = config
-        self.count = 0  # frames that wait
-        # Of each context, after the frames before.
-        self._states: list[Any] = [None] * (max(networks.contexts) + 1)
-        self._parts: list[Tensor] = []  # their codes
+        self.count = 0  # frames in the queue
+        self._queue: list[Tensor] = []
+        # States of each trunk's recurrent layers, after the frames taken so far.
+        self._states: list[Any] = [None] * (max(networks.trunk_of) + 1)
 
     def add(self, spectra: Tensor) -> None:
-        """Encode frames (frames, channels, bins)."""
+        """Encode frames (frames, channels, bins) and append their features."""
         if len(spectra):
             self.count += len(spectra)
-            self._parts.append(self.networks.encode(_absolute(spectra)))
+            self._queue.append(self.networks.encode(_absolute(spectra)))
 
     def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
-        """Remove the next frames; return their codes, and the context of each network."""
-        joined = torch.cat(self._parts)
-        self._parts = [joined[frames:].clone()]
-        # Frames beyond the context may have come or not, depending on how the signal was cut.
-        codes = joined if self.config.exact else joined[: frames + self.config.lookahead]
+        """Remove a chunk; return its features and each network's hidden states (frames, hidden)."""
+        queued = torch.cat(self._queue)
+        self._queue = [queued[frames:].clone()]
+        # Whether more than the lookahead is queued depends on the caller's blocks: the result must
+        # not, so it is cropped.
+        seen = queued if self.config.exact else queued[: frames + self.config.lookahead]
 
-        def recur(index: int) -> tuple[Tensor, Any]:
-            return self.networks.recur(index, codes, frames, self._states[index])
+        def run(trunk: int) -> tuple[Tensor, Any]:
+            return self.networks.run_recurrent(trunk, seen, frames, self._states[trunk])
 
-        found = map_threads(recur, range(len(self._states)), codes.device)
-        contexts, self._states = map(list, zip(*found, strict=True))
-        if self.bridged:
-            contexts = [torch.stack(contexts).mean(dim=0)] * len(contexts)
+        results = map_threads(run, range(len(self._states)), seen.device)
+        hidden, self._states = map(list, zip(*results, strict=True))
+        if self.bridged:  # see openunmix.model.masks
+            hidden = [torch.stack(hidden).mean(dim=0)] * len(hidden)
         self.count -= frames
-        return joined[:frames], [contexts[index] for index in self.networks.contexts]
+        return queued[:frames], [hidden[trunk] for trunk in self.networks.trunk_of]
 
 
 class _Spectra:
-    """The same frames once more, transformed when their turn comes: a waveform takes less room."""
+    """Spectra of the frames to be separated, transformed again: a waveform takes less memory."""
 
     def __init__(self, analysis: Analysis) -> None:
         self.analysis = analysis
-        self._frames: list[Tensor] = []
+        self._queue: list[Tensor] = []
         self._count = 0
 
     def take(self, frames: int, waveform: Iterator[Tensor], samples: int) -> Tensor:
-        """Return the next spectra (frames, channels, bins), with as much waveform as they need."""
+        """Return the next spectra (frames, channels, bins), and consume the waveform they need."""
         while self._count < frames:
             part = next(waveform, None)
             if part is None and self.analysis.samples != samples:
@@ -145,12 +145,12 @@ class _Spectra:
                     "they were read again; exact=True needs the same blocks twice"
                 )
             spectra = self.analysis.finish() if part is None else self.analysis.push(part)
-            self._frames.append(spectra)
+            self._queue.append(spectra)
             self._count += len(spectra)
-        joined = torch.cat(self._frames)
-        self._frames = [joined[frames:].clone()]
+        queued = torch.cat(self._queue)
+        self._queue = [queued[frames:].clone()]
         self._count -= frames
-        return joined[:frames]
+        return queued[:frames]
 
 
 class _Separation:
@@ -163,42 +163,43 @@ class _Separation:
         precision = usable_precision(config.precision, self.device)
         segment = None if config.exact else config.segment
         self.networks = networks_of(separator, _PRECISIONS[precision], segment, config.lookahead)
-        self.codes = _Codes(self.networks, config, separator.bridged)
+        self.features = _Features(self.networks, config, separator.bridged)
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         niter = separator.niter if len(separator.sources) > 1 else 0
         self.filter = WienerFilter(niter, separator.softmask, separator.residual)
         self.window = separator.wiener_win_len
-        self.emitted = 0
+        self.emitted = 0  # samples
 
     def _analysis(self) -> Analysis:
-        """Return a new analysis."""
         separator = self.separator
         return Analysis(separator.nb_channels, separator.n_fft, separator.n_hop, self.device)
 
     def run(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Separate blocks of a signal."""
-        if self.config.exact and iter(blocks) is blocks:
+        """Separate blocks (channels, samples) into blocks (targets, channels, samples)."""
+        exact, lookahead = self.config.exact, self.config.lookahead
+        if exact and iter(blocks) is blocks:
             raise ValueError("exact=True reads the blocks twice: give a list, not an iterator")
         analysis = self._analysis()
-        waiting: deque[Tensor] = deque()
+        waiting: deque[Tensor] = deque()  # waveform whose features are queued
         for part in self._parts(blocks):
-            self.codes.add(analysis.push(part))
-            if not self.config.exact:
-                waiting.append(part.clone())  # the caller may fill its buffer again
-            while (block := self._block()) and self.codes.count >= block + self.config.lookahead:
-                yield from self._separate(block, analysis.samples, _drain(waiting))
+            self.features.add(analysis.push(part))
+            if not exact:
+                waiting.append(part.clone())  # the caller may reuse its buffer
+            while (chunk := self._next_chunk()) and self.features.count >= chunk + lookahead:
+                yield from self._separate(chunk, analysis.samples, _drain(waiting))
         if not analysis.samples:
             return
-        self.codes.add(analysis.finish())
-        waveform = self._parts(blocks) if self.config.exact else _drain(waiting)
-        while (block := self._block()) and self.codes.count > block + self.config.lookahead:
-            yield from self._separate(block, analysis.samples, waveform)
-        yield from self._separate(self.codes.count, analysis.samples, waveform)
+        self.features.add(analysis.finish())
+        # exact: the first reading has computed the features, the second supplies the spectra
+        waveform = self._parts(blocks) if exact else _drain(waiting)
+        while (chunk := self._next_chunk()) and self.features.count > chunk + lookahead:
+            yield from self._separate(chunk, analysis.samples, waveform)
+        yield from self._separate(self.features.count, analysis.samples, waveform)
         yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
 
     def _parts(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Blocks, checked and cut into parts of a handy size."""
+        """Check blocks and cut them into parts of at most ``_PART`` samples."""
         for block in blocks:
             if block.ndim != 2 or len(block) != self.separator.nb_channels:
                 raise ValueError(
@@ -207,8 +208,8 @@ class _Separation:
                 )
             yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
-    def _block(self) -> int:
-        """Frames to separate next, whole windows of the filter; 0 means all there are."""
+    def _next_chunk(self) -> int:
+        """Frames of the next chunk, whole windows of the filter; 0 for the whole signal."""
         if self.window is None or self.config.exact:
             return 0
         config = self.config
@@ -216,26 +217,26 @@ class _Separation:
         return _whole_windows(frames, self.window)
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Separate the next frames, a window of the filter after the other."""
-        step = self.window or frames
-        codes, contexts = self.codes.take(frames)
-        for start in range(0, frames, step):
-            part = slice(start, min(start + step, frames))
+        """Separate the next chunk, one window of the filter after the other."""
+        window = self.window or frames
+        features, hidden = self.features.take(frames)
+        for start in range(0, frames, window):
+            part = slice(start, min(start + window, frames))
             mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
-                _absolute(mixture), codes[part], [c[part] for c in contexts]
+                _absolute(mixture), features[part], [states[part] for states in hidden]
             )
             yield self._trim(self.synthesis.push(self.filter(magnitudes, mixture)), samples)
 
-    def _magnitudes(self, mixture: Tensor, codes: Tensor, contexts: list[Tensor]) -> Tensor:
-        """Magnitudes (targets, frames, channels, bins) that the networks estimate."""
-        magnitudes = mixture.new_empty(len(contexts), *mixture.shape)
-        for index, context in enumerate(contexts):
-            self.networks.decode(index, codes, context, mixture, magnitudes[index])
+    def _magnitudes(self, mixture: Tensor, features: Tensor, hidden: list[Tensor]) -> Tensor:
+        """Magnitudes of the targets: (frames, channels, bins) to (targets, frames, ...)."""
+        magnitudes = mixture.new_empty(len(hidden), *mixture.shape)
+        for index, states in enumerate(hidden):
+            self.networks.decode(index, features, states, mixture, magnitudes[index])
         return magnitudes
 
     def _trim(self, waveforms: Tensor, samples: int) -> Tensor:
-        """Count samples, and leave out those after the end of a signal shorter than a window."""
+        """Count samples and cut off the padding of a signal shorter than a window."""
         waveforms = waveforms[..., : samples - self.emitted]
         self.emitted += waveforms.shape[-1]
         return waveforms
@@ -247,7 +248,7 @@ def _whole_windows(frames: int, window: int) -> int:
 
 
 def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
-    """Remove and yield what waits."""
+    """Remove and yield the items of a queue."""
     while waiting:
         yield waiting.popleft()
 
@@ -256,27 +257,11 @@ def _drain(waiting: deque[Tensor]) -> Iterator[Tensor]:
 def separate_blocks(
     separator: Separator, blocks: Iterable[Tensor], config: StreamConfig | None = None
 ) -> Iterator[Tensor]:
-    """Separate a signal that arrives in blocks.
+    """Separate a signal that arrives in blocks (channels, samples) of any lengths.
 
-    Parameters
-    ----------
-    separator : Separator
-        The networks and the settings of the filter; in evaluation mode.
-    blocks : iterable of Tensor [shape=(channels, samples)], real
-        Consecutive parts of the mixture, of any lengths, at the separator's sample rate.
-    config : StreamConfig, optional
-        How to trade speed for memory.
-
-    Yields
-    ------
-    Tensor [shape=(targets, channels, samples)], real
-        Consecutive parts of the estimates, in the order of ``separator.sources``; together as
-        long as the mixture. They come in bursts of about a minute.
-
-    Raises
-    ------
-    ValueError
-        If a block has other axes or channels, or a network is in training mode.
+    The separator is in evaluation mode and the blocks are at its sample rate. Yields consecutive
+    parts of the estimates (targets, channels, samples), in the order of ``separator.sources``, in
+    bursts of a chunk; together they are as long as the mixture.
 
     Examples
     --------
@@ -290,67 +275,17 @@ def separate_blocks(
     yield from _Separation(separator, config or StreamConfig()).run(blocks)
 
 
-def estimate_memory(separator: Separator, config: StreamConfig | None = None) -> int:
-    """Estimate the peak memory of a process that separates files, not counting the file itself.
-
-    Parameters
-    ----------
-    separator : Separator
-        The networks and the settings of the filter.
-    config : StreamConfig, optional
-        How to trade speed for memory. With ``exact`` the length of the file comes on top.
-
-    Returns
-    -------
-    int
-        Bytes; within a fifth of what was measured, see ``docs/performance.md``.
-    """
-    config = config or StreamConfig()
-    channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
-    sources = len(separator.sources)
-    window = separator.wiener_win_len or config.chunk
-    weights = sum(parameter.nbytes for parameter in separator.parameters())
-    trunks = {getattr(net, "trunk", net): net for net in separator.target_models.values()}
-    hidden = [getattr(net, "hidden_size", bins) for net in trunks.values()]
-    at_a_time = min(torch.get_num_threads(), len(hidden))  # see openunmix.predict._runtime
-    per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * at_a_time * max(hidden))
-    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
-    frames = _whole_windows(config.chunk, window) + config.lookahead
-    return _PROCESS + int(1.5 * weights) + frames * per_frame + window * per_window_frame
-
-
 def separate_channels(
     separator: Separator,
     blocks: Iterable[Tensor],
     channels: int,
     config: StreamConfig | None = None,
 ) -> Iterator[Tensor]:
-    """Separate a signal whose channels may differ from the networks'.
+    """Separate blocks (channels, samples) whose channels may differ from those of the networks.
 
-    A mono signal is shown to stereo networks on both channels, and the mean of theirs is the
-    estimate. Networks of one channel separate the channels of a signal one by one; with
-    ``exact`` the signal is held in memory then.
-
-    Parameters
-    ----------
-    separator : Separator
-        As for :func:`separate_blocks`.
-    blocks : iterable of Tensor [shape=(channels, samples)], real
-        Consecutive parts of the mixture.
-    channels : int
-        How many channels they have.
-    config : StreamConfig, optional
-        As for :func:`separate_blocks`.
-
-    Yields
-    ------
-    Tensor [shape=(targets, channels, samples)], real
-        Consecutive parts of the estimates.
-
-    Raises
-    ------
-    ValueError
-        If the signal has more channels than networks for several channels take.
+    Stereo networks see a mono signal on both channels, and the mean of their outputs is the
+    estimate. Mono networks separate the channels one by one; with ``exact`` the signal is held in
+    memory then. More channels than stereo networks support raise ValueError.
     """
     if channels == separator.nb_channels:
         yield from separate_blocks(separator, blocks, config)
@@ -392,22 +327,10 @@ def _one_channel(blocks: Iterable[Tensor], channel: int) -> Rereadable:
 def separate_waveform(
     separator: Separator, waveform: Tensor, config: StreamConfig | None = None
 ) -> Tensor:
-    """Separate a signal in memory.
+    """Separate a signal in memory: (channels, samples) to (targets, channels, samples).
 
-    Parameters
-    ----------
-    separator : Separator
-        The networks and the settings of the filter; in evaluation mode.
-    waveform : Tensor [shape=(channels, samples)], real
-        The mixture, at the separator's sample rate; its channels as for
-        :func:`separate_channels`.
-    config : StreamConfig, optional
-        How to trade speed for memory.
-
-    Returns
-    -------
-    Tensor [shape=(targets, channels, samples)], real
-        The estimates, in the order of ``separator.sources``.
+    As :func:`separate_channels`, with longer chunks: latency does not matter here, and the signal
+    takes as much memory as they do.
     """
     if waveform.ndim != 2 or not waveform.numel():
         raise ValueError(
@@ -419,7 +342,7 @@ def separate_waveform(
     estimates = torch.empty(len(separator.sources), channels, samples, device=device)
     done = 0
     config = config or StreamConfig()
-    # Nobody waits for the first estimates, and the signal takes as much memory as long blocks do.
+    # As few chunks of equal length as five times the configured length allows.
     frames = samples // separator.n_hop + 1
     chunk = -(-frames // -(-frames // (5 * config.chunk)))
     config = replace(config, chunk=chunk, first_chunk=chunk)
@@ -427,3 +350,26 @@ def separate_waveform(
         estimates[..., done : done + part.shape[-1]] = part
         done += part.shape[-1]
     return estimates
+
+
+def estimate_memory(separator: Separator, config: StreamConfig | None = None) -> int:
+    """Estimate the peak memory, in bytes, of a process that separates files, within a fifth.
+
+    With ``exact`` the length of the file adds to it. Measurements: ``docs/performance.md``.
+    """
+    config = config or StreamConfig()
+    channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
+    sources = len(separator.sources)
+    window = separator.wiener_win_len or config.chunk
+    weights = sum(parameter.nbytes for parameter in separator.parameters())
+    trunks = {getattr(net, "trunk", net): net for net in separator.target_models.values()}
+    hidden = [getattr(net, "hidden_size", bins) for net in trunks.values()]
+    # A frame of a chunk: waveform, features and hidden states of all trunks; in the trunks that
+    # run at the same time seven buffers as wide as their LSTM.
+    threads = min(torch.get_num_threads(), len(hidden))
+    per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * threads * max(hidden))
+    # A frame of a window, per value: magnitude (4 bytes), estimate (8), three complex temporaries.
+    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
+    frames = _whole_windows(config.chunk, window) + config.lookahead
+    # Folding copies about half of the weights.
+    return _PROCESS + int(1.5 * weights) + frames * per_frame + window * per_window_frame

@@ -21,15 +21,15 @@ ARCHITECTURES = [
 
 def estimate(folded, index, magnitude):
     """Run one network on (frames, channels, bins)."""
-    codes = folded.encode(magnitude)
-    context, _ = folded.recur(index, codes, len(codes), None)
-    return decode(folded, index, codes, context, magnitude)
+    features = folded.encode(magnitude)
+    hidden, _ = folded.run_recurrent(index, features, len(features), None)
+    return decode(folded, index, features, hidden, magnitude)
 
 
-def decode(folded, index, codes, context, magnitude):
+def decode(folded, index, features, hidden, magnitude):
     """Return the estimate of a network."""
     estimated = torch.empty_like(magnitude)
-    folded.decode(index, codes, context, magnitude, estimated)
+    folded.decode(index, features, hidden, magnitude, estimated)
     return estimated
 
 
@@ -70,11 +70,11 @@ def test_networks_of_different_shapes_share_an_input(tiny_network, generator):
 def test_frames_are_encoded_and_decoded_one_by_one(tiny_network, generator):
     folded = FoldedNetworks([tiny_network()])
     magnitude = torch.rand(30, 2, 65, generator=generator)
-    codes = folded.encode(magnitude)
-    torch.testing.assert_close(folded.encode(magnitude[20:]), codes[20:])
-    context, _ = folded.recur(0, codes, 30, None)
-    whole = decode(folded, 0, codes, context, magnitude)
-    part = decode(folded, 0, codes[20:], context[20:], magnitude[20:])
+    features = folded.encode(magnitude)
+    torch.testing.assert_close(folded.encode(magnitude[20:]), features[20:])
+    hidden, _ = folded.run_recurrent(0, features, 30, None)
+    whole = decode(folded, 0, features, hidden, magnitude)
+    part = decode(folded, 0, features[20:], hidden[20:], magnitude[20:])
     torch.testing.assert_close(part, whole[20:])
 
 
@@ -82,10 +82,10 @@ def test_frames_are_encoded_and_decoded_one_by_one(tiny_network, generator):
 @pytest.mark.parametrize("architecture", [{}, {"unidirectional": True}])
 def test_recurrent_layers_go_on_where_they_were(tiny_network, generator, architecture):
     folded = FoldedNetworks([tiny_network(**architecture)])
-    codes = torch.rand(30, 8, generator=generator)
-    whole, _ = folded.recur(0, codes, 30, None)
-    first, states = folded.recur(0, codes, 20, None)
-    second, _ = folded.recur(0, codes[20:], 10, states)
+    features = torch.rand(30, 8, generator=generator)
+    whole, _ = folded.run_recurrent(0, features, 30, None)
+    first, states = folded.run_recurrent(0, features, 20, None)
+    second, _ = folded.run_recurrent(0, features[20:], 10, states)
     torch.testing.assert_close(torch.cat([first, second]), whole)
 
 

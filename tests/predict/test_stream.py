@@ -82,7 +82,7 @@ def test_mono_networks_compute_what_1_3_0_does():
 @example(samples=1, niter=1, residual=True, softmask=False, window=20)
 @example(samples=64, niter=1, residual=False, softmask=True, window=20)
 @example(samples=65, niter=0, residual=True, softmask=False, window=None)
-def test_context_of_the_whole_signal_gives_the_separator(
+def test_lookahead_of_the_whole_signal_gives_the_separator(
     tiny_separator, samples, niter, residual, softmask, window
 ):
     separator = tiny_separator(
@@ -100,19 +100,19 @@ def test_context_of_the_whole_signal_gives_the_separator(
         assert difference(actual, expected) < 1e-4
 
 
-def test_limited_context_changes_little_and_less_the_longer_it_is(tiny_separator):
+def test_limited_lookahead_changes_little_and_less_the_longer_it_is(tiny_separator):
     separator, audio = tiny_separator(), synth.mixture(20_000)
     exact = separate_waveform(separator, audio, StreamConfig(exact=True))
     errors = []
-    for context in (2, 8, 32):
-        config = StreamConfig(chunk=150, lookahead=context)
+    for lookahead in (2, 8, 32):
+        config = StreamConfig(chunk=150, lookahead=lookahead)
         errors.append(decibels(separate_waveform(separator, audio, config) - exact, exact))
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] > -80  # or else this test would not see the context
+    assert errors[0] > -80  # or else this test would not see the lookahead
     assert errors[-1] < -60
 
 
-def test_networks_that_look_only_at_the_past_need_no_context(tiny_separator):
+def test_networks_that_look_only_at_the_past_need_no_lookahead(tiny_separator):
     separator = tiny_separator(network={"unidirectional": True})
     audio = synth.mixture(20_000)
     exact = separate_waveform(separator, audio, StreamConfig(exact=True))
@@ -120,14 +120,14 @@ def test_networks_that_look_only_at_the_past_need_no_context(tiny_separator):
     assert decibels(blocks - exact, exact) < -100
 
 
-def test_sequences_of_other_networks_see_their_neighbours():
+def test_segments_of_other_networks_see_their_neighbours():
     separator = Separator({"vocals": Neighbours()}, n_fft=128, n_hop=32, niter=0).eval()
     audio = synth.mixture(6000)
     exact = separate_waveform(separator, audio, StreamConfig(exact=True))
-    for context, level in ((2, -50), (3, -200)):
-        config = StreamConfig(chunk=80, segment=20, lookahead=context)
+    for lookahead, level in ((2, -50), (3, -200)):
+        config = StreamConfig(chunk=80, segment=20, lookahead=lookahead)
         error = decibels(separate_waveform(separator, audio, config) - exact, exact)
-        assert (error < level) == (context == 3)
+        assert (error < level) == (lookahead == 3)
 
 
 # Blocks

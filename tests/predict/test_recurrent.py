@@ -7,7 +7,7 @@ import torch
 from helpers.checks import difference
 from torch import nn
 
-from openunmix.predict._folded import run_layer
+from openunmix.predict._recurrent import run_layer
 
 
 @pytest.fixture(autouse=True)
