@@ -1,8 +1,8 @@
-r"""BSS Eval, version 4: what part of an estimate is distortion, interference and artifacts.
+r"""BSS Eval, version 4: the distortion, interference and artifacts in an estimate.
 
-An estimate :math:`e` of a source :math:`s` is compared with two projections of it by least
-squares: :math:`P_s`, on all filters of 512 taps applied to the channels of its own reference, and
-:math:`P`, on those applied to the channels of all references. The measures are ten times the
+An estimate :math:`e` of a source :math:`s` is compared with two least-squares projections:
+:math:`P_s e`, onto the channels of its own reference, each delayed by 0 to 511 samples, and
+:math:`P e`, onto the channels of all references, delayed likewise. The metrics are ten times the
 logarithm of
 
 ====  ==================  ===================================
@@ -12,7 +12,8 @@ SIR   interference        :math:`|P_s e|^2 / |P e - P_s e|^2`
 SAR   artifacts           :math:`|P e|^2 / |e - P e|^2`
 ====  ==================  ===================================
 
-The filters are estimated once on the whole signal, the energies taken in windows of a second.
+A projection is a set of FIR filters of 512 taps, which are estimated once on the whole signal; the
+energies are those of windows of one second.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from torch import Tensor
 
 __all__ = ["BssEval", "bss_eval"]
 
-# Samples of the transforms that correlations are computed with.
-_N_FFT = 16384
+_N_FFT = 16384  # samples of a block of the correlations
 
 _EPS = torch.finfo(torch.float64).eps
 
@@ -35,18 +35,18 @@ class BssEval(NamedTuple):
     """Scores in dB: four tensors (targets, frames), float64.
 
     A frame is NaN for all targets if one of the references or estimates is silent in it. A ratio
-    without any error is ``inf``.
+    is ``inf`` where there is no error.
 
     Attributes
     ----------
     sdr : Tensor
-        Source to distortion ratio: all errors together.
+        Source-to-distortion ratio: all errors together.
     isr : Tensor
-        Source image to spatial distortion ratio.
+        Source-image-to-spatial-distortion ratio.
     sir : Tensor
-        Source to interference ratio.
+        Source-to-interference ratio.
     sar : Tensor
-        Sources to artifacts ratio.
+        Sources-to-artifacts ratio.
     """
 
     sdr: Tensor
@@ -63,24 +63,24 @@ def bss_eval(
     hop: float = 1.0,
     filter_length: int = 512,
 ) -> BssEval:
-    r"""SDR, ISR, SIR and SAR of BSS Eval v4 [1]_, the measure of the SiSEC campaigns.
+    r"""SDR, ISR, SIR and SAR of BSS Eval v4 [1]_, the metrics of the SiSEC campaigns.
 
-    The numbers are those of ``museval`` 0.4.1 in its default mode, where these are defined;
-    its definitions go back to [2]_. By custom the score of a track is the median over its frames,
-    and that of a system the median over tracks.
+    The scores are those of ``museval`` 0.4.1 in its default mode; the definitions go back to [2]_.
+    By convention the score of a track is the median over its frames, and the score of a system the
+    median over tracks.
 
     Parameters
     ----------
     references : Tensor [shape=(targets, channels, samples)], real
-        The true sources, all that there are in the mixture: what is in an estimate and in none of
-        them counts as artifact. A list of tensors (channels, samples) saves copying them into one.
+        All true sources of the mixture: anything in an estimate that is in none of them counts as
+        an artifact. A list of tensors (channels, samples) saves a copy.
     estimates : Tensor [shape=(targets, channels, samples)], real
-        Their estimates, in the same order; or a list of them.
+        Their estimates in the same order, or a list of them.
     sample_rate : float > 0
         Hz.
     window, hop : float > 0
-        Length of the frames and distance between their starts, in seconds. A signal that is
-        shorter than the window is one frame; one that is longer loses what does not fill one.
+        Length and hop of the frames in seconds. A signal shorter than the window is one frame; an
+        incomplete last frame is dropped.
     filter_length : int > 0
         Taps of the distortion filters; 512 are 12 ms at 44.1 kHz.
 
@@ -93,14 +93,15 @@ def bss_eval(
     ------
     ValueError
         If the shapes differ or are empty, a value is not finite, or one of the references or
-        estimates is silent throughout: the measure is not defined then.
+        estimates is silent throughout, for which the metrics are undefined.
 
     Notes
     -----
-    All estimates share one system of equations, which is solved once. It is made of correlations
-    up to 511 samples, which are sums over blocks, so that memory grows with the length of a window
-    but not of the signal: about 0.5 GB beside the signals for four stereo targets. Energies are
-    taken from the spectra of the windows (Parseval), without transforming anything back.
+    All estimates share one system of normal equations, which is factorised once. It consists of
+    correlations up to a lag of 511 samples, which are summed over blocks, so that memory grows with
+    the length of a window but not of the signal: about 0.5 GB beside the signals for four stereo
+    targets. Energies are computed from the spectra of the windows (Parseval) without inverse
+    transforms.
 
     References
     ----------
@@ -132,7 +133,8 @@ def bss_eval(
         raise ValueError(f"window={window} s or hop={hop} s is less than a sample")
     length = min(length, samples)
     frames = (samples - length) // step + 1
-    n_fft = _fast_size(length + filter_length - 1)  # a window and what the filters add to it
+    # A filtered window is longer by filter_length - 1; zero padding keeps it from wrapping around.
+    n_fft = _fast_size(length + filter_length - 1)
     filters = _Filters(references, estimates, filter_length, n_fft)
     scores = torch.full((4, len(references), frames), torch.nan, dtype=torch.float64)
     for frame in range(frames):
@@ -144,19 +146,19 @@ def bss_eval(
 
 
 def _part(signals: Tensor | Sequence[Tensor], part: slice) -> Tensor:
-    """Return a part of all signals (..., samples), in double precision."""
+    """Part of all signals (..., samples), stacked in double precision."""
     return torch.stack([signal[..., part] for signal in signals]).double()
 
 
 def _check(references: Tensor | Sequence[Tensor], estimates: Tensor | Sequence[Tensor]) -> None:
     """Raise ValueError for signals that cannot be compared."""
-    true, given = (
+    shapes, other_shapes = (
         [tuple(signal.shape) for signal in signals] for signals in (references, estimates)
     )
-    if true != given or len(set(true)) != 1 or len(true[0]) != 2 or 0 in true[0]:
+    if shapes != other_shapes or len({*shapes}) != 1 or len(shapes[0]) != 2 or 0 in shapes[0]:
         raise ValueError(
-            f"references have shapes {true}, estimates {given}; all must be (channels, samples), "
-            "the same and not empty"
+            f"references have shapes {shapes}, estimates {other_shapes}; all must be "
+            "(channels, samples), the same and not empty"
         )
     for name, signals in (("reference", references), ("estimate", estimates)):
         for number, signal in enumerate(signals):
@@ -164,20 +166,18 @@ def _check(references: Tensor | Sequence[Tensor], estimates: Tensor | Sequence[T
                 raise ValueError(f"{name} {number} has values that are not finite")
             if _is_silent(signal):
                 raise ValueError(
-                    f"{name} {number} is silent; BSS Eval is not defined then: leave it out"
+                    f"{name} {number} is silent, for which BSS Eval is undefined: leave it out"
                 )
 
 
 def _is_silent(signal: Tensor) -> Tensor:
-    """Whether the sum over channels (..., channels, samples) is zero all along.
-
-    Channels that cancel count as silence: this is museval's rule.
-    """
+    """Whether the sum over channels (..., channels, samples) is zero at all samples: (...)."""
+    # museval's rule; channels that cancel count as silence, too.
     return ~signal.sum(dim=-2).any(dim=-1)
 
 
 def _fast_size(least: int) -> int:
-    """Return a multiple of 512 from here on with no prime factor above 5: its FFT is fast."""
+    """Smallest multiple of 512 from ``least`` on without prime factors above 5: its FFT is fast."""
     count = -(-least // 512)
     while True:
         rest = count
@@ -192,9 +192,9 @@ def _fast_size(least: int) -> int:
 class _Filters:
     """The distortion filters of a track, as spectra of ``n_fft`` samples.
 
-    ``full`` takes all channels of all references to those of the estimates, of shape
-    (bins, targets * channels, targets * channels); ``own`` the channels of a reference to those
-    of its own estimate, of shape (inputs, targets, outputs, bins).
+    ``full`` maps all channels of all references to those of the estimates, of shape
+    (bins, outputs, inputs), both being targets * channels; ``own`` maps the channels of a reference
+    to those of its own estimate, of shape (inputs, targets, outputs, bins), both being channels.
     """
 
     def __init__(
@@ -204,17 +204,21 @@ class _Filters:
         taps: int,
         n_fft: int,
     ) -> None:
-        true = [channel for reference in references for channel in reference]
-        given = [channel for estimate in estimates for channel in estimate]
-        targets, size = len(references), len(true)
+        inputs = [channel for reference in references for channel in reference]
+        outputs = [channel for estimate in estimates for channel in estimate]
+        targets, size = len(references), len(inputs)
         channels = size // targets
         self.n_fft = n_fft
-        # Channels that repeat another of their source add no direction to project on.
-        kept = [row for row in range(size) if not _repeats(true, row, row % channels)]
-        correlations = _correlations([true[row] for row in kept], given, taps)
+        # A channel equal to another of its source, as in a mono stem, adds no direction to project
+        # on and would make the equations singular: its filters are zero.
+        kept = [row for row in range(size) if not _is_repeated(inputs, row, row % channels)]
+        correlations = _correlations([inputs[row] for row in kept], outputs, taps)
+        # Normal equations G h = r of the least-squares filters h: G is the Gram matrix of the
+        # delayed references, r their inner products with the estimates.
         gram = _gram(correlations[:, : len(kept)])
         right = correlations[:, len(kept) :].transpose(1, 2)  # (inputs, taps, outputs)
 
+        # P_s: a diagonal block of the equations for each target.
         own = right.new_zeros(size, taps, channels)
         for target in range(targets):
             chosen = [number for number, row in enumerate(kept) if row // channels == target]
@@ -224,91 +228,97 @@ class _Filters:
         own = own.reshape(targets, channels, taps, channels).permute(1, 0, 3, 2)
         self.own = torch.fft.rfft(own, n_fft)
 
+        # P: all equations together, for the estimates of all targets at once.
         full = right.new_zeros(size, taps, size)
         full[kept] = _solve(gram, right)
         self.full = torch.fft.rfft(full.permute(2, 0, 1), n_fft).permute(2, 0, 1).contiguous()
 
 
-def _repeats(rows: Sequence[Tensor], row: int, channel: int) -> bool:
-    """Whether a channel, one of the rows, is the same as an earlier one of its source."""
+def _is_repeated(rows: Sequence[Tensor], row: int, channel: int) -> bool:
+    """Whether ``rows[row]``, a channel of its source, equals an earlier channel of that source."""
     return any(torch.equal(rows[row], earlier) for earlier in rows[row - channel : row])
 
 
 def _correlations(inputs: Sequence[Tensor], outputs: Sequence[Tensor], taps: int) -> Tensor:
-    """Sum ``a[i, n] * b[k, n + lag]`` over n: (i, k, lags), lags from 0 on.
-
-    The rows of a are the inputs, those of b the inputs and outputs.
-    """
+    """Cross-correlations of the inputs with inputs and outputs: (inputs, rows, lags from 0)."""
     rows = [*inputs, *outputs]
     n_fft = max(_N_FFT, _fast_size(4 * taps))
+    # r_ik(l) = sum_n s_i(n) s_k(n + l), as a sum over blocks of n: a block of s_i with taps - 1
+    # zeros after it meets one of s_k with the taps - 1 samples after it. The circular correlation
+    # of the two, conj(S_i) S_k in the frequency domain, has no wrap-around at lags below taps.
     size = n_fft - taps + 1
     total = rows[0].new_zeros(len(inputs), len(rows), n_fft // 2 + 1, dtype=torch.complex128)
     for start in range(0, len(rows[0]), size):
         signals = _part(rows, slice(start, start + n_fft))
         block = torch.fft.rfft(signals[: len(inputs), :size], n_fft)
         total.addcmul_(block.conj().resolve_conj()[:, None], torch.fft.rfft(signals, n_fft))
+    # The inverse transform is linear, so that one is enough for all blocks.
     lags: Tensor = torch.fft.irfft(total, n_fft)
     return lags[..., :taps]
 
 
 def _gram(correlations: Tensor) -> Tensor:
-    """Return inner products of all delayed signals: (i, k, lags) to (i, delay, k, delay).
-
-    Signal i delayed by a and signal k delayed by b have the product of lag a - b.
-    """
+    """Gram matrix of delayed signals from correlations (i, k, lags): (i, delay, k, delay)."""
+    # sum_n s_i(n - a) s_k(n - b) = r_ik(a - b): the matrix is block Toeplitz.
     taps = correlations.shape[-1]
-    # Lags from taps - 1 down to 1 - taps; each delay sees its own part of them.
+    # Lags from taps - 1 down to 1 - taps, with r_ik(-l) = r_ki(l). For the delay a, the lags
+    # a, a - 1 ... of b = 0, 1 ... start at position taps - 1 - a.
     lags = torch.cat([correlations.flip(-1), correlations.transpose(0, 1)[..., 1:]], dim=-1)
     return torch.stack([lags[..., taps - 1 - a : 2 * taps - 1 - a] for a in range(taps)], dim=1)
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """Solve the equations of least squares, (inputs, taps, outputs), also if they are singular.
+    """Solution (inputs, taps, outputs) of the normal equations; overwrites ``gram``, a large one.
 
-    Then the solution is one of many, of which this is a small one: all project alike. ``gram`` is
-    overwritten, since it is large.
+    Singular equations have many solutions, of which this is a small one; all project alike.
     """
     size = right.shape[0] * right.shape[1]
     system = gram.reshape(size, size)
+    # Without energy in some band, as above the cut-off of an MP3, G is singular to working
+    # precision. The ridge grows tenfold until G has a Cholesky factor.
     ridge = _EPS
     system.diagonal().add_(ridge)
     while (result := torch.linalg.cholesky_ex(system, upper=True)).info:
         ridge = max(10 * ridge, _EPS * float(system.diagonal().max()))
         system.diagonal().add_(ridge)
-    # Two triangular systems are solved several times as fast as by cholesky_solve.
+    # G = U^T U: solve U^T y = r, then U h = y. This is several times as fast as cholesky_solve.
     half = torch.linalg.solve_triangular(result.L.mT, right.reshape(size, -1), upper=False)
     solution: Tensor = torch.linalg.solve_triangular(result.L, half, upper=True)
     return solution.reshape(right.shape)
 
 
 def _ratios(reference: Tensor, estimate: Tensor, filters: _Filters) -> Tensor:
-    """Return the four ratios of one window: (4, targets)."""
-    true = torch.fft.rfft(reference, filters.n_fft)  # (targets, channels, bins)
-    given = torch.fft.rfft(estimate, filters.n_fft)
-    own = torch.zeros_like(true)
-    for channel in range(true.shape[1]):
-        own.addcmul_(filters.own[channel], true[:, channel, None])
-    columns = true.flatten(0, 1).T.contiguous()[..., None]
-    full = torch.bmm(filters.full, columns)[..., 0].T.reshape(true.shape)
+    """SDR, ISR, SIR and SAR of one window of all targets: (4, targets)."""
+    s = torch.fft.rfft(reference, filters.n_fft)  # (targets, channels, bins)
+    e = torch.fft.rfft(estimate, filters.n_fft)
+    # P_s e: each output channel is the sum over the reference's own channels, filtered.
+    own = torch.zeros_like(s)
+    for channel in range(s.shape[1]):
+        own.addcmul_(filters.own[channel], s[:, channel, None])
+    # P e: in each bin, the matrix of all filters times the vector of all references.
+    columns = s.flatten(0, 1).T.contiguous()[..., None]
+    full = torch.bmm(filters.full, columns)[..., 0].T.reshape(s.shape)
     source = reference.square().sum(dim=(1, 2))
     ratios = [
         _decibels(source, (estimate - reference).square().sum(dim=(1, 2))),
-        _decibels(source, _energy(own - true, filters.n_fft)),
+        _decibels(source, _energy(own - s, filters.n_fft)),
         _decibels(_energy(own, filters.n_fft), _energy(full - own, filters.n_fft)),
-        _decibels(_energy(full, filters.n_fft), _energy(given - full, filters.n_fft)),
+        _decibels(_energy(full, filters.n_fft), _energy(e - full, filters.n_fft)),
     ]
     return torch.stack(ratios)
 
 
 def _energy(spectra: Tensor, n_fft: int) -> Tensor:
-    """Return the energy of signals by their spectra (..., channels, bins): (...)."""
-    # All bins but the first and the last stand for two.
+    """Energy (...) of real signals from their one-sided spectra (..., channels, bins)."""
+    # Parseval: sum_n |x(n)|^2 = 1/N sum_k |X(k)|^2. Bins k and N - k are equal, so that all but the
+    # first and the last count twice.
     once = spectra[..., [0, -1]].abs().square().sum(dim=(-2, -1))
+    # |X|^2 summed as an inner product of real and imaginary parts, which is the fastest way.
     values = torch.view_as_real(spectra).flatten(-3)
     total = (values[..., None, :] @ values[..., None])[..., 0, 0]
     return (2 * total - once) / n_fft
 
 
 def _decibels(signal: Tensor, error: Tensor) -> Tensor:
-    """Return a ratio in dB; inf where there is no error."""
+    """Ratio in dB; inf without an error."""
     return torch.where(error == 0, torch.inf, 10 * torch.log10(signal / error))
