@@ -1,6 +1,6 @@
-"""Measures of separation over whole tracks, each named by its definition.
+"""Metrics of whole tracks, each named after its definition.
 
-They differ by several dB for the same estimate, and from the frame-wise SDR in
+They differ by several dB for the same estimate, from each other and from the frame-wise SDR of
 :mod:`openunmix.evaluate.bss_eval`: never put two of them in one table.
 """
 
@@ -13,8 +13,7 @@ from torch import Tensor
 
 __all__ = ["sdr_mdx21", "si_sdr"]
 
-# Samples that are summed at a time, since double precision takes twice the memory.
-_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # samples converted to double precision at a time
 
 
 def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
@@ -23,7 +22,7 @@ def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
     .. math:: 10 \log_{10} \frac{\sum_{c,n} s(c,n)^2}{\sum_{c,n} (s(c,n) - \hat s(c,n))^2}
 
     over all channels and samples at once [1]_. It is not comparable with the SDR of BSS Eval,
-    which allows a distortion filter and takes medians over seconds.
+    which is the median over frames of one second.
 
     Parameters
     ----------
@@ -54,8 +53,8 @@ def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
     tensor(20.)
     """
     _check(reference, estimate)
-    signal = _sum(lambda true: true.square(), reference)
-    distortion = _sum(lambda true, given: (true - given).square(), reference, estimate)
+    signal = _sum(lambda s: s.square(), reference)
+    distortion = _sum(lambda s, e: (s - e).square(), reference, estimate)
     return torch.where(signal > 0, 10 * torch.log10(signal / distortion), torch.nan).float()
 
 
@@ -65,8 +64,8 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     .. math:: 10 \log_{10} \frac{\|\alpha s\|^2}{\|\alpha s - \hat s\|^2}, \quad
         \alpha = \frac{\langle \hat s, s \rangle}{\|s\|^2}
 
-    with all channels of a signal as one vector and nothing subtracted from it [1]_: one factor
-    for all channels, so that wrong levels between them count as distortion.
+    with all channels of a signal as one vector, without removing its mean [1]_. One factor for all
+    channels means that a wrong balance between them counts as distortion.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     Returns
     -------
     Tensor [shape=(...)], real
-        Decibels: ``inf`` for a perfect estimate of any level, ``-inf`` for one that has nothing
-        of the source, ``nan`` where one of both is silent.
+        Decibels: ``inf`` for a perfect estimate of any level, ``-inf`` for one orthogonal to the
+        source, ``nan`` where one of the two is silent.
 
     Raises
     ------
@@ -98,20 +97,21 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     tensor(20.)
     """
     _check(reference, estimate)
-    energy = _sum(lambda true: true.square(), reference)
-    factor = _sum(lambda true, given: true * given, reference, estimate) / energy
-    scale = factor[..., None, None]
-    error = _sum(lambda true, given: (given - scale * true).square(), reference, estimate)
-    return (10 * torch.log10(factor.square() * energy / error)).float()
+    energy = _sum(lambda s: s.square(), reference)
+    alpha = _sum(lambda s, e: s * e, reference, estimate) / energy
+    scale = alpha[..., None, None]
+    # Not |e|^2 - alpha^2 |s|^2, in which good estimates cancel to rounding errors.
+    error = _sum(lambda s, e: (e - scale * s).square(), reference, estimate)
+    return (10 * torch.log10(alpha.square() * energy / error)).float()
 
 
 def _sum(terms: Callable[..., Tensor], *signals: Tensor) -> Tensor:
-    """Sum a function of signals over channels and samples, in double precision: (...)."""
-    sums = []
+    """Sum of a function of signals over channels and samples, in double precision: (...)."""
+    totals = []
     for start in range(0, max(signals[0].shape[-1], 1), _BLOCK):
         parts = [signal[..., start : start + _BLOCK].double() for signal in signals]
-        sums.append(terms(*parts).sum(dim=(-2, -1)))
-    return torch.stack(sums).sum(dim=0)
+        totals.append(terms(*parts).sum(dim=(-2, -1)))
+    return torch.stack(totals).sum(dim=0)
 
 
 def _check(reference: Tensor, estimate: Tensor) -> None:

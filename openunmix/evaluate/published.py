@@ -1,8 +1,8 @@
-"""Scores that others have published, to be shown beside measurements and never as one.
+"""Scores published by others, shown beside measured ones and marked as such.
 
 SDR of BSS Eval v4 in dB on the 50 test tracks of MUSDB18, or of its uncompressed edition
-MUSDB18-HQ: the median over frames of a second, then over tracks. "Recomputed" means that these
-medians were taken of the frame-wise results that were submitted to SiSEC 2018.
+MUSDB18-HQ: the median over frames of one second, then over tracks. "Recomputed" means that these
+medians were computed from the frame-wise results submitted to SiSEC 2018.
 """
 
 from __future__ import annotations
@@ -22,19 +22,7 @@ _LATER = "a secondary source"
 
 
 class PublishedSystem(NamedTuple):
-    """The published scores of one system.
-
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    vocals, drums, bass, other : float
-        SDR in dB.
-    source : str
-        Where the numbers are from.
-    remark : str
-        What makes the system special: an oracle, more training data, MUSDB18-HQ.
-    """
+    """SDR of one system in dB, its source, and a remark: oracle, extra data, MUSDB18-HQ ..."""
 
     name: str
     vocals: float

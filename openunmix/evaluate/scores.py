@@ -1,4 +1,4 @@
-"""The scores of tracks, as objects, as JSON that museval reads, and as tables."""
+"""The scores of tracks: computed, as JSON that museval reads, and as tables."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ __all__ = [
 ]
 
 
+#: The metrics of BSS Eval, in the order of tables.
+METRICS = ("SDR", "ISR", "SIR", "SAR")
+#: The metrics of whole tracks: other definitions, never in one table with those above.
+WHOLE_TRACK = ("sdr_mdx21", "si_sdr")
+METHOD = "BSS Eval v4, as museval 0.4.1"
+
+Frames = dict[str, dict[str, list[float]]]
+
+
 def score_estimates(
     references: Mapping[str, Tensor],
     estimates: Mapping[str, Tensor],
@@ -38,19 +47,19 @@ def score_estimates(
 ) -> TrackScores:
     """Score estimates in memory.
 
-    With ``vocals`` and ``accompaniment`` among the targets these two are compared with each other
-    only, and the rest among themselves, as museval does.
+    If ``vocals`` and ``accompaniment`` are among the targets, these two are compared only with each
+    other, and the remaining targets among themselves, as in museval.
 
     Parameters
     ----------
     references : mapping of str to Tensor [shape=(channels, samples)], real
-        The true sources by target. One that is silent is left out: BSS Eval cannot score it.
+        The true sources by target. Silent ones are left out: BSS Eval cannot score them.
     estimates : mapping of str to Tensor [shape=(channels, samples)], real
         The estimates by target.
     sample_rate : int
         Hz.
     window, hop : float > 0
-        Length of the frames and distance between their starts, in seconds.
+        Length and hop of the frames in seconds.
 
     Returns
     -------
@@ -60,18 +69,18 @@ def score_estimates(
     Raises
     ------
     ValueError
-        If fewer than two references have sound, or an estimate is missing or silent, has values
-        that are not finite or another shape than the references.
+        If fewer than two references are non-silent, or an estimate is missing, silent, not finite
+        or of another shape than the references.
     """
     scores = TrackScores("", "", {}, window=window, hop=hop)
-    sounding = []
+    non_silent = []
     for name, reference in references.items():
         if not reference.sum(dim=0).any():
             scores.notes.append(f"{name} is silent in this track and left out")
             continue
         _check_estimate(name, reference, estimates)
-        sounding.append(name)
-    for compared, kept in _scenarios(sounding):
+        non_silent.append(name)
+    for compared, kept in _scenarios(non_silent):
         columns = bss_eval(
             [references[name] for name in compared],
             [estimates[name] for name in compared],
@@ -85,8 +94,8 @@ def score_estimates(
                 scores.frames[name] = {key: rows[number] for key, rows in by_metric.items()}
     if not scores.frames:
         raise ValueError(
-            f"two or more of {', '.join(references)} must sound, since BSS Eval tells sources "
-            f"apart; {' and '.join(sounding) or 'none'} does"
+            f"at least two of {', '.join(references)} must be non-silent for BSS Eval; non-silent: "
+            f"{' and '.join(non_silent) or 'none'}"
         )
     for name in scores.frames:
         pair = references[name], estimates[name]
@@ -97,14 +106,14 @@ def score_estimates(
     doubtful = [name for name in scores.frames if _is_doubtful(scores, name)]
     if doubtful:
         scores.notes.append(
-            f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as happens where "
-            "stems have no treble, such as decoded Vorbis; as 16-bit files they can be scored"
+            f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as for stems without "
+            "treble, such as decoded Vorbis; stored as 16-bit files they can be scored"
         )
     return scores
 
 
 def _is_doubtful(scores: TrackScores, target: str) -> bool:
-    """Whether artifacts exceed all errors together, of which they are a part."""
+    """Whether SAR is well below SDR, although artifacts are a part of all errors."""
     return scores.median(target, "SAR") < scores.median(target, "SDR") - 3
 
 
@@ -121,11 +130,11 @@ def _check_estimate(name: str, reference: Tensor, estimates: Mapping[str, Tensor
     if not estimate.isfinite().all():
         raise ValueError(f"the estimate of {name} has values that are not finite")
     if not estimate.sum(dim=0).any():
-        raise ValueError(f"the estimate of {name} is silent; BSS Eval cannot score silence")
+        raise ValueError(f"the estimate of {name} is silent, which BSS Eval cannot score")
 
 
 def _scenarios(names: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield which sources are compared with each other, and of which the scores are kept."""
+    """Yield the sources that are compared with each other, and those whose scores are kept."""
     pair = ["vocals", "accompaniment"]
     others = [name for name in names if name != "accompaniment"]
     if not set(pair) <= set(names):
@@ -134,15 +143,6 @@ def _scenarios(names: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
         yield others, [name for name in others if name not in pair]
     if pair:
         yield pair, pair
-
-
-#: The measures of BSS Eval, in the order of tables.
-METRICS = ("SDR", "ISR", "SIR", "SAR")
-#: Measures of whole tracks: other definitions, never in one table with those above.
-WHOLE_TRACK = ("sdr_mdx21", "si_sdr")
-METHOD = "BSS Eval v4, as museval 0.4.1"
-
-Frames = dict[str, dict[str, list[float]]]
 
 
 @dataclass
@@ -154,15 +154,15 @@ class TrackScores:
     name, subset : str
         The track.
     frames : dict of str to dict of str to list of float
-        dB by target, measure of :data:`METRICS` and frame; NaN where not defined.
+        dB by target, metric of :data:`METRICS` and frame; NaN where undefined.
     whole_track : dict of str to dict of str to float
-        dB by target and measure of :data:`WHOLE_TRACK`.
+        dB by target and metric of :data:`WHOLE_TRACK`.
     settings : dict of str to Any
-        What made the estimates; scores are compared only where these are equal.
+        Settings of the system that made the estimates; only equal ones are comparable.
     notes : list of str
-        What was left out, and why.
+        Sources that were left out, and doubtful scores.
     window, hop : float
-        Length of a frame and distance between frames, in seconds.
+        Length and hop of the frames in seconds.
     """
 
     name: str
@@ -176,7 +176,7 @@ class TrackScores:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """The scores in the structure of museval's files; ``inf`` becomes NaN, as there."""
+        """The scores in the structure of museval's files, with NaN in place of ``inf``."""
         targets = [
             {
                 "name": target,
@@ -236,7 +236,7 @@ class TrackScores:
         )
 
     def median(self, target: str, metric: str) -> float:
-        """Median over the frames in which a measure is finite.
+        """Median over the frames in which a metric is finite.
 
         Parameters
         ----------
@@ -248,7 +248,7 @@ class TrackScores:
         Returns
         -------
         float
-            dB; NaN if there are no such frames.
+            dB; NaN without such frames.
         """
         return median_of(self.frames.get(target, {}).get(metric, []))
 
@@ -258,7 +258,7 @@ class TrackScores:
         Parameters
         ----------
         path : Path
-            The file; its folder is made if need be.
+            The file; its folder is created if necessary.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -266,13 +266,7 @@ class TrackScores:
 
     @classmethod
     def load(cls, path: Path) -> TrackScores:
-        """Read a file of scores, ours or museval's.
-
-        Raises
-        ------
-        ValueError
-            If it is neither.
-        """
+        """Read a file of scores, ours or museval's; raise ValueError for any other."""
         try:
             content = json.loads(path.read_text("utf-8"))
             own = content.get("openunmix", {})
@@ -283,7 +277,7 @@ class TrackScores:
             raise ValueError(f"{path} is not a file of scores; remove it: {error}") from error
 
     def __str__(self) -> str:
-        """Return the medians over frames, a line per target."""
+        """Medians over frames, one line per target."""
         return "\n".join(
             f"{target:<16}"
             + "  ".join(f"{metric}:{self.median(target, metric):8.3f}" for metric in METRICS)
@@ -292,24 +286,24 @@ class TrackScores:
 
 
 def _columns(frames: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Turn a list of frames into a list per measure."""
+    """Values by metric, from a list of frames."""
     rows = [frame["metrics"] for frame in frames]
     return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
 
 
 def _rounded(value: float) -> float:
-    """Return a number as museval writes it: five decimals, and NaN for what is not finite."""
+    """Round to five decimals as museval does; NaN for values that are not finite."""
     return round(value, 5) if math.isfinite(value) else math.nan
 
 
 def median_of(values: Iterable[float]) -> float:
-    """Return the median of what is finite, NaN if nothing is."""
+    """Median of the finite values, NaN without any."""
     finite = [value for value in values if math.isfinite(value)]
     return statistics.median(finite) if finite else math.nan
 
 
 def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, float]]:
-    """Score of a system: the median over tracks of the median over frames.
+    """Scores of a system: the median over tracks of the median over frames.
 
     Parameters
     ----------
@@ -319,7 +313,7 @@ def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, flo
     Returns
     -------
     dict of str to dict of str to float
-        dB by target and measure; NaN where no track has a number.
+        dB by target and metric; NaN where no track has a finite value.
     """
     targets = dict.fromkeys(target for track in tracks for target in track.frames)
     medians = {
@@ -338,27 +332,27 @@ def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, flo
 
 
 def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
-    """Write two CSV files: medians over frames of BSS Eval, and measures of whole tracks.
+    """Write ``bss_eval.csv``, medians over frames, and ``whole_track.csv``.
 
     Parameters
     ----------
     folder : Path
-        Where to write.
+        The folder to write to.
     tracks : sequence of TrackScores
         A row for each track and target.
 
     Returns
     -------
     list of Path
-        The files.
+        The two files.
     """
     frames, whole = [["track", "target", *METRICS]], [["track", "target", *WHOLE_TRACK]]
     for track in tracks:
         for target in track.frames:
             values = [track.median(target, metric) for metric in METRICS]
             frames.append([track.name, target, *map(_cell, values)])
-        for target, measures in track.whole_track.items():
-            whole.append([track.name, target, *(_cell(measures[name]) for name in WHOLE_TRACK)])
+        for target, metrics in track.whole_track.items():
+            whole.append([track.name, target, *(_cell(metrics[name]) for name in WHOLE_TRACK)])
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "bss_eval.csv", folder / "whole_track.csv"]
     for path, rows in zip(paths, (frames, whole), strict=True):
@@ -368,5 +362,5 @@ def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
 
 
 def _cell(value: float) -> str:
-    """Return a number for a table, nothing where there is none."""
+    """Format a number for a table; empty if it is not finite."""
     return f"{value:.3f}" if math.isfinite(value) else ""

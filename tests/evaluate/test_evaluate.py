@@ -352,7 +352,7 @@ BAD = {
     "longer": ("stem", lambda a: np.pad(a, ((0, 5), (0, 0))), RATE, "samples.*make them alike"),
     "rate": ("stem", lambda a: a, 16000, "sample rate of 16000 Hz"),
     "nan": ("stem", lambda a: a * np.nan, RATE, "vocals.wav"),
-    "silent": ("stem", lambda a: 0 * a, RATE, "two or more of vocals, drums must sound"),
+    "silent": ("stem", lambda a: 0 * a, RATE, "at least two of vocals, drums must be non-silent"),
     "short estimate": ("estimate", lambda a: a[:-3], RATE, "estimate of vocals has .* 15997"),
     "estimate's rate": ("estimate", lambda a: a, 16000, "16000 Hz, the track .* 8000 Hz"),
     "silent estimate": ("estimate", lambda a: 0 * a, RATE, "estimate of vocals is silent"),
