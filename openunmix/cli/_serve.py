@@ -120,9 +120,9 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--keep",
         type=float,
-        default=_DEFAULTS.keep / _DAY,
+        default=_DEFAULTS.retention / _DAY,
         metavar="DAYS",
-        help=f"age at which results are removed (default: {_DEFAULTS.keep / _DAY:g}; 0: never)",
+        help=f"remove results after so long (default: {_DEFAULTS.retention / _DAY:g}; 0: never)",
     )
     group.add_argument("--quiet", action="store_true", help="only errors")
 
@@ -174,7 +174,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         max_duration=args.max_duration,
         max_jobs=args.max_jobs,
         max_disk=round(args.max_disk * 1e9),
-        keep=args.keep * _DAY,
+        retention=args.keep * _DAY,
         models=args.loaded,
     )
 

@@ -58,7 +58,7 @@ def test_options_become_settings(tmp_path):
         max_duration=60.0,
         max_jobs=4,
         max_disk=500_000_000,
-        keep=43200.0,
+        retention=43200.0,
         models=3,
     )
 

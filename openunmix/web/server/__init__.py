@@ -1,13 +1,11 @@
-"""A server for separating songs in a browser, and for programs that send songs to it.
+"""A server that separates songs in the browser, and for programs through an API.
 
-It keeps a queue, separates one song after the other in a process of its own, and offers the
-results to listen to and to download. ``docs/serve.md`` describes its use, its API and what keeps
-strangers out.
+It keeps a queue, separates one file after the other in a process of its own, and offers the
+results in the player and as downloads. ``docs/serve.md`` describes use, API and security.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -17,7 +15,7 @@ from openunmix.errors import MissingExtraError
 from openunmix.web.server.settings import Settings
 
 try:
-    import python_multipart  # noqa: F401 - of no use without
+    import python_multipart  # noqa: F401 - needed by uploads
     import uvicorn
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
@@ -29,43 +27,43 @@ except ImportError as error:
         "pip install 'openunmix[serve]'"
     ) from error
 
-from openunmix.web.server.downloads import StemFiles
-from openunmix.web.server.guard import STATIC, Guard, Parting
-from openunmix.web.server.models import Offers
+from openunmix.web.server.access import AccessControl
+from openunmix.web.server.downloads import StemMP4Files
+from openunmix.web.server.drain import DrainMiddleware
+from openunmix.web.server.headers import SecurityHeaders
+from openunmix.web.server.models import ModelCatalogue
 from openunmix.web.server.queue import Queue
-from openunmix.web.server.routes import Services, api, pages
+from openunmix.web.server.routes import STATIC, Services, api, pages
 from openunmix.web.server.tasks import separate
 from openunmix.web.server.worker import Task
 
 __all__ = ["Server", "create_app"]
 
-logger = logging.getLogger(__name__)
-
 
 def create_app(settings: Settings, task: Task = separate) -> FastAPI:
-    """Make the application, for any ASGI server; one process and one application a folder.
+    """Make the application, for any ASGI server; one process and one application per folder.
 
     Parameters
     ----------
     settings : Settings
         Folder, model and limits.
     task : callable
-        What separates a file.
+        Separates a file.
 
     Returns
     -------
     FastAPI
-        The application. It begins to work when the server starts it up.
+        The application. It starts working with the lifespan of the server.
 
     Raises
     ------
     OpenUnmixError
-        If the model of the settings is not there.
+        If the model of the settings does not exist.
     OSError
         If the folder cannot be used.
     """
-    offers = Offers(settings.model)
-    queue = Queue(settings, offers.source, task)
+    catalogue = ModelCatalogue(settings.model)
+    queue = Queue(settings, catalogue.source, task)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,31 +78,33 @@ def create_app(settings: Settings, task: Task = separate) -> FastAPI:
         version=__version__,
         description="Separates songs. See docs/serve.md.",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # they load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.services = Services(queue, offers, StemFiles(queue.store))
+    app.state.services = Services(queue, catalogue, StemMP4Files(queue.store))
     app.include_router(api)
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Parting)
+    # The last one added is the first to see a request.
+    app.add_middleware(AccessControl, settings=settings)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(DrainMiddleware)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
     return app
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """Say in one line what is wrong with a request."""
+    """Report an invalid request in one line."""
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     return JSONResponse({"detail": "; ".join(faults)}, 422)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
-    """Say that it is not the fault of the request; the ASGI server logs the error."""
-    return JSONResponse({"detail": "the server has failed; its log says why"}, 500)
+    """Report an internal error, which the ASGI server logs."""
+    return JSONResponse({"detail": "internal error; see the log of the server"}, 500)
 
 
 class Server(uvicorn.Server):
@@ -120,27 +120,27 @@ class Server(uvicorn.Server):
 
     def __init__(self, settings: Settings, task: Task = separate) -> None:
         app = create_app(settings, task)
-        self._changes = app.state.services.queue.changes
+        self._events = app.state.services.queue.events
         super().__init__(
             uvicorn.Config(
                 app,
                 log_config=None,
                 ws="none",
-                access_log=False,  # it would show the token
+                access_log=False,  # it would contain the token
                 server_header=False,
                 timeout_graceful_shutdown=5,
             )
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End the streams of events, which would never end by themselves, and then the server.
+        """End the event streams, which never end by themselves, and then the server.
 
         Parameters
         ----------
         sig : int
             The signal.
         frame : frame, optional
-            Where it came.
+            Where it was received.
         """
-        self._changes.close()
+        self._events.close()
         super().handle_exit(sig, frame)

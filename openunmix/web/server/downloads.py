@@ -1,8 +1,7 @@
-"""Results as downloads: an archive made while it is sent, a file with all stems made on demand."""
+"""Downloads of results: a zip archive streamed while it is made, a ``.stem.mp4`` made on demand."""
 
 from __future__ import annotations
 
-import io
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -13,104 +12,66 @@ from openunmix.web.server.store import Store
 from openunmix.web.server.tasks import export
 from openunmix.web.server.worker import Worker
 
-__all__ = ["StemFiles", "archive"]
+__all__ = ["StemMP4Files", "zip_stream"]
 
 _BLOCK = 1 << 20
+_EXPORT_TIMEOUT = 1800.0  # seconds; an hour of music takes about five minutes
 
 
-class _Stream(io.RawIOBase):
-    """What is written to it can be taken from it."""
+class _Buffer(bytearray):
+    """File without a position, so that zipfile writes what can be streamed."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
+    def write(self, data: bytes) -> int:
+        """Append bytes."""
+        self += data
+        return len(data)
 
-    def writable(self) -> bool:
-        """Say that it can be written to."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Keep a copy of bytes."""
-        part = bytes(data)  # type: ignore[call-overload]
-        self._parts.append(part)
-        return len(part)
+    def flush(self) -> None:
+        """Do nothing; zipfile calls it."""
 
     def take(self) -> bytes:
-        """Return what was written since the last time."""
-        taken = b"".join(self._parts)
-        self._parts.clear()
+        """Return what was written since the last call."""
+        taken = bytes(self)
+        self.clear()
         return taken
 
 
-def archive(files: dict[str, Path]) -> Iterator[bytes]:
-    """Yield a zip archive, part by part; it is nowhere as a whole.
-
-    Parameters
-    ----------
-    files : dict of str to Path
-        The files by their names in the archive. They are not compressed: audio hardly can be.
-
-    Yields
-    ------
-    bytes
-        The next part.
-    """
-    stream = _Stream()
-    with zipfile.ZipFile(stream, "w") as archive:
+def zip_stream(files: dict[str, Path]) -> Iterator[bytes]:
+    """Yield a zip archive of files by name, uncompressed: audio hardly compresses."""
+    buffer = _Buffer()
+    with zipfile.ZipFile(buffer, "w") as archive:  # type: ignore[call-overload]
         for name, path in files.items():
             entry = zipfile.ZipInfo.from_file(path, name)
             with path.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                 while block := source.read(_BLOCK):
                     target.write(block)
-                    yield stream.take()
-    yield stream.take()
+                    yield buffer.take()
+    yield buffer.take()
 
 
-class StemFiles:
-    """The ``.stem.mp4`` of jobs, made one after the other when they are first asked for.
-
-    Parameters
-    ----------
-    store : Store
-        Where the results are.
-    """
+class StemMP4Files:
+    """The ``.stem.mp4`` files of jobs, made one after the other on the first request."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
 
     def get(self, job: Job) -> Path:
-        """Return the file of a finished job.
-
-        Raises
-        ------
-        TaskError
-            If it cannot be made.
-        OSError
-            If the job has been removed.
-        """
+        """File of a finished job; TaskError if it cannot be made, as after removal of the job."""
         result = self._store.result(job)
         path = result / "all.stem.mp4"
         with self._lock:
-            if not path.exists():
-                self._make(job, path)
+            if path.exists():
+                return path
+            worker = Worker(export)
+            request = {
+                "upload": str(self._store.upload(job)),
+                "name": job.name,
+                "stems": {name: str(result / file) for name, file in job.files.items()},
+                "path": str(path),
+            }
+            try:
+                worker.run(request, timeout=_EXPORT_TIMEOUT)
+            finally:
+                worker.close()
         return path
-
-    def _make(self, job: Job, path: Path) -> None:
-        """Make the file, in a process that ends with it."""
-        worker = Worker(export)
-        try:
-            worker.run(
-                {
-                    "upload": str(self._store.upload(job)),
-                    "name": job.name,
-                    "stems": {name: str(path.parent / file) for name, file in job.files.items()},
-                    "path": str(path),
-                },
-                patience=_PATIENCE,
-            )
-        finally:
-            worker.close()
-
-
-# Seconds for one file; an hour of music takes about five minutes.
-_PATIENCE = 1800.0

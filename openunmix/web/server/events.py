@@ -1,4 +1,4 @@
-"""From threads that change jobs to browsers that watch them."""
+"""Notification of browsers about changed jobs, from threads to the event loop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
-import anyio
-
-__all__ = ["Changes"]
+__all__ = ["Events"]
 
 
-class _Watcher:
-    """What one browser has not been told yet: each job once, however often it changed."""
+class _Subscriber:
+    """Jobs that one client has not been notified of: each once, however often it changed."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -20,53 +18,41 @@ class _Watcher:
         self.jobs: dict[str, None] = {}
 
 
-class Changes:
-    """Ids of jobs that changed, for any number of watchers; slow ones miss steps, not states."""
+class Events:
+    """Ids of changed jobs, for any number of subscribers; slow ones miss steps, not states."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._watchers: set[_Watcher] = set()
+        self._subscribers: set[_Subscriber] = set()
         self._closed = False
 
-    def tell(self, job_id: str) -> None:
-        """Say that a job has changed or gone; for any thread."""
+    def notify(self, job_id: str) -> None:
+        """Report that a job has changed or was removed; from any thread."""
         with self._lock:
-            for watcher in self._watchers:
-                watcher.jobs[job_id] = None
-                watcher.loop.call_soon_threadsafe(watcher.wake.set)
+            for subscriber in self._subscribers:
+                subscriber.jobs[job_id] = None
+                subscriber.loop.call_soon_threadsafe(subscriber.wake.set)
 
     def close(self) -> None:
-        """End all watching; for any thread, and for handlers of signals."""
+        """End all subscriptions; from any thread and from signal handlers."""
         self._closed = True
-        for watcher in list(self._watchers):
-            watcher.loop.call_soon_threadsafe(watcher.wake.set)
+        for subscriber in list(self._subscribers):
+            subscriber.loop.call_soon_threadsafe(subscriber.wake.set)
 
-    async def watch(self, pulse: float) -> AsyncIterator[list[str]]:
-        """Yield ids as they come; none at the start, and when there was no change for a while.
-
-        Parameters
-        ----------
-        pulse : float
-            Seconds of that while.
-
-        Yields
-        ------
-        list of str
-            The ids of jobs that have changed.
-        """
-        watcher = _Watcher()
+    async def subscribe(self) -> AsyncIterator[list[str]]:
+        """Yield an empty list once subscribed, then the ids of jobs that have changed."""
+        subscriber = _Subscriber()
         with self._lock:
-            self._watchers.add(watcher)
+            self._subscribers.add(subscriber)
         try:
             yield []
             while not self._closed:
-                with anyio.move_on_after(pulse):
-                    await watcher.wake.wait()
-                watcher.wake.clear()
+                await subscriber.wake.wait()
+                subscriber.wake.clear()
                 with self._lock:
-                    changed, watcher.jobs = list(watcher.jobs), {}
+                    changed, subscriber.jobs = list(subscriber.jobs), {}
                 if not self._closed:
                     yield changed
         finally:
             with self._lock:
-                self._watchers.discard(watcher)
+                self._subscribers.discard(subscriber)

@@ -1,4 +1,4 @@
-"""A job: one file to separate, and what became of it."""
+"""A job: one file to separate, its progress, and its result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
-__all__ = ["Job", "Progress", "Speeds", "State", "display_name"]
+__all__ = ["Job", "JobProgress", "Speeds", "State", "display_name"]
 
-_LONGEST_NAME = 120
+_MAX_NAME = 120  # characters
 
-# Seconds of audio after which the speed so far tells that of the rest.
-_ENOUGH = 20.0
+_MIN_AUDIO = 20.0  # seconds of audio from which the speed so far predicts the rest
 
 
 class State(str, Enum):
-    """Where a job is."""
+    """State of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -29,119 +28,81 @@ class State(str, Enum):
 
 
 class Speeds(NamedTuple):
-    """Seconds of audio that an earlier job took in a second, in each of its stages."""
+    """Seconds of audio per second, by stage, as measured on an earlier job."""
 
     separating: float
     finishing: float
 
-    def whole(self, duration: float) -> float:
-        """Return how many seconds a job of a duration takes."""
+    def total(self, duration: float) -> float:
+        """Seconds for a job of a duration."""
         return duration / self.separating + duration / self.finishing
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a running job is; times are in seconds, ``at`` and ``since`` of the system's clock.
+class JobProgress:
+    """Progress of the running job; ``since`` and ``at`` are times of the monotonic clock."""
 
-    Attributes
-    ----------
-    stage : str
-        ``"preparing"`` (the model), ``"separating"`` or ``"finishing"`` (the page).
-    seconds : float
-        Of audio that are separated.
-    since : float
-        When the stage began.
-    at : float
-        When ``seconds`` was learnt.
-    """
+    stage: str = "preparing"  # then "separating", "finishing"
+    seconds: float = 0.0  # of audio that are separated
+    since: float = field(default_factory=time.monotonic)  # start of the stage
+    at: float = field(default_factory=time.monotonic)  # of the last report
 
-    stage: str = "preparing"
-    seconds: float = 0.0
-    since: float = field(default_factory=time.monotonic)
-    at: float = field(default_factory=time.monotonic)
-
-    def left(self, duration: float, speeds: Speeds | None = None) -> float | None:
-        """Estimate the seconds until the end; the speeds are those of an earlier job, if known."""
+    def eta(self, duration: float, speeds: Speeds | None = None) -> float | None:
+        """Seconds until the end of a job; ``speeds`` are those of an earlier job."""
         separating = speeds.separating if speeds else 0.0
-        # What is learnt from the first seconds of audio, with all that happens only once, is wrong.
-        if self.seconds >= min(_ENOUGH, duration / 2) and self.at > self.since:
+        # The first seconds of audio include warming up, so that their speed misleads.
+        if self.seconds >= min(_MIN_AUDIO, duration / 2) and self.at > self.since:
             separating = self.seconds / (self.at - self.since)
         if self.stage == "finishing":
             separating = math.inf
         if not separating or (separating == math.inf and not speeds):
             return None
         finishing = duration / speeds.finishing if speeds else 0.0
-        left = (duration - self.seconds) / separating + finishing
-        return max(left - (time.monotonic() - self.at), 1.0)
+        eta = (duration - self.seconds) / separating + finishing
+        return max(eta - (time.monotonic() - self.at), 1.0)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to separate, as it is kept on disk.
+    """One file to separate, as it is recorded on disk."""
 
-    Attributes
-    ----------
-    id : str
-        32 random hexadecimal digits; the name of its folder.
-    name : str
-        What to call it: the name of the file as :func:`display_name` makes it.
-    model : str, optional
-        The model asked for, the default one if not given.
-    targets : tuple of str
-        The targets asked for, all if empty.
-    residual : bool
-        Whether what the targets leave is wanted, too.
-    duration : float, optional
-        Seconds of audio, if they can be told.
-    size : int
-        Bytes that its results are expected to take.
-    state : State
-        Where it is.
-    created, started, finished : float
-        Seconds since 1970; 0 as long as it has not happened.
-    error : str
-        Why it failed.
-    result : dict
-        What :func:`openunmix.web.server.tasks.separate` returned.
-    """
-
-    id: str
-    name: str
+    id: str  # 32 random hexadecimal digits, the name of its folder
+    name: str  # file name, from display_name
     model: str | None = None
-    targets: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()  # empty: all
     residual: bool = False
-    duration: float | None = None
-    size: int = 0
+    duration: float | None = None  # seconds, if known
+    size: int = 0  # bytes expected for its results
     state: State = State.WAITING
-    created: float = field(default_factory=time.time)
-    started: float = 0.0
+    created: float = field(default_factory=time.time)  # seconds since 1970, as below
+    started: float = 0.0  # 0: not yet
     finished: float = 0.0
     error: str = ""
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)  # returned by tasks.separate
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Names of the stems' files, by stem."""
+        """File names by stem."""
         files: Mapping[str, str] = self.result.get("files", {})
         return files
 
     @property
     def title(self) -> str:
-        """The name without the extension of an audio file."""
+        """Name without the extension."""
         title = re.sub(r"(\.stem)?\.\w{1,5}$", "", self.name)
         return title or self.name
 
     def failed(self, error: str) -> Job:
-        """Return the same job, failed."""
+        """Return the job in the state FAILED."""
         return replace(self, state=State.FAILED, finished=time.time(), error=error, size=0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` reads."""
+        """Record that :meth:`from_json` reads."""
         return asdict(self) | {"state": self.state.value}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Job:
-        """Return the job of a record; keys of other versions are left out."""
+        """Job of a record; unknown keys are ignored."""
         known = {item.name: content[item.name] for item in fields(cls) if item.name in content}
         known["state"] = State(known["state"])
         known["targets"] = tuple(known["targets"])
@@ -149,11 +110,11 @@ class Job:
 
 
 def display_name(name: str) -> str:
-    """Return what to show for a file name that a client sent: one short line, without folders."""
+    """File name from a client as one short printable line, without folders."""
     name = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    # Categories C*: control characters, and marks that turn the direction of writing.
+    # Categories C*: control characters, and marks that change the direction of writing.
     name = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)
     name = " ".join(name.split())
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME - 16].rstrip()}…{name[-15:].lstrip()}"
+    if len(name) > _MAX_NAME:
+        name = f"{name[: _MAX_NAME - 16].rstrip()}…{name[-15:].lstrip()}"
     return name if name.strip(".") else "untitled"

@@ -1,16 +1,16 @@
-"""The folder of a server: what survives a restart, and nothing that is not complete.
+"""The folder of a server: survives restarts, and holds only complete records and results.
 
 ::
 
     <folder>/lock                     held by the server that uses the folder
     <folder>/jobs/<id>/job.json       the record
-                      /upload         the file, as it was sent
-                      /work/          results that are being made
-                      /result/        results that are complete
-    <folder>/jobs/.<anything>/        uploads on their way, and what is being removed
+                      /upload         the file as it was sent
+                      /work/          results in progress
+                      /result/        complete results
+    <folder>/jobs/.<anything>/        uploads in progress, and what is being removed
 
-Folders get their names when they are complete, and records are replaced as a whole. The names of
-all folders and files are made here or by the separation; none of them comes from a client.
+Folders are renamed when they are complete, records are replaced atomically. No name of a folder
+or file comes from a client.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import os
 import re
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+import filelock
 
 from openunmix._files import replacing
 from openunmix.web.server.job import Job, State
@@ -42,60 +42,53 @@ class FolderInUseError(OSError):
 
 
 class Store:
-    """The folder of one server.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if need be, for the eyes of its owner alone.
-
-    Raises
-    ------
-    FolderInUseError
-        If another process has it.
-    OSError
-        If it cannot be made or written to.
-    """
+    """The folder of one server, readable by its owner only."""
 
     def __init__(self, folder: Path) -> None:
         self._jobs = folder.absolute() / "jobs"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._jobs.mkdir(exist_ok=True, mode=0o700)
-        self._lock = (folder / "lock").open("ab")
-        if not _try_lock(self._lock):
-            self._lock.close()
+        # Not thread-local: the thread that closes the store need not be the one that opened it.
+        self._lock = filelock.FileLock(folder / "lock", blocking=False, thread_local=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
             raise FolderInUseError(
                 f"{folder} is in use by another umx-serve; choose another --data"
-            )
+            ) from error
 
     def close(self) -> None:
-        """Let others have the folder."""
-        self._lock.close()
+        """Release the folder."""
+        self._lock.release()
 
     def upload(self, job: Job) -> Path:
-        """Return where the file of a job is."""
+        """Path of the uploaded file."""
         return self._jobs / job.id / "upload"
 
     def work(self, job: Job) -> Path:
-        """Return where the results of a job are made."""
+        """Folder of results in progress."""
         return self._jobs / job.id / "work"
 
     def result(self, job: Job) -> Path:
-        """Return where the results of a finished job are."""
+        """Folder of complete results."""
         return self._jobs / job.id / "result"
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a path for a file on its way; it is removed unless a job was made of it."""
-        folder = self._jobs / f".{secrets.token_hex(8)}"
+        """Path for an upload in progress; it is removed unless it was admitted."""
+        folder = self._temporary()
         folder.mkdir()
         try:
             yield folder / "upload"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _temporary(self) -> Path:
+        """Path of a new folder that the next start removes."""
+        return self._jobs / f".{secrets.token_hex(8)}"
+
     def admit(self, upload: Path, job: Job) -> None:
-        """Make a job of a file that has arrived."""
+        """Turn a complete upload into a job."""
         _write(upload.parent / "job.json", job)
         upload.parent.rename(self._jobs / job.id)
 
@@ -104,12 +97,12 @@ class Store:
         _write(self._jobs / job.id / "job.json", job)
 
     def publish(self, job: Job) -> None:
-        """Make results that are complete those of the job."""
+        """Turn the results in progress into the results of a job."""
         self.work(job).rename(self.result(job))
         self.save(job)
 
     def drop_results(self, job: Job, upload: bool = True) -> None:
-        """Remove everything but the record, and on request but the upload."""
+        """Remove the results of a job and, on request, the upload."""
         for folder in (self.work(job), self.result(job)):
             shutil.rmtree(folder, ignore_errors=True)
         if upload:
@@ -117,9 +110,8 @@ class Store:
                 self.upload(job).unlink(missing_ok=True)
 
     def remove(self, job: Job) -> None:
-        """Remove a job. What cannot be removed now, as it is being read, is removed later."""
-        trash = self._jobs / f".{secrets.token_hex(8)}"
-        folder = self._jobs / job.id
+        """Remove a job; files that are being read on Windows are removed by the next start."""
+        trash, folder = self._temporary(), self._jobs / job.id
         try:
             folder.rename(trash)
         except FileNotFoundError:
@@ -129,7 +121,7 @@ class Store:
         shutil.rmtree(trash, ignore_errors=True)
 
     def load(self) -> list[Job]:
-        """Return the jobs that are here, the oldest first, and tidy up after an interruption."""
+        """Jobs in the order of arrival, after removing what an interruption left."""
         jobs = []
         for folder in self._jobs.iterdir():
             if not _ID.fullmatch(folder.name):
@@ -142,23 +134,21 @@ class Store:
         return sorted(jobs, key=lambda job: job.created)
 
     def used(self) -> int:
-        """Return the bytes of all that is here."""
+        """Bytes of all uploads and results."""
         total = 0
         for folder, _, names in os.walk(self._jobs):
             for name in names:
-                try:
+                with suppress(OSError):  # removed in the meantime
                     total += os.lstat(os.path.join(folder, name)).st_size
-                except OSError:  # removed in the meantime
-                    continue
         return total
 
     def free(self) -> int:
-        """Return the bytes that the disk has left."""
+        """Free bytes of the disk."""
         return shutil.disk_usage(self._jobs).free
 
 
 def _write(path: Path, job: Job) -> None:
-    """Write a record; it is on the disk when this returns."""
+    """Write a record and wait until it is on disk."""
     with replacing(path) as temporary, temporary.open("x", encoding="utf-8") as file:
         json.dump(job.to_json(), file, indent=2)
         file.flush()
@@ -166,25 +156,9 @@ def _write(path: Path, job: Job) -> None:
 
 
 def _read(path: Path) -> Job | None:
-    """Read a record; None, and a line in the log, if it cannot be read."""
+    """Read a record; None, and a warning in the log, if it is not one."""
     try:
         return Job.from_json(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s is left alone, it is not a record of a job: %s", path.parent, error)
+        logger.warning("%s is ignored, it is not a record of a job: %s", path.parent, error)
         return None
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file unless another process has locked it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""What is done to files, in a process of its own: see :mod:`openunmix.web.server.worker`."""
+"""Tasks of the worker processes: inspect, separate and export a file."""
 
 from __future__ import annotations
 
@@ -24,43 +24,27 @@ from openunmix.web.server.worker import DiskFullError, Report
 
 __all__ = ["RESIDUAL", "export", "inspect", "separate"]
 
-#: The name of what the targets leave.
+#: Name of the residual as a stem.
 RESIDUAL = "residual"
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Loaded(NamedTuple):
-    """A model that is ready, and what there is to say about it."""
+    """A loaded model."""
 
     model: ResolvedModel
     separator: Separator
 
 
-# The models that this process used last.
+# The most recently used models of this process.
 _loaded: OrderedDict[tuple[object, ...], _Loaded] = OrderedDict()
 
 
 def inspect(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Read what a file says about itself, and its first samples.
+    """Decode the start of the ``upload`` called ``name``; AudioFileError if it is not audio.
 
-    Parameters
-    ----------
-    request : dict
-        The ``upload`` and its ``name``.
-    report : callable
-        Not used.
-
-    Returns
-    -------
-    dict
-        Its ``duration`` in seconds, None if it cannot be told, and its ``bytes_per_second`` as
-        32-bit floats.
-
-    Raises
-    ------
-    AudioFileError
-        If it is not audio.
+    Return its ``duration`` in seconds, None if unknown, and ``bytes_per_second`` as 32-bit floats.
     """
     with _messages(request), AudioReader(request["upload"]) as reader:
         info, length = reader.info, reader.length
@@ -74,27 +58,13 @@ def inspect(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Separate a file, and write the page to listen to it.
+    """Separate a file and write its player page.
 
-    Parameters
-    ----------
-    request : dict
-        The ``upload``, its ``name`` and ``title``, the ``folder`` for the results, ``model``,
-        ``targets`` and ``residual`` as asked for, ``device``, the number of ``models`` to keep
-        loaded, ``max_duration`` in seconds, and the ``files_url`` at which there are stems.
-    report : callable
-        Called with the ``stage`` and, while separating, the ``seconds`` that are done.
-
-    Returns
-    -------
-    dict
-        The name of the ``model`` that was used, its ``licence``, the ``files`` by stem, the
-        ``page``'s files, the ``duration`` in seconds, and ``notes`` for people.
-
-    Raises
-    ------
-    OpenUnmixError, ValueError
-        If it cannot be done; the message says why.
+    The ``request`` has the ``upload``, its ``name`` and ``title``, the ``folder`` for the results,
+    ``model``, ``targets``, ``residual``, ``device``, the number of ``models`` to keep loaded,
+    ``max_duration`` in seconds, and the ``files_url`` of the stems. Reports have the ``stage`` and
+    the ``seconds`` of audio that are separated. Return ``model``, ``licence``, ``files`` by stem,
+    those of the ``page``, ``duration`` in seconds, and ``notes``.
     """
     report(stage="preparing")
     folder = Path(request["folder"])
@@ -114,7 +84,7 @@ def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
             result.outputs,
             title=request["title"],
             mixture=Path(request["upload"]),
-            details=_details(loaded, request),
+            details=_details(loaded.model),
             downloads={name: request["files_url"] + quote(name) for name in result.outputs},
         )
         _sync(folder)
@@ -129,21 +99,7 @@ def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Write a ``.stem.mp4`` of a mixture and its stems.
-
-    Parameters
-    ----------
-    request : dict
-        The ``upload`` and its ``name``, the paths of the ``stems`` by name, and the ``path`` to
-        write.
-    report : callable
-        Not used.
-
-    Returns
-    -------
-    dict
-        Nothing.
-    """
+    """Write the ``upload`` called ``name`` and its ``stems`` to ``path``, a ``.stem.mp4``."""
     sources = {"": request["upload"], **request["stems"]}
     with _messages(request):
         gain = clipping_gain(max(_peak(path) for path in sources.values()), STEM_MP4)
@@ -153,13 +109,13 @@ def export(request: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def _peak(path: str) -> float:
-    """Return the largest absolute value of a file."""
+    """Peak of a file."""
     with AudioReader(path) as reader:
         return max((float(np.abs(block).max(initial=0)) for block in reader), default=0.0)
 
 
 def _load(request: dict[str, Any]) -> _Loaded:
-    """Return the model asked for; those used last stay loaded."""
+    """Return the requested model; the most recently used ones stay loaded."""
     key = (request["model"], tuple(request["targets"]), request["residual"])
     if key not in _loaded:
         while len(_loaded) >= request["models"]:
@@ -172,28 +128,28 @@ def _load(request: dict[str, Any]) -> _Loaded:
 
 
 def _limited(report: Report, longest: float) -> Callable[[float], None]:
-    """Return what reports seconds, and raises if there are more than a file may have."""
+    """Progress callback that raises ValueError beyond the maximum duration in seconds."""
 
     def progress(seconds: float) -> None:
         if seconds > math.ceil(longest):
-            raise ValueError(f"the file is longer than the {longest:g} seconds allowed here")
+            raise ValueError(f"the file is longer than the maximum of {longest:g} seconds")
         report(stage="separating", seconds=seconds)
 
     return progress
 
 
-def _details(loaded: _Loaded, request: dict[str, Any]) -> dict[str, str]:
-    """Say for the page how the stems were made."""
-    details = {"Model": loaded.model.name, "Targets": ", ".join(loaded.model.targets)}
-    if loaded.model.licence:
-        details["Licence of the weights"] = loaded.model.licence
-    if loaded.model.note:
-        details["Note"] = loaded.model.note
+def _details(model: ResolvedModel) -> dict[str, str]:
+    """Rows of the table on the page."""
+    details = {"Model": model.name, "Targets": ", ".join(model.targets)}
+    if model.licence:
+        details["Licence of the weights"] = model.licence
+    if model.note:
+        details["Note"] = model.note
     return details
 
 
 def _sync(folder: Path) -> None:
-    """Bring all files of a folder to the disk, so that not even a power cut leaves halves."""
+    """Flush all files of a folder to disk, so that a power cut leaves no partial results."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as file:
@@ -202,7 +158,7 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def _messages(request: dict[str, Any]) -> Iterator[None]:
-    """Name files in messages as their owners do, and say it plainly when the disk is full."""
+    """Replace paths in errors by the name of the upload, and detect a full disk."""
     try:
         yield
     except (AudioFileError, OSError) as error:
@@ -218,9 +174,9 @@ def _messages(request: dict[str, Any]) -> Iterator[None]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that there is no space left."""
+    """Whether a full disk is the cause of an error."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
             return True
         error = error.__cause__ or error.__context__
     return False

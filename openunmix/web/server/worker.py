@@ -1,7 +1,7 @@
-"""A process beside the server for what may crash, hang, take long, or has to end at once.
+"""A process for tasks that may crash, hang, take long, or have to be killed.
 
-Codecs read files of strangers there, and networks compute. The two processes exchange JSON, so
-that nothing a file might do to one of them runs code in the other.
+It decodes untrusted files and runs the networks. Server and worker exchange JSON, so that
+whatever a file does to one of them cannot execute code in the other.
 """
 
 from __future__ import annotations
@@ -24,29 +24,26 @@ __all__ = ["DiskFullError", "Report", "Task", "TaskError", "Worker"]
 Report = Callable[..., None]
 Task = Callable[[dict[str, Any], Report], dict[str, Any]]
 
-# A process that is forked from one that has loaded torch is there at once.
+# A process forked from a server that has imported torch starts at once.
 _METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
-_SIGKILL = 9
+_SIGKILL = 9  # absent from the module signal on Windows
 
 
 class TaskError(Exception):
-    """A task failed; the message is for the one who asked for it."""
+    """A task failed; the message is for the client."""
 
 
 class DiskFullError(TaskError):
-    """There is no room for what a task needs."""
+    """The disk has no room for a task."""
 
 
 class Worker:
-    """A process that does tasks, one after the other; another one takes its place if it ends.
+    """A process that runs one task after the other, and is replaced when it ends.
 
-    Parameters
-    ----------
-    task : callable
-        What it does, a function of a module: with a request and a function to report with, both
-        sides in types of JSON. ``OpenUnmixError``, ``ValueError``, ``OSError`` and
-        ``DiskFullError`` are failures of the one task.
+    The task is a function of a module. It takes a request and a function to report progress, both
+    of types of JSON; ``OpenUnmixError``, ``ValueError``, ``OSError`` and ``DiskFullError`` fail
+    only the task.
     """
 
     def __init__(self, task: Task) -> None:
@@ -56,15 +53,15 @@ class Worker:
         self._lock = threading.Lock()
 
     def start(self) -> Connection:
-        """Return the connection to a process that lives; a new one takes a while to begin."""
+        """Return the connection to a running process, starting one if necessary."""
         if self._process is not None and self._process.is_alive() and self._connection is not None:
             return self._connection
-        self._forget()
+        self._join()
         context: Any = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver":
             context.set_forkserver_preload([__name__, self._task.__module__])
         connection, end = context.Pipe()
-        process = context.Process(target=_work, args=(end, self._task), daemon=True)
+        process = context.Process(target=_serve, args=(end, self._task), daemon=True)
         process.start()
         end.close()
         self._process, self._connection = process, connection
@@ -73,40 +70,20 @@ class Worker:
     def run(
         self,
         request: dict[str, Any],
-        listen: Callable[[dict[str, Any]], None] = lambda report: None,
-        patience: float | None = None,
+        on_report: Callable[[dict[str, Any]], None] = lambda report: None,
+        timeout: float | None = None,
         cancelled: threading.Event | None = None,
     ) -> dict[str, Any]:
-        """Do the task.
+        """Run the task; TaskError if it fails, crashes, or reports nothing for ``timeout`` seconds.
 
-        Parameters
-        ----------
-        request : dict
-            What the task gets.
-        listen : callable
-            Called with every report of the task.
-        patience : float, optional
-            Seconds without a report after which the process is ended.
-        cancelled : Event, optional
-            Set before :meth:`kill` is called, so that a task that is only about to begin does not.
-
-        Returns
-        -------
-        dict
-            What the task returns.
-
-        Raises
-        ------
-        TaskError
-            If it fails, its process ends, or nothing was heard of it for too long;
-            ``DiskFullError`` if there is no room.
+        ``cancelled`` is set before :meth:`kill`, so that a task does not start after that.
         """
         try:
             connection = self.start()
             if cancelled is not None and cancelled.is_set():
                 raise TaskError("cancelled")
             connection.send_bytes(json.dumps(request).encode())
-            while connection.poll(patience):
+            while connection.poll(timeout):
                 kind, content = json.loads(connection.recv_bytes())
                 if kind == "done":
                     return dict(content)
@@ -114,25 +91,25 @@ class Worker:
                     raise DiskFullError(content)
                 if kind == "failed":
                     raise TaskError(content)
-                listen(content)
+                on_report(content)
         except (EOFError, OSError) as error:
-            raise TaskError(self._post_mortem()) from error
+            raise TaskError(_reason(self._join())) from error
         self.close()
-        raise TaskError(f"given up: there was no progress for {patience:g} seconds")
+        raise TaskError(f"aborted: no progress for {timeout:g} seconds")
 
     def kill(self) -> None:
-        """End the process, whatever it does; may be called by any thread."""
+        """Kill the process; from any thread."""
         with self._lock:
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
-        """End the process and wait for its end."""
+        """Kill the process and wait for its end."""
         self.kill()
-        self._forget()
+        self._join()
 
-    def _forget(self) -> int | None:
-        """Wait for the end of a process and return its exit code."""
+    def _join(self) -> int | None:
+        """Wait for the end of the process and return its exit code."""
         code = None
         if self._process is not None:
             self._process.join()
@@ -145,23 +122,23 @@ class Worker:
             self._connection = None
         return code
 
-    def _post_mortem(self) -> str:
-        """Say how the process ended."""
-        code = self._forget()
-        if code == -_SIGKILL:
-            return "the system ended the separation; most likely the memory was not enough"
-        if code is not None and code < 0:
-            return (
-                f"the file made the program crash ({signal.Signals(-code).name}); it may be "
-                "damaged: export it again, as WAV or FLAC"
-            )
-        return "the separation ended unexpectedly; the log of the server says why"
+
+def _reason(code: int | None) -> str:
+    """Explain the exit code of a process."""
+    if code == -_SIGKILL:
+        return "the system killed the separation; most likely it ran out of memory"
+    if code is not None and code < 0:
+        return (
+            f"the file made the program crash ({signal.Signals(-code).name}); it may be "
+            "damaged: export it again, as WAV or FLAC"
+        )
+    return "the separation ended unexpectedly; see the log of the server"
 
 
-def _work(connection: Connection, task: Task) -> None:
-    """Do tasks until the server is gone."""
+def _serve(connection: Connection, task: Task) -> None:
+    """Run tasks until the server closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     def send(kind: str, content: object) -> None:
         connection.send_bytes(json.dumps([kind, content]).encode())
@@ -179,8 +156,8 @@ def _work(connection: Connection, task: Task) -> None:
             send("failed", str(error) or type(error).__name__)
 
 
-def _end_with_parent() -> None:
-    """End this process when the server's ends, in whatever way."""
+def _exit_with_parent() -> None:
+    """Exit when the server's process ends, however it ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from openunmix.web.server import store
 from openunmix.web.server import tasks as separation
-from openunmix.web.server.job import Job, Progress, Speeds, State, display_name
+from openunmix.web.server.job import Job, JobProgress, Speeds, State, display_name
 from openunmix.web.server.queue import Queue, QueueFullError
 from openunmix.web.server.settings import Settings
 from openunmix.web.server.store import FolderInUseError, Store
@@ -52,7 +52,7 @@ def make_queue(folder, **settings):
 
 def submit(queue, name="song.wav", **settings):
     """Put a file into a queue; return the id of the job."""
-    with queue.arrival(0) as path:
+    with queue.upload(0) as path:
         path.write_bytes(song(800))
         job = Job(secrets.token_hex(16), name, duration=1.0, **settings)
         return queue.submit(path, job).job.id
@@ -127,27 +127,27 @@ def test_title_is_the_name_without_extension(name, title):
 
 def test_time_left_follows_from_the_speed_so_far():
     now = time.monotonic()
-    progress = Progress("separating", 30.0, since=now - 10, at=now)
-    assert progress.left(90.0) == pytest.approx(20, abs=0.5)
-    assert progress.left(90.0, Speeds(1.0, 9.0)) == pytest.approx(20 + 10, abs=0.5)
+    progress = JobProgress("separating", 30.0, since=now - 10, at=now)
+    assert progress.eta(90.0) == pytest.approx(20, abs=0.5)
+    assert progress.eta(90.0, Speeds(1.0, 9.0)) == pytest.approx(20 + 10, abs=0.5)
 
 
 def test_time_left_is_unknown_before_there_was_any_progress():
-    assert Progress().left(90.0) is None
-    assert Progress().left(90.0, Speeds(9.0, 18.0)) == pytest.approx(10 + 5, abs=0.5)
+    assert JobProgress().eta(90.0) is None
+    assert JobProgress().eta(90.0, Speeds(9.0, 18.0)) == pytest.approx(10 + 5, abs=0.5)
 
 
 def test_first_seconds_of_audio_tell_no_speed():
     now = time.monotonic()
-    progress = Progress("separating", 1.5, since=now - 4, at=now)
-    assert progress.left(300.0) is None
-    assert progress.left(300.0, Speeds(10.0, 100.0)) == pytest.approx(29.85 + 3, abs=0.5)
+    progress = JobProgress("separating", 1.5, since=now - 4, at=now)
+    assert progress.eta(300.0) is None
+    assert progress.eta(300.0, Speeds(10.0, 100.0)) == pytest.approx(29.85 + 3, abs=0.5)
 
 
 def test_time_left_of_the_last_stage_is_that_of_an_earlier_job():
-    progress = Progress("finishing", 90.0)
-    assert progress.left(90.0) is None
-    assert progress.left(90.0, Speeds(9.0, 18.0)) == pytest.approx(5, abs=0.5)
+    progress = JobProgress("finishing", 90.0)
+    assert progress.eta(90.0) is None
+    assert progress.eta(90.0, Speeds(9.0, 18.0)) == pytest.approx(5, abs=0.5)
 
 
 # The store
@@ -231,7 +231,7 @@ def test_worker_that_makes_no_progress_is_given_up(tmp_path):
     worker = Worker(act)
     begun = time.monotonic()
     with pytest.raises(TaskError, match=r"no progress for 0\.5 seconds"):
-        worker.run({"folder": str(tmp_path / "work"), "name": "slow"}, patience=0.5)
+        worker.run({"folder": str(tmp_path / "work"), "name": "slow"}, timeout=0.5)
     assert time.monotonic() - begun < 20
     worker.close()
 
@@ -253,9 +253,9 @@ def test_job_is_done_and_its_results_are_kept(queue, folder):
     ("name", "message"),
     [
         ("crash", "SIGSEGV"),
-        ("memory", "memory was not enough"),
+        ("memory", "ran out of memory"),
         ("full", "No space left"),
-        ("bug", "the log of the server says why"),
+        ("bug", "see the log of the server"),
     ],
 )
 def test_failure_is_told_and_the_queue_goes_on(queue, name, message):
@@ -281,7 +281,7 @@ def test_time_left_of_waiting_jobs_adds_up(queue):
     queue._speeds[None] = Speeds(1 / 8, 1 / 2)  # ten seconds for each
     submit(queue, "slow.wav")
     ids = [submit(queue) for _ in range(2)]
-    first, second = (queue.view(job_id).left for job_id in ids)
+    first, second = (queue.view(job_id).eta for job_id in ids)
     assert second - first == pytest.approx(10, abs=0.5)
 
 
@@ -349,7 +349,7 @@ def test_restart_keeps_results_and_calls_interrupted_jobs_so(folder):
 def test_number_of_waiting_files_is_limited(folder):
     queue = make_queue(folder, max_jobs=2)
     submit(queue)
-    with queue.arrival(0), pytest.raises(QueueFullError, match="2 files are waiting"):
+    with queue.upload(0), pytest.raises(QueueFullError, match="2 files are waiting"):
         submit(queue)
     submit(queue)
     with pytest.raises(QueueFullError):
@@ -362,7 +362,7 @@ def test_room_on_the_disk_is_limited_with_what_waiting_jobs_will_need(folder):
     submit(queue, size=600_000)
     with pytest.raises(DiskFullError, match="remove old"):
         submit(queue, size=600_000)
-    with pytest.raises(DiskFullError, match="this needs 2 MB"), queue.arrival(2_000_000):
+    with pytest.raises(DiskFullError, match="this needs 2 MB"), queue.upload(2_000_000):
         pass
     assert len(list((folder / "jobs").iterdir())) == 1
     queue.store.close()
@@ -371,7 +371,7 @@ def test_room_on_the_disk_is_limited_with_what_waiting_jobs_will_need(folder):
 def test_a_nearly_full_disk_takes_nothing(folder, monkeypatch):
     queue = make_queue(folder)
     monkeypatch.setattr(queue.store, "free", lambda: 1000)
-    with pytest.raises(DiskFullError, match="room for 0 MB"), queue.arrival(2000):
+    with pytest.raises(DiskFullError, match="room for 0 MB"), queue.upload(2000):
         pass
     queue.store.close()
 
@@ -393,22 +393,22 @@ def test_results_that_cannot_be_recorded_are_not_offered(queue, monkeypatch):
 
 
 def test_old_results_are_removed_and_waiting_jobs_are_not(folder):
-    queue = make_queue(folder, keep=100.0)
+    queue = make_queue(folder, retention=100.0)
     queue.start()
     old = finished(queue, submit(queue))
-    queue.remove_old(old.finished + 99)
+    queue.remove_expired(old.finished + 99)
     assert queue.view(old.id)
-    queue.remove_old(old.finished + 101)
+    queue.remove_expired(old.finished + 101)
     assert queue.view(old.id) is None
     slow, waiting = submit(queue, "slow.wav"), submit(queue)
-    queue.remove_old(time.time() + 1e6)
+    queue.remove_expired(time.time() + 1e6)
     assert queue.view(slow)
     assert queue.view(waiting)
     queue.stop()
 
 
 def test_results_are_kept_for_ever_on_request(folder):
-    queue = make_queue(folder, keep=0.0)
+    queue = make_queue(folder, retention=0.0)
     assert queue.expiry(Job("0" * 32, "a", finished=1.0)) is None
     queue.store.close()
 
@@ -463,7 +463,7 @@ def test_models_used_last_stay_loaded(request_of, tmp_path, monkeypatch):
 
 
 def test_length_is_limited_while_separating_too(request_of):
-    with pytest.raises(ValueError, match=r"longer than the 0\.1 seconds"):
+    with pytest.raises(ValueError, match=r"longer than the maximum of 0\.1 seconds"):
         separation._limited(lambda **_: None, 0.1)(2.0)
 
 
