@@ -15,22 +15,18 @@ import datetime
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from separation import has_bfloat16, machine
 from torch import Tensor
 
+from openunmix.data.tracks import TrackAudio
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
 from openunmix.predict.stream import StreamConfig, separate_blocks, separate_waveform
-from openunmix.training.validation import (
-    ValidationTrack,
-    load_validation_tracks,
-    median_scores,
-    track_scores,
-)
+from openunmix.training.validation import load_validation_tracks, median_scores, track_scores
 from openunmix.utils import load_separator
 
 RATE = 44100
@@ -59,7 +55,7 @@ def main() -> None:
     separator = load_separator(args.model, niter=1)
     targets = list(separator.target_models)
     songs = [song for folder in args.folders for song in find_songs(folder, targets)]
-    seconds = sum(song.sources.shape[-1] for song in songs) / RATE
+    seconds = sum(song.mixture.shape[-1] for song in songs) / RATE
     print(f"{args.model}, {len(songs)} songs, {seconds:.0f} s, {machine()}, ", end="")
     print(f"{datetime.date.today()}\n")
     print("| networks | total | median of 50 ms | worst 50 ms | worst against the song | SDR |")
@@ -67,10 +63,9 @@ def main() -> None:
     settings = SETTINGS | (HALF if has_bfloat16() else {})
     differences: dict[str, list[Difference]] = {name: [] for name in settings}
     for song in songs:
-        mixture = song.sources.sum(dim=0)
-        exact = separate_waveform(separator, mixture, StreamConfig(exact=True))
+        exact = separate_waveform(separator, song.mixture, StreamConfig(exact=True))
         for name, (separate, config) in settings.items():
-            estimates = separate(separator, mixture, config)
+            estimates = separate(separator, song.mixture, config)
             differences[name].append(difference(song, exact, estimates))
     for name, found in differences.items():
         print(f"| {name} | {row(found)} |", flush=True)
@@ -94,7 +89,7 @@ HALF = {
 }
 
 
-def print_windows(separator: Separator, songs: Sequence[ValidationTrack]) -> None:
+def print_windows(separator: Separator, songs: Sequence[TrackAudio]) -> None:
     """Print the median SDR of every target for some windows of the filter."""
     targets = list(separator.target_models)
     print("\n| window | " + " | ".join(targets) + " |")
@@ -106,22 +101,28 @@ def print_windows(separator: Separator, songs: Sequence[ValidationTrack]) -> Non
         print(f"| {window or 'whole song'} | {values} |", flush=True)
 
 
-def find_songs(folder: Path, targets: Sequence[str]) -> list[ValidationTrack]:
+def find_songs(folder: Path, targets: Sequence[str]) -> list[TrackAudio]:
     """Load a track, or all tracks of a folder."""
     is_track = any(path.is_file() for path in folder.iterdir())
     with tempfile.TemporaryDirectory() as root:
         os.symlink(folder.resolve(), Path(root, folder.name))
         songs = load_validation_tracks(Path(root) if is_track else folder, targets, RATE)
-    return [ValidationTrack(song.name, song.sources[..., :LONGEST]) for song in songs]
+    return [beginning(song) for song in songs]
 
 
-def difference(song: ValidationTrack, exact: Tensor, estimates: Tensor) -> Difference:
+def beginning(song: TrackAudio) -> TrackAudio:
+    """Return the first minutes of the stems, and their sum."""
+    sources = {name: source[..., :LONGEST] for name, source in song.sources.items()}
+    return replace(song, mixture=torch.stack([*sources.values()]).sum(dim=0), sources=sources)
+
+
+def difference(song: TrackAudio, exact: Tensor, estimates: Tensor) -> Difference:
     """Compare estimates (targets, channels, samples) of a song with those of the whole song."""
     error, level = powers(estimates - exact), powers(exact)
     heard = level > 1e-6 * level.amax()  # within 60 dB of the loudest
     average = level.mean(dim=-1, keepdim=True)
     total = (estimates - exact).double().square().sum() / exact.double().square().sum()
-    change = sdr_mdx21(song.sources, estimates) - sdr_mdx21(song.sources, exact)
+    change = sdr_mdx21(song.stacked, estimates) - sdr_mdx21(song.stacked, exact)
     return Difference(
         decibels(error[heard] / level[heard]),
         decibels(error / average.clamp(min=1e-12)).flatten(),

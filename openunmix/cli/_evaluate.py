@@ -20,6 +20,7 @@ from openunmix.cli._options import (
     run_command,
     say,
 )
+from openunmix.data.tracks import audio_files
 from openunmix.errors import AudioFileError
 from openunmix.evaluate import (
     Evaluation,
@@ -35,7 +36,7 @@ from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.report import worst_tracks, write_report
 from openunmix.evaluate.scores import METRICS
 from openunmix.evaluate.system import TARGETS
-from openunmix.evaluate.tracks import audio_files, find_estimates
+from openunmix.evaluate.tracks import find_estimates
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.registry import DEFAULT_MODEL
 from openunmix.web import write_page

@@ -36,6 +36,7 @@ from openunmix.cli._train_options import (
 )
 from openunmix.cli._train_progress import Display
 from openunmix.data import examine
+from openunmix.data.tracks import TrackAudio
 from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import MaskNetwork
 from openunmix.pretrained.folder import load_folder
@@ -47,7 +48,6 @@ from openunmix.training.parallel import keep_freed_memory, launched
 from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
-    ValidationTrack,
     first_tracks,
     load_validation_tracks,
     median_scores,
@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tensorboard(
-    args: argparse.Namespace, songs: list[ValidationTrack], stack: ExitStack
+    args: argparse.Namespace, songs: list[TrackAudio], stack: ExitStack
 ) -> list[Callable[[Trainer, dict[str, Any]], None]]:
     """Return what writes records for TensorBoard, in the first process and if asked for."""
     if not args.tensorboard or launched().rank > 0:
@@ -207,12 +207,13 @@ def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
 
 
 def _score(
-    args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[ValidationTrack]
+    args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[TrackAudio]
 ) -> None:
     """Score the model at the end, if it was not done on the way."""
     if songs or data.valid is None:
         return
-    songs = first_tracks(data.valid, config.targets, config.nb_channels, _SONGS_AT_END)
+    shape = (config.targets, config.sample_rate, config.nb_channels)
+    songs = first_tracks(data.valid, *shape, _SONGS_AT_END)
     scores = _scores(config, songs)
     if scores is not None:
         networks = load_folder(args.output, config.targets).networks
@@ -261,17 +262,17 @@ def _prepare_output(output: Path, checkpoint: Path | None) -> None:
         shutil.copy(found, place)
 
 
-def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[ValidationTrack]:
+def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[TrackAudio]:
     """Return songs to score networks on; none where whole songs would take too long."""
+    shape = (config.targets, config.sample_rate, config.nb_channels)
     if data.valid is None:
-        shape = (config.targets, config.sample_rate, config.nb_channels)
         return load_validation_tracks(args.root / "valid", *shape)
     if dataset_name(args) == "synthetic" or args.tensorboard:
-        return first_tracks(data.valid, config.targets, config.nb_channels, _SONGS)
+        return first_tracks(data.valid, *shape, _SONGS)
     return []
 
 
-def _scores(config: TrainingConfig, songs: list[ValidationTrack]) -> Scores | None:
+def _scores(config: TrainingConfig, songs: list[TrackAudio]) -> Scores | None:
     """Return what scores networks on songs, if there are any."""
     if not songs:
         return None

@@ -23,6 +23,7 @@ from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,
     VariableSourcesTrackFolderDataset,
 )
+from openunmix.data.tracks import Track, find_tracks
 
 __all__ = [
     "EFFECTS",
@@ -43,6 +44,7 @@ __all__ = [
     "SourceFolderDataset",
     "SourceSummary",
     "SyntheticDataset",
+    "Track",
     "UnmixDataset",
     "VariableSourcesTrackFolderDataset",
     "_augment_channelswap",
@@ -51,6 +53,7 @@ __all__ = [
     "add_dataset_options",
     "aug_from_str",
     "examine",
+    "find_tracks",
     "load_audio",
     "load_datasets",
     "load_info",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from openunmix.data._folders import files_of
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Pair, UnmixDataset
 from openunmix.data.recordings import Recording
+from openunmix.data.tracks import files_of
 
 __all__ = ["AlignedDataset"]
 

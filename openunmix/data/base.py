@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from openunmix.data._folders import track_folders, usable
 from openunmix.data.augment.sources import Augmentation, augmented
 from openunmix.data.recordings import Recording, decoded_folder, to_channels
+from openunmix.data.tracks import track_folders, usable
 from openunmix.errors import AudioFileError
 
 __all__ = [

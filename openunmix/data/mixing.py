@@ -30,9 +30,9 @@ from openunmix.data.stems import (
     StemFolder,
     StemLibrary,
     draw_weights,
-    find_sources,
     load_folders,
 )
+from openunmix.data.tracks import find_sources
 
 __all__ = ["LEVELS", "Mixer", "MixingConfig", "load_library"]
 

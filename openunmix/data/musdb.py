@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.data._folders import usable
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Excerpt, ExcerptDataset, Pair
 from openunmix.data.recordings import Recording
+from openunmix.data.tracks import usable
 from openunmix.errors import DownloadError, MissingExtraError
 
 __all__ = ["MUSDBDataset", "open_database", "stream_of"]

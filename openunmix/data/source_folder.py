@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from openunmix.data._folders import files_of, usable
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Excerpt, ExcerptDataset
 from openunmix.data.recordings import Recording
+from openunmix.data.tracks import files_of, usable
 from openunmix.errors import AudioFileError
 
 __all__ = ["SourceFolderDataset"]

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import AUDIO_EXTENSIONS, read_audio, resample
+from openunmix.audio import read_audio, resample
+from openunmix.data.tracks import find_tracks
 from openunmix.errors import AudioFileError
 
 __all__ = [
@@ -26,8 +27,6 @@ __all__ = [
     "StemFolder",
     "StemLibrary",
     "draw_weights",
-    "find_sources",
-    "find_tracks",
     "load_files",
     "load_folders",
     "load_stem",
@@ -144,37 +143,6 @@ class StemLibrary:
         return StemLibrary(stems, self.targets, moved(self.accompaniment))
 
 
-def find_sources(root: Path) -> list[str]:
-    """Names of all stems of the tracks below a root, sorted; ``mixture`` is their sum, and none."""
-    files = [file for folder in _folders(root) for file in folder.iterdir()]
-    names = {file.stem for file in files if file.suffix in AUDIO_EXTENSIONS and file.is_file()}
-    return sorted(names - {"mixture"})
-
-
-def find_tracks(root: Path, targets: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Find stem files by track, that is, by folder in ``root``, and by target, their name."""
-    found = {
-        folder.name: {
-            target: path
-            for target in targets
-            for path in [folder / f"{target}{extension}" for extension in AUDIO_EXTENSIONS]
-            if path.is_file()
-        }
-        for folder in _folders(root)
-    }
-    tracks = {name: files for name, files in found.items() if files}
-    if not tracks:
-        raise AudioFileError(f"{root}: no track folder holds any of {list(targets)}")
-    return tracks
-
-
-def _folders(root: Path) -> list[Path]:
-    """Return the folders in a folder."""
-    if not root.is_dir():
-        raise AudioFileError(f"{root}: no such folder; give a folder of track folders")
-    return sorted(path for path in root.iterdir() if path.is_dir())
-
-
 def load_folders(
     folders: Sequence[StemFolder],
     targets: Sequence[str],
@@ -225,11 +193,14 @@ def load_tracks(
 ) -> list[Stem]:
     """Decode a folder of track folders, but for the targets to ``exclude`` of a track."""
     exclude = exclude or {}
+    tracks = find_tracks(root, subset="", is_wav=True)
+    if not any(target in track.sources for track in tracks for target in targets):
+        raise AudioFileError(f"{root}: no track folder holds any of {list(targets)}")
     return [
-        load_stem(path, name, target, sample_rate, weight)
-        for name, files in find_tracks(root, targets).items()
-        for target, path in files.items()
-        if target not in exclude.get(name, ())
+        load_stem(track.sources[target].path, track.name, target, sample_rate, weight)
+        for track in tracks
+        for target in targets
+        if target in track.sources and target not in exclude.get(track.name, ())
     ]
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.data._folders import files_of
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Excerpt, ExcerptDataset
 from openunmix.data.recordings import Recording
+from openunmix.data.tracks import files_of
 from openunmix.errors import AudioFileError
 
 __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]

@@ -20,17 +20,11 @@ import torch
 from torch import Tensor
 
 from openunmix.audio import AudioWriter
+from openunmix.data.tracks import Track, TrackAudio, find_tracks
 from openunmix.errors import AudioFileError, OpenUnmixError
 from openunmix.evaluate.scores import TrackScores, median_over_tracks, score_estimates, write_tables
 from openunmix.evaluate.system import WIENER_WIN_LEN, Estimator, System, references_of
-from openunmix.evaluate.tracks import (
-    AnyTrack,
-    Track,
-    TrackAudio,
-    TrackInMemory,
-    find_pairs,
-    find_tracks,
-)
+from openunmix.evaluate.tracks import find_pairs
 from openunmix.pretrained import resolve_model
 
 __all__ = [
@@ -72,7 +66,7 @@ class Evaluation:
 class _Job(NamedTuple):
     """One track to score, and where to write."""
 
-    track: AnyTrack
+    track: Track
     file: Path | None
     output_dir: Path | None
 
@@ -219,32 +213,33 @@ def _attempt_in_worker(job: _Job) -> TrackScores | str:
 def _attempt(estimator: Estimator, job: _Job) -> TrackScores | str:
     """Score a track; return what went wrong if it does."""
     try:
-        return _score(estimator, job)
+        return _score(estimator, job.track.read(), job.file, job.output_dir)
     except _FAILURES as error:
         return str(error) or type(error).__name__
 
 
-def _score(estimator: Estimator, job: _Job) -> TrackScores:
+def _score(
+    estimator: Estimator, audio: TrackAudio, file: Path | None, output_dir: Path | None
+) -> TrackScores:
     """Score a track, and write what is to be written."""
-    track, system = job.track, estimator.system
-    audio = track.read()
-    missing = [target for target in system.targets if target not in audio.stems]
+    track, system = audio.track, estimator.system
+    missing = [target for target in system.targets if target not in audio.sources]
     if missing:
         raise AudioFileError(
             f"the stem of {' and '.join(missing)} is missing; there are "
-            f"{', '.join(audio.stems) or 'none'}"
+            f"{', '.join(audio.sources) or 'none'}"
         )
-    estimates = estimator.estimates(track, audio)
-    if job.output_dir is not None:
-        _write(job.output_dir / track.subset / track.name, estimates, audio.sample_rate)
+    estimates = estimator.estimates(audio)
+    if output_dir is not None:
+        _write(output_dir / track.subset / track.name, estimates, audio.sample_rate)
     scores = dataclasses.replace(
-        score_estimates(references_of(audio.stems, system), estimates, audio.sample_rate),
+        score_estimates(references_of(audio.sources, system), estimates, audio.sample_rate),
         name=track.name,
         subset=track.subset,
         settings=system.settings,
     )
-    if job.file is not None:
-        scores.save(job.file)
+    if file is not None:
+        scores.save(file)
     return scores
 
 
@@ -321,12 +316,13 @@ def separate_and_evaluate(
         device=str(device),
         filterbank=filterbank,
     )
-    own = track if isinstance(track, Track) else _from_musdb(track)
+    audio = track.read() if isinstance(track, Track) else _from_musdb(track)
+    own = audio.track
     file = None if eval_dir is None else Path(eval_dir) / own.subset / f"{own.name}.json"
-    return _score(Estimator(system), _Job(own, file, Path(output_dir) if output_dir else None))
+    return _score(Estimator(system), audio, file, Path(output_dir) if output_dir else None)
 
 
-def _from_musdb(track: Any) -> TrackInMemory:
+def _from_musdb(track: Any) -> TrackAudio:
     """Take over a track of the musdb package, whose audio is (samples, channels) in numpy."""
     waveforms = {
         name: torch.as_tensor(audio.T, dtype=torch.float32)
@@ -337,5 +333,5 @@ def _from_musdb(track: Any) -> TrackInMemory:
     }
     mixture = waveforms.pop("mixture")
     # Names become paths, so only their last part is taken.
-    name, subset = Path(track.name).name, Path(track.subset or "").name
-    return TrackInMemory(name, subset, TrackAudio(round(track.rate), mixture, waveforms))
+    own = Track(Path(track.name).name, Path(track.subset or "").name)
+    return TrackAudio(own, round(track.rate), mixture, waveforms)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from openunmix._files import replacing
 from openunmix._pages import render
+from openunmix.data.tracks import audio_files
 from openunmix.evaluate.box_plot import box_plot
 from openunmix.evaluate.published import PUBLISHED
 from openunmix.evaluate.scores import (
@@ -22,7 +23,6 @@ from openunmix.evaluate.scores import (
     TrackScores,
     median_over_tracks,
 )
-from openunmix.evaluate.tracks import audio_files
 
 __all__ = ["worst_tracks", "write_report"]
 

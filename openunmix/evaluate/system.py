@@ -13,17 +13,10 @@ import torch
 from torch import Tensor
 
 from openunmix.audio import AudioSource
+from openunmix.data.tracks import TrackAudio, audio_files, read_alike, shape_text, total
 from openunmix.errors import AudioFileError
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
-from openunmix.evaluate.tracks import (
-    AnyTrack,
-    TrackAudio,
-    audio_files,
-    find_estimates,
-    read_alike,
-    shape_text,
-    total,
-)
+from openunmix.evaluate.tracks import find_estimates
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import blocks_of, separate_stream
@@ -144,16 +137,16 @@ class Estimator:
             system.filterbank,
         )
 
-    def estimates(self, track: AnyTrack, audio: TrackAudio) -> dict[str, Tensor]:
+    def estimates(self, audio: TrackAudio) -> dict[str, Tensor]:
         """Return estimates (channels, samples) by name; OpenUnmixError or ValueError if invalid."""
         system = self.system
         if system.estimates is not None:
-            return _read_estimates(find_estimates(system.estimates, track), audio, system)
+            return _read_estimates(find_estimates(system.estimates, audio.track), audio, system)
         if system.oracle == MIXTURE:  # not summed: several mixtures would be louder than one
             return dict.fromkeys(system.aggregation, audio.mixture)
         if system.oracle is not None:
-            oracle = ORACLES[system.oracle](audio.mixture, list(audio.stems.values()))
-            available = dict(zip(audio.stems, oracle, strict=True))
+            oracle = ORACLES[system.oracle](audio.mixture, list(audio.sources.values()))
+            available = dict(zip(audio.sources, oracle, strict=True))
         else:
             available = _separated(audio, self.separator)
         targets = {target: available[target] for target in system.targets}

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from openunmix.data.tracks import TrackAudio
 from openunmix.errors import MissingExtraError
 from openunmix.training.trainer import Trainer
-from openunmix.training.validation import ValidationTrack, separator_of
+from openunmix.training.validation import separator_of
 from openunmix.transforms.fourier import stft
 
 __all__ = ["TensorBoard"]
@@ -28,7 +29,7 @@ _N_FFT, _LOWEST_FREQUENCY, _RANGE = 4096, 40.0, 80  # samples, Hz, dB
 class TensorBoard:
     """Writer to a folder for ``tensorboard --logdir``; separates ``songs`` after validation."""
 
-    def __init__(self, folder: Path, songs: Sequence[ValidationTrack] = ()) -> None:
+    def __init__(self, folder: Path, songs: Sequence[TrackAudio] = ()) -> None:
         try:
             writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError as error:
@@ -71,8 +72,8 @@ class TensorBoard:
         separator = separator_of(trainer.ema_networks(), *shape)
         samples = _DURATION * config.sample_rate
         for song in self._songs:
-            estimates = separator(song.mix[None, :, :samples].to(trainer.device))[0]
-            sources = song.sources[..., :samples]
+            estimates = separator(song.mixture[None, :, :samples].to(trainer.device))[0]
+            sources = song.stacked[..., :samples]
             for target, source, estimate in zip(config.targets, sources, estimates, strict=True):
                 tag = f"{song.name}/{target}"
                 if not self._has_references:

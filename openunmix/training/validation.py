@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from openunmix.data.recordings import to_channels
-from openunmix.data.stems import Stem, find_sources, load_tracks
+from openunmix.data.stems import Stem, load_tracks
+from openunmix.data.tracks import Track, TrackAudio, find_sources
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.training.batches import Examples
 
 __all__ = [
-    "ValidationTrack",
     "first_tracks",
     "load_validation_tracks",
     "median_scores",
@@ -27,38 +27,9 @@ __all__ = [
 ]
 
 
-class ValidationTrack(NamedTuple):
-    """A song to validate on.
-
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    sources : Tensor [shape=(targets, channels, samples)], real
-        Its true stems.
-    mixture : Tensor [shape=(channels, samples)], optional
-        The mixture; the sum of the stems if not given.
-    """
-
-    name: str
-    sources: Tensor
-    mixture: Tensor | None = None
-
-    @property
-    def has_other_sources(self) -> bool:
-        """Whether the mixture holds more than these stems, that is, above -60 dB of it."""
-        rest = self.mix - self.sources.sum(dim=0)
-        return bool(rest.square().sum() > 1e-6 * self.mix.square().sum())
-
-    @property
-    def mix(self) -> Tensor:
-        """What is to be separated: (channels, samples)."""
-        return self.sources.sum(dim=0) if self.mixture is None else self.mixture
-
-
 def load_validation_tracks(
     root: Path, targets: Sequence[str], sample_rate: int, channels: int = 2
-) -> list[ValidationTrack]:
+) -> list[TrackAudio]:
     """Decode a folder of songs.
 
     Parameters
@@ -75,7 +46,7 @@ def load_validation_tracks(
 
     Returns
     -------
-    list of ValidationTrack
+    list of TrackAudio
         The songs, each as long as its shortest stem.
 
     Raises
@@ -84,8 +55,8 @@ def load_validation_tracks(
         If there are no songs or a file cannot be read.
     """
     songs: dict[str, dict[str, Stem]] = {}
-    others = [source for source in find_sources(root) if source not in targets]
-    sources = [*targets, *others]
+    available = find_sources(root)
+    sources = [*targets, *(source for source in available if source not in targets)]
     for stem in load_tracks(root, sources, sample_rate):
         songs.setdefault(stem.track, {})[stem.target] = stem
     stacks = {
@@ -93,7 +64,9 @@ def load_validation_tracks(
         for name, stems in songs.items()
     }
     return [
-        ValidationTrack(name, stack[: len(targets)], stack.sum(dim=0))
+        TrackAudio(
+            Track(name), sample_rate, stack.sum(dim=0), dict(zip(targets, stack, strict=False))
+        )
         for name, stack in stacks.items()
     ]
 
@@ -108,8 +81,8 @@ def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
 
 
 def first_tracks(
-    dataset: Dataset[Any], targets: Sequence[str], channels: int, count: int
-) -> list[ValidationTrack]:
+    dataset: Dataset[Any], targets: Sequence[str], sample_rate: int, channels: int, count: int
+) -> list[TrackAudio]:
     """Take songs from a data set.
 
     Parameters
@@ -118,6 +91,8 @@ def first_tracks(
         Whole songs, or excerpts, see :class:`~openunmix.training.batches.Examples`.
     targets : sequence of str
         The sources wanted.
+    sample_rate : int
+        Hz, that of the data set.
     channels : int
         Audio channels wanted.
     count : int
@@ -125,18 +100,24 @@ def first_tracks(
 
     Returns
     -------
-    list of ValidationTrack
+    list of TrackAudio
         The songs, or fewer if there are no more.
     """
     examples = Examples(dataset, targets, channels)
     found = [examples[index] for index in range(min(count, len(examples)))]
     return [
-        ValidationTrack(str(i), example.sources, example.mixture) for i, example in enumerate(found)
+        TrackAudio(
+            Track(str(index)),
+            sample_rate,
+            example.mixture,
+            dict(zip(targets, example.sources, strict=True)),
+        )
+        for index, example in enumerate(found)
     ]
 
 
 def track_scores(
-    separator: Separator, songs: Sequence[ValidationTrack], config: StreamConfig | None = None
+    separator: Separator, songs: Sequence[TrackAudio], config: StreamConfig | None = None
 ) -> dict[str, dict[str, float]]:
     """Whole-track SDR of every song and target, of what the ``umx`` command writes.
 
@@ -144,7 +125,7 @@ def track_scores(
     ----------
     separator : Separator
         Its targets, in the order of the songs' sources.
-    songs : sequence of ValidationTrack
+    songs : sequence of TrackAudio
         The songs, at the separator's sample rate.
     config : StreamConfig, optional
         How to separate.
@@ -157,9 +138,9 @@ def track_scores(
     """
     scores = {}
     for song in songs:
-        estimates = separate_waveform(separator, song.mix, config).cpu()
+        estimates = separate_waveform(separator, song.mixture, config).cpu()
         estimates = estimates[: len(song.sources)]
-        values = sdr_mdx21(song.sources, estimates).tolist()
+        values = sdr_mdx21(song.stacked, estimates).tolist()
         scores[song.name] = dict(zip(separator.target_models, values, strict=True))
     return scores
 

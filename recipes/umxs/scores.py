@@ -18,13 +18,9 @@ from pathlib import Path
 import torch
 
 import openunmix
+from openunmix.data.tracks import TrackAudio
 from openunmix.evaluate.metrics import sdr_mdx21
-from openunmix.training.validation import (
-    ValidationTrack,
-    load_validation_tracks,
-    median_scores,
-    track_scores,
-)
+from openunmix.training.validation import load_validation_tracks, median_scores, track_scores
 from openunmix.utils import load_separator
 
 Scores = dict[str, dict[str, float]]
@@ -60,12 +56,12 @@ def shown(score: float) -> str:
     return "" if math.isnan(score) else f"{score:.2f}"
 
 
-def mixture_scores(songs: list[ValidationTrack], targets: list[str]) -> Scores:
+def mixture_scores(songs: list[TrackAudio], targets: list[str]) -> Scores:
     """Return the scores that one gets for doing nothing."""
     scores = {}
     for song in songs:
-        mixture = song.sources.sum(dim=0).expand_as(song.sources)
-        values = sdr_mdx21(song.sources, mixture).tolist()
+        sources = song.stacked
+        values = sdr_mdx21(sources, sources.sum(dim=0).expand_as(sources)).tolist()
         scores[song.name] = dict(zip(targets, values, strict=True))
     return scores
 

@@ -228,8 +228,8 @@ def test_stems_that_are_no_targets_are_in_the_mixtures(data):
     assert (mixture - drums).square().mean() > 1e-5  # the voice
     (song,) = load_validation_tracks(Path("data/valid"), ["drums"], RATE)
     whole, _ = soundfile.read("data/valid/c/mixture.wav", dtype="float32")
-    torch.testing.assert_close(song.mix.T, torch.from_numpy(whole), atol=1e-4, rtol=0)
-    assert song.sources.shape == (1, 2, RATE)
+    torch.testing.assert_close(song.mixture.T, torch.from_numpy(whole), atol=1e-4, rtol=0)
+    assert song.stacked.shape == (1, 2, RATE)
     assert train_one("drums") == 0
     assert set(json.loads(Path("run/history.json").read_text())[-1]["validation"]) == {"drums"}
 

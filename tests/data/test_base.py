@@ -23,7 +23,6 @@ from openunmix.data import (
     VariableSourcesTrackFolderDataset,
     aug_from_str,
 )
-from openunmix.data._folders import files_of, track_folders, usable
 from openunmix.errors import AudioFileError
 
 RATE = 8000
@@ -162,29 +161,6 @@ def test_base_classes_have_no_items(kind):
 def test_rate_must_be_positive():
     with pytest.raises(ValueError, match="sample_rate is 0, expected a positive rate"):
         UnmixDataset("root", 0)
-
-
-def test_tracks_and_files_are_listed_sorted_without_hidden_ones(tmp_path):
-    for name in ["b", "a", ".hidden"]:
-        Path(tmp_path, "train", name).mkdir(parents=True)
-    for name in ["b/2.wav", "b/1.wav", "b/._1.wav", "b/1.txt", "file"]:
-        Path(tmp_path, "train", name).touch()
-    folders = track_folders(tmp_path, "train")
-    assert [folder.name for folder in folders] == ["a", "b"]
-    assert [path.name for path in files_of(folders[1], "*.wav")] == ["1.wav", "2.wav"]
-    with pytest.raises(AudioFileError, match=r"valid: no such folder; --root needs a folder"):
-        track_folders(tmp_path, "valid")
-
-
-def test_tracks_that_cannot_be_used_are_told(caplog):
-    assert usable({Path("a"): 1, Path("b"): "too quiet"}, Path("root")) == [1]
-    assert caplog.messages == ["skipped b: too quiet"]
-    with pytest.raises(
-        AudioFileError, match=r"root: none of 1 tracks can be used \(b: too quiet\)"
-    ):
-        usable({Path("b"): "too quiet"}, Path("root"))
-    with pytest.raises(AudioFileError, match=r"root: none of 0 tracks can be used \(it is empty\)"):
-        usable({}, Path("root"))
 
 
 def test_other_rates_are_resampled_with_one_warning(track_folder, caplog):

@@ -14,8 +14,6 @@ from openunmix.data.stems import (
     SILENCE,
     Stem,
     StemLibrary,
-    find_sources,
-    find_tracks,
     load_stem,
     load_tracks,
 )
@@ -29,44 +27,15 @@ def stem(track="song", target="vocals", samples=100, level=0.1):
     return Stem(track, target, torch.full((2, samples), 32767, dtype=torch.int16), level)
 
 
-def test_tracks_are_found_by_folder_and_file_name(track_folder):
-    sound = synth.noise(100)
-    track_folder("b", {"vocals.wav": sound, "drums.flac": sound, "mixture.wav": sound})
-    track_folder("a", {"drums.ogg": sound})
-    folder = track_folder("c", {"mixture.wav": sound})
-    (folder.parent / "vocals.wav").touch()  # not in a folder of its own
-    tracks = find_tracks(folder.parent, TARGETS)
-    assert list(tracks) == ["a", "b"]
-    assert {target: path.name for target, path in tracks["b"].items()} == {
-        "vocals": "vocals.wav",
-        "drums": "drums.flac",
-    }
-
-
-def test_sources_are_all_stems_but_not_their_sum(track_folder):
-    sound = synth.noise(100)
-    track_folder("a", {"vocals.wav": sound, "mixture.wav": sound})
-    folder = track_folder("b", {"guitar.flac": sound})
-    (folder / "notes.txt").touch()
-    (folder.parent / "drums.wav").touch()  # not in a folder of its own
-    assert find_sources(folder.parent) == ["guitar", "vocals"]
-
-
-def test_file_that_lost_nothing_is_preferred(track_folder):
-    sound = synth.noise(100)
-    folder = track_folder("a", {"vocals.ogg": sound, "vocals.flac": sound})
-    assert find_tracks(folder.parent, TARGETS)["a"]["vocals"].suffix == ".flac"
-
-
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(AudioFileError, match=r"tracks: no such folder.*give a folder"):
-        find_tracks(tmp_path / "tracks", TARGETS)
+        load_tracks(tmp_path / "tracks", TARGETS, 8000)
 
 
 def test_folder_without_stems_is_named(track_folder):
     root = track_folder("a", {"piano.wav": synth.noise(100)}).parent
     with pytest.raises(AudioFileError, match=r"tracks: no track folder holds.*vocals"):
-        find_tracks(root, TARGETS)
+        load_tracks(root, TARGETS, 8000)
 
 
 def test_stem_has_the_samples_of_its_file(tmp_path):

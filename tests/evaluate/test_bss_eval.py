@@ -74,7 +74,7 @@ def song(folder):
     (folder / "test").mkdir()
     (folder / "test" / path.name).symlink_to(path)
     (track,) = find_tracks(folder)
-    read = torch.stack(list(track.read().stems.values()))
+    read = track.read().stacked
     decoded = torch.stack([read_audio(path, stream=number).waveform for number in (1, 2, 3, 4)])
     for stems_of_song in (read, decoded):
         stems_of_song[1, :, 2 * 44100 : 3 * 44100] = 0

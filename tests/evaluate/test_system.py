@@ -33,7 +33,7 @@ def test_estimates_are_the_files_that_umx_writes(tmp_path, tiny_separator, rate,
     assert exit_code(song / "mixture.wav", "--model", model, *out, "--quiet") == 0
     system = System(resolve_model(model), targets=TARGETS, residual=True)
     (track,) = find_tracks(tmp_path / "tracks")
-    estimates = Estimator(system).estimates(track, track.read())
+    estimates = Estimator(system).estimates(track.read())
     assert list(estimates) == [*TARGETS, "residual"]
     for name, estimate in estimates.items():
         written = read_audio(tmp_path / "out" / "mixture" / f"{name}.wav").waveform

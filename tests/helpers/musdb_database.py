@@ -36,5 +36,6 @@ class DB:
 
         found = {name: stream(name) for name in STREAMS}
         mixture = found.pop("mixture")
+        mixture.name = path.name.removesuffix(".stem.mp4")
         mixture.sources = {k: v for k, v in found.items() if Path(v.path).exists()}
         return mixture

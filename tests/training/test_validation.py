@@ -9,9 +9,10 @@ import torch
 from helpers import sounds as synth
 from torch import nn
 
+from openunmix.data.tracks import Track, TrackAudio
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
-from openunmix.training.validation import ValidationTrack, median_scores, separator_of, track_scores
+from openunmix.training.validation import median_scores, separator_of, track_scores
 
 
 class Half(nn.Module):
@@ -21,11 +22,16 @@ class Half(nn.Module):
         return magnitude / 2
 
 
+def track(name, sources, mixture=None):
+    """Return a track of these sources."""
+    mixture = sum(sources.values()) if mixture is None else mixture
+    return TrackAudio(Track(name), 44100, mixture, sources)
+
+
 def song(name, seed):
     """Make a song of two sources."""
-    return ValidationTrack(
-        name, torch.stack([synth.noise(2000, seed=seed), synth.noise(2000, seed=seed + 1)])
-    )
+    noises = {n: synth.noise(2000, seed=seed + k) for k, n in enumerate(["vocals", "drums"])}
+    return track(name, noises)
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -36,19 +42,19 @@ def test_scores_are_those_of_the_estimates(residual):
     scores = track_scores(separator, songs)
     assert list(scores) == ["first", "second"]
     for one in songs:
-        estimate = one.sources.sum(dim=0) / 2
+        estimate = one.mixture / 2
         assert scores[one.name] == pytest.approx(
             {
-                "vocals": float(sdr_mdx21(one.sources[0], estimate)),
-                "drums": float(sdr_mdx21(one.sources[1], estimate)),
+                "vocals": float(sdr_mdx21(one.sources["vocals"], estimate)),
+                "drums": float(sdr_mdx21(one.sources["drums"], estimate)),
             },
             abs=1e-3,
         )
 
 
 def test_silent_stem_has_no_score(tiny_separator):
-    sources = torch.stack([synth.noise(2000), torch.zeros(2, 2000)])
-    [scores] = track_scores(tiny_separator(), [ValidationTrack("instrumental", sources)]).values()
+    sources = {"vocals": synth.noise(2000), "drums": torch.zeros(2, 2000)}
+    [scores] = track_scores(tiny_separator(), [track("instrumental", sources)]).values()
     assert math.isfinite(scores["vocals"])
     assert math.isnan(scores["drums"])
 
@@ -73,10 +79,3 @@ def test_separator_of_networks_is_the_one_that_users_get(tiny_network, nb_channe
     assert (separator.niter, float(separator.sample_rate)) == (1, 8000.0)
     assert not any(module.training for module in separator.modules())
     assert separator(synth.noise(500, channels=nb_channels)).shape == (1, nb_channels, 500)
-
-
-def test_songs_tell_whether_there_is_more_than_their_stems():
-    sources = torch.stack([synth.noise(2000, seed=1), synth.noise(2000, seed=2)])
-    assert not ValidationTrack("whole", sources).has_other_sources
-    assert not ValidationTrack("whole", sources, sources.sum(dim=0) + 1e-5).has_other_sources
-    assert ValidationTrack("part", sources[:1], sources.sum(dim=0)).has_other_sources

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from openunmix.audio import AudioSource
 from openunmix.data.check.duplicates import find_duplicates
-from openunmix.data.check.inventory import Stream, Track, inventory
+from openunmix.data.check.inventory import inventory
 from openunmix.data.check.measure import Measure, measure_together
 from openunmix.data.check.report import Issue, Report, SourceSummary
+from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
 __all__ = ["Issue", "Report", "SourceSummary", "examine"]
@@ -36,8 +38,8 @@ class _Heard:
 
     split: str
     source: str
-    track: Path
-    stream: Stream
+    track: Track
+    stream: AudioSource
     measure: Measure
 
 
@@ -131,7 +133,7 @@ def _examine_track(
         if isinstance(measure, AudioFileError):
             yield _error("unreadable", stream, str(measure))
         else:
-            heard.append(_Heard(split, source, track.path, stream, measure))
+            heard.append(_Heard(split, source, track, stream, measure))
             yield from _examine_stream(args, stream, measure)
     good = [measure for measure in measures if isinstance(measure, Measure)]
     yield from _examine_lengths(track, good)
@@ -140,7 +142,9 @@ def _examine_track(
         yield from _examine_residual(args, track.mixture, residual)
 
 
-def _examine_stream(args: argparse.Namespace, stream: Stream, measure: Measure) -> Iterator[Issue]:
+def _examine_stream(
+    args: argparse.Namespace, stream: AudioSource, measure: Measure
+) -> Iterator[Issue]:
     """Look at a stream for itself."""
     if measure.sounding == 0:
         peak = 20 * math.log10(measure.peak + 1e-20)
@@ -181,7 +185,7 @@ def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
 
 
 def _examine_residual(
-    args: argparse.Namespace, mixture: Stream, residual: float
+    args: argparse.Namespace, mixture: AudioSource, residual: float
 ) -> Iterator[Issue]:
     """Compare the mixture with the sum of its stems."""
     level = 10 * math.log10(residual + 1e-20)

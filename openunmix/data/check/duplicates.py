@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from openunmix.data.check.measure import Measure, likeness
 from openunmix.data.check.report import Issue
+from openunmix.data.tracks import Track
 
 __all__ = ["find_duplicates"]
 
@@ -19,12 +19,12 @@ _ALIKE = 0.97
 _LENGTH, _SPREAD = 1.25, 1.5
 
 
-def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterator[Issue]:
+def find_duplicates(streams: Iterable[tuple[str, str, Track, Measure]]) -> Iterator[Issue]:
     """Find tracks of which a source is the same recording.
 
     Parameters
     ----------
-    streams : iterable of (str, str, Path, Measure)
+    streams : iterable of (str, str, Track, Measure)
         Split, source, track and measure of each stream.
 
     Yields
@@ -35,20 +35,20 @@ def find_duplicates(streams: Iterable[tuple[str, str, Path, Measure]]) -> Iterat
     """
     by_source = defaultdict(list)
     for split, source, track, measure in streams:
-        by_source[source].append((split, track, measure))
-    pairs: dict[tuple[str, Path, str, Path], list[str]] = defaultdict(list)
+        by_source[source].append((split, str(track.path), measure))
+    pairs: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for source, found in by_source.items():
         for i, j in _candidates([measure for _, _, measure in found]):
             if likeness(found[i][2].fingerprint, found[j][2].fingerprint) > _ALIKE:
                 pairs[found[i][:2] + found[j][:2]].append(source)
-    for (split, track, other_split, other), sources in pairs.items():
+    for (split, place, other_split, other), sources in pairs.items():
         again = f"{', '.join(sources)}: the same recording as in {other}"
         if split == other_split:
             advice = "it counts twice in training; remove one, unless that is meant"
-            yield Issue("warning", "duplicate", str(track), again, advice)
+            yield Issue("warning", "duplicate", place, again, advice)
         else:
             advice = "remove it from train or from valid: the validation loss would be worth little"
-            yield Issue("error", "duplicate", str(track), f"{again} of {other_split}", advice)
+            yield Issue("error", "duplicate", place, f"{again} of {other_split}", advice)
 
 
 def _candidates(measures: Sequence[Measure]) -> Iterator[tuple[int, int]]:

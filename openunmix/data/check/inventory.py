@@ -7,56 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from openunmix.data._folders import files_of, track_folders
+from openunmix.audio import AudioSource
 from openunmix.data.musdb import open_database, stream_of
-from openunmix.data.stems import find_sources, find_tracks
+from openunmix.data.tracks import Track, files_of, find_tracks, track_folders
 from openunmix.errors import AudioFileError
 
-__all__ = ["Stream", "Track", "inventory"]
-
-
-class Stream(NamedTuple):
-    """Where the audio of a source is.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    stream : int
-        Which of its audio streams.
-    """
-
-    path: Path
-    stream: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.path} (stream {self.stream})" if self.stream else str(self.path)
-
-
-@dataclass(frozen=True)
-class Track:
-    """What there is of a track.
-
-    Attributes
-    ----------
-    path : Path
-        Its folder or file.
-    sources : dict of str to Stream
-        Its stems by the name of their source.
-    mixture : Stream, optional
-        Its mixture, where there is a file for it.
-    missing : tuple of str
-        File names that the data set needs and that are not there.
-    """
-
-    path: Path
-    sources: dict[str, Stream]
-    mixture: Stream | None = None
-    missing: tuple[str, ...] = field(default=())
+__all__ = ["inventory"]
 
 
 def inventory(args: argparse.Namespace, split: str) -> list[Track]:
@@ -99,10 +58,20 @@ def _aligned(args: argparse.Namespace, split: str) -> list[Track]:
     tracks = []
     for folder in track_folders(Path(args.root).expanduser(), split):
         found = {name: files_of(folder, name) for name in (args.input_file, args.output_file)}
-        mixture, target = found[args.input_file], found[args.output_file]
-        sources = {Path(args.output_file).stem: Stream(target[0])} if target else {}
+        given, target = found[args.input_file], found[args.output_file]
+        mixture = AudioSource(given[0]) if given else None
+        sources = {Path(args.output_file).stem: AudioSource(target[0])} if target else {}
         missing = tuple(name for name, files in found.items() if not files)
-        tracks.append(Track(folder, sources, Stream(mixture[0]) if mixture else None, missing))
+        tracks.append(
+            Track(
+                folder.name,
+                split,
+                sources,
+                AudioSource(mixture[0]) if mixture else None,
+                folder,
+                missing,
+            )
+        )
     return tracks
 
 
@@ -114,7 +83,7 @@ def _source_folder(args: argparse.Namespace, split: str) -> list[Track]:
         files = files_of(folder, f"*{args.ext}")
         if not files:
             raise AudioFileError(f"{folder}: there are no files *{args.ext} for the source {name}")
-        tracks += [Track(path, {name: Stream(path)}) for path in files]
+        tracks += [Track(path.stem, split, {name: AudioSource(path)}, path=path) for path in files]
     return tracks
 
 
@@ -124,9 +93,9 @@ def _fixed_sources(args: argparse.Namespace, split: str) -> list[Track]:
     names = [args.target_file, *args.interferer_files]
     for folder in track_folders(Path(args.root).expanduser(), split):
         there = [name for name in names if (folder / name).is_file()]
-        sources = {Path(name).stem: Stream(folder / name) for name in there}
+        sources = {Path(name).stem: AudioSource(folder / name) for name in there}
         missing = tuple(name for name in names if name not in there)
-        tracks.append(Track(folder, sources, _mixture(folder), missing))
+        tracks.append(Track(folder.name, split, sources, _mixture(folder), folder, missing))
     return tracks
 
 
@@ -136,23 +105,16 @@ def _variable_sources(args: argparse.Namespace, split: str) -> list[Track]:
     for folder in track_folders(Path(args.root).expanduser(), split):
         files = {folder / args.target_file, *files_of(folder, f"*{args.ext}")}
         there = sorted(path for path in files if path.is_file())
-        sources = {path.stem: Stream(path) for path in there if path.stem != "mixture"}
+        sources = {path.stem: AudioSource(path) for path in there if path.stem != "mixture"}
         lacks = Path(args.target_file).stem not in sources
         missing = (args.target_file,) if lacks and not args.silence_missing else ()
-        tracks.append(Track(folder, sources, _mixture(folder), missing))
+        tracks.append(Track(folder.name, split, sources, _mixture(folder), folder, missing))
     return tracks
 
 
 def _stems(args: argparse.Namespace, split: str) -> list[Track]:
     """Folders with stems, in any format."""
-    root = Path(args.root).expanduser() / split
-    found = find_tracks(root, [*args.targets, *find_sources(root)])
-    tracks = []
-    for name, files in found.items():
-        folder = Path(args.root, split, name).expanduser()
-        sources = {target: Stream(path) for target, path in files.items()}
-        tracks.append(Track(folder, sources, _mixture(folder)))
-    return tracks
+    return find_tracks(Path(args.root, split).expanduser(), subset="", is_wav=True)
 
 
 def _musdb(args: argparse.Namespace, split: str) -> list[Track]:
@@ -160,25 +122,26 @@ def _musdb(args: argparse.Namespace, split: str) -> list[Track]:
     root = None if args.root is None else Path(args.root).expanduser()
     options = {"is_wav": args.is_wav, "split": split, "subsets": "train"}
     database = open_database(root, download=args.root is None, **options)
-    return [_musdb_track(track, database, args.is_wav) for track in database.tracks]
+    return [_musdb_track(track, split, database, args.is_wav) for track in database.tracks]
 
 
-def _musdb_track(track: Any, database: Any, is_wav: bool) -> Track:
+def _musdb_track(track: Any, split: str, database: Any, is_wav: bool) -> Track:
     """Stems of a track of MUSDB18."""
     names = list(database.setup["sources"])
     streams = {
-        name: Stream(*stream_of(track.sources[name], is_wav))
+        name: AudioSource(*stream_of(track.sources[name], is_wav))
         for name in names
         if name in track.sources
     }
     missing = tuple(f"{name}.wav" if is_wav else name for name in names if name not in streams)
-    return Track(Path(track.path), streams, Stream(*stream_of(track, is_wav)), missing)
+    mixture = AudioSource(*stream_of(track, is_wav))
+    return Track(track.name, split, streams, mixture, Path(track.path), missing)
 
 
-def _mixture(folder: Path) -> Stream | None:
+def _mixture(folder: Path) -> AudioSource | None:
     """Return the mixture that somebody has put beside the stems."""
     files = files_of(folder, "mixture.*")
-    return Stream(files[0]) if files else None
+    return AudioSource(files[0]) if files else None
 
 
 _FINDERS: dict[str, Callable[[argparse.Namespace, str], list[Track]]] = {

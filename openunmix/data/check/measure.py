@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from openunmix.audio import AudioInfo, AudioReader, probe
-from openunmix.data.check.inventory import Stream
+from openunmix.audio import AudioInfo, AudioSource, probe
 from openunmix.errors import AudioFileError
 
 __all__ = ["Measure", "likeness", "measure_together"]
@@ -186,13 +185,13 @@ def _correlation(one: Array, other: Array, lag: int, least: int) -> float:
 
 
 def measure_together(
-    streams: Sequence[Stream],
+    streams: Sequence[AudioSource],
 ) -> tuple[list[Measure | AudioFileError], float | None]:
     """Read several streams side by side.
 
     Parameters
     ----------
-    streams : sequence of Stream
+    streams : sequence of AudioSource
         The first one may be the mixture of the others.
 
     Returns
@@ -224,14 +223,14 @@ def measure_together(
 class _Reading:
     """A stream that is read block by block, until it ends or breaks."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: AudioSource) -> None:
         self._error: AudioFileError | None = None
         self._meter: _Meter | None = None
         self._blocks: Iterator[Block] | None = None
         try:
             # Blocks of whole frames, about two seconds long.
             size = 40 * max(1, probe(stream.path).sample_rate // _FRAMES)
-            self._reader = AudioReader(stream.path, block=size, stream=stream.stream)
+            self._reader = stream.open(size)
         except AudioFileError as error:
             self._error = error
             return

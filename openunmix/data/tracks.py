@@ -1,0 +1,277 @@
+"""Tracks: which audio files they are made of, and their decoded audio."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from openunmix.audio import (
+    AUDIO_EXTENSIONS,
+    STEM_MP4,
+    STEM_MP4_STREAMS,
+    AudioClip,
+    AudioSource,
+    read_audio,
+)
+from openunmix.errors import AudioFileError
+
+__all__ = [
+    "MIXTURE",
+    "Track",
+    "TrackAudio",
+    "audio_files",
+    "files_of",
+    "find_sources",
+    "find_tracks",
+    "read_alike",
+    "shape_text",
+    "total",
+    "track_folders",
+    "track_of",
+    "usable",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Name of the file of a mixture, without its extension.
+MIXTURE = "mixture"
+
+
+@dataclass(frozen=True)
+class Track:
+    """A track and the files that its audio is in.
+
+    Attributes
+    ----------
+    name : str
+        Its name; also that of the file of its scores.
+    subset : str
+        Part of the dataset, such as ``"test"``.
+    sources : mapping of str to AudioSource
+        Its stems by the name of their source.
+    mixture : AudioSource, optional
+        Its mixture, where there is a file for it.
+    path : Path, optional
+        Its folder or file.
+    missing : tuple of str
+        Names of files that the dataset needs and that are not there.
+    estimates : Path, optional
+        A folder of estimates, if those of this track are in a place of their own.
+    """
+
+    name: str
+    subset: str = ""
+    sources: Mapping[str, AudioSource] = field(default_factory=dict)
+    mixture: AudioSource | None = None
+    path: Path | None = None
+    missing: tuple[str, ...] = ()
+    estimates: Path | None = None
+
+    def read(self) -> TrackAudio:
+        """Decode the track.
+
+        Returns
+        -------
+        TrackAudio
+            Its audio; without a file for the mixture, that is the sum of the sources.
+
+        Raises
+        ------
+        AudioFileError
+            If a file cannot be read, has values that are not finite, or differs from the others
+            in sample rate, channels or length.
+        """
+        files = dict(self.sources)
+        if self.mixture is not None:
+            files[MIXTURE] = self.mixture
+        sample_rate, waveforms = read_alike(files)
+        mixture = waveforms.pop(MIXTURE, None)
+        if mixture is None:
+            mixture = total(waveforms.values())
+        return TrackAudio(self, sample_rate, mixture, waveforms)
+
+
+@dataclass(frozen=True)
+class TrackAudio:
+    """Decoded audio of a track: waveforms (channels, samples), all of one shape."""
+
+    track: Track
+    sample_rate: int
+    mixture: Tensor
+    sources: dict[str, Tensor]
+
+    @property
+    def name(self) -> str:
+        """Name of the track."""
+        return self.track.name
+
+    @property
+    def stacked(self) -> Tensor:
+        """The sources as one tensor (sources, channels, samples)."""
+        return torch.stack(list(self.sources.values()))
+
+    @property
+    def has_other_sources(self) -> bool:
+        """Whether the mixture holds more than these sources, above -60 dB of it."""
+        residual = self.mixture - self.stacked.sum(dim=0)
+        return bool(residual.square().sum() > 1e-6 * self.mixture.square().sum())
+
+
+def total(waveforms: Iterable[Tensor]) -> Tensor:
+    """Sum waveforms without more memory than the sum; a single one is itself and no copy."""
+    return reduce(torch.add, waveforms)
+
+
+def read_alike(sources: Mapping[str, AudioSource]) -> tuple[int, dict[str, Tensor]]:
+    """Decode files that belong together; raise AudioFileError for one unlike the first."""
+    clips = {name: _read(source) for name, source in sources.items()}
+    first, expected = next(iter(clips.items()))
+    for name, clip in clips.items():
+        if clip.sample_rate != expected.sample_rate:
+            raise AudioFileError(
+                f"{name} has a sample rate of {clip.sample_rate} Hz, {first} of "
+                f"{expected.sample_rate} Hz; convert one of them"
+            )
+        if clip.waveform.shape != expected.waveform.shape:
+            raise AudioFileError(
+                f"{name} has {shape_text(clip.waveform)}, {first} {shape_text(expected.waveform)}; "
+                "make them alike"
+            )
+    return expected.sample_rate, {name: clip.waveform for name, clip in clips.items()}
+
+
+def _read(source: AudioSource) -> AudioClip:
+    """Decode a source; a stream of a file of MUSDB18 to 16 bits, as the package musdb does.
+
+    AAC has no treble, so the filters of BSS Eval hang on the 16th bit: without it, museval's own
+    SIR differs by 28 dB.
+    """
+    clip = read_audio(source.path, source.start, source.duration, source.stream)
+    if source.stream is not None:
+        clip.waveform.mul_(32768).round_().clamp_(-32768, 32767).div_(32768)
+    return clip
+
+
+def shape_text(waveform: Tensor) -> str:
+    """Describe the shape of a waveform."""
+    channels = {1: "one channel", 2: "two channels"}.get(len(waveform), f"{len(waveform)} channels")
+    return f"{channels} of {waveform.shape[1]} samples"
+
+
+def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[Track]:
+    """Find the tracks of a dataset.
+
+    Parameters
+    ----------
+    root : Path
+        A folder with a folder named like the subset, or that folder itself: of ``.stem.mp4``
+        files as in MUSDB18, or of a folder per track with a file per stem, as in MUSDB18-HQ.
+        A file called ``mixture`` is the mixture.
+    subset : str
+        Part of the dataset; ``""`` where the root itself holds the tracks.
+    is_wav : bool
+        Look only at folders of stems.
+
+    Returns
+    -------
+    list of Track
+        The tracks, sorted by name.
+
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder or no track in it.
+    """
+    folder = root / subset if (root / subset).is_dir() else root
+    if not folder.is_dir():
+        raise AudioFileError(f"{root}: no such folder; give a folder of tracks")
+    entries = [path for path in sorted(folder.iterdir()) if _is_visible(path)]
+    tracks = [] if is_wav else [_stem_mp4(path, subset) for path in entries if _is_stem_mp4(path)]
+    if not tracks:
+        tracks = [track_of(path, subset) for path in entries if path.is_dir()]
+        tracks = [track for track in tracks if track.sources or track.mixture]
+    if not tracks:
+        there = (
+            f"{folder}" if folder != root or not subset else f"{root} has no folder {subset} and"
+        )
+        raise AudioFileError(
+            f"{there} holds no tracks: expected .stem.mp4 files, or a folder of stems per track"
+        )
+    return tracks
+
+
+def find_sources(root: Path) -> list[str]:
+    """Sorted names of all stems in a folder of track folders."""
+    tracks = find_tracks(root, subset="", is_wav=True)
+    return sorted({name for track in tracks for name in track.sources})
+
+
+def _is_stem_mp4(path: Path) -> bool:
+    """Whether a file is one of MUSDB18."""
+    return path.name.lower().endswith(STEM_MP4) and path.is_file()
+
+
+def _stem_mp4(path: Path, subset: str) -> Track:
+    """Return the track in a file."""
+    streams = {name: AudioSource(path, stream) for stream, name in enumerate(STEM_MP4_STREAMS)}
+    return Track(path.name[: -len(STEM_MP4)], subset, streams, streams.pop(MIXTURE), path)
+
+
+def track_of(folder: Path, subset: str = "") -> Track:
+    """Return the track in a folder of stems."""
+    sources = {name: AudioSource(file) for name, file in audio_files(folder).items()}
+    return Track(folder.name, subset, sources, sources.pop(MIXTURE, None), folder)
+
+
+def audio_files(folder: Path) -> dict[str, Path]:
+    """Audio files in a folder, by their names without extension."""
+    files = sorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS),
+        key=lambda path: (AUDIO_EXTENSIONS.index(path.suffix.lower()), path.name),
+    )
+    return {path.stem: path for path in files if path.is_file() and _is_visible(path)}
+
+
+def track_folders(root: Path, split: str) -> list[Path]:
+    """Sorted track folders of a split, without hidden ones; AudioFileError if it is missing."""
+    folder = root / split
+    if not folder.is_dir():
+        raise AudioFileError(f"{folder}: no such folder; --root needs a folder for each split")
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
+
+
+def files_of(folder: Path, pattern: str) -> list[Path]:
+    """Sorted files in a folder that match a name or glob, without hidden ones."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and _is_visible(path))
+
+
+def _is_visible(path: Path) -> bool:
+    """Whether the name does not start with a dot, as those of programs' own files do."""
+    return not path.name.startswith(".")
+
+
+def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
+    """Keep the tracks that can be used; log the reasons (str) why the others cannot.
+
+    Raises AudioFileError if none can be used.
+    """
+    reasons = {path: reason for path, reason in tracks.items() if isinstance(reason, str)}
+    for path, reason in reasons.items():
+        logger.warning("skipped %s: %s", path, reason)
+    kept = [track for track in tracks.values() if not isinstance(track, str)]
+    if not kept:
+        first = next((f"{path}: {reason}" for path, reason in reasons.items()), "it is empty")
+        raise AudioFileError(
+            f"{folder}: none of {len(tracks)} tracks can be used ({first}); check the dataset's "
+            "files and options"
+        )
+    return kept
