@@ -1,11 +1,11 @@
-"""Speed and memory of BSS Eval v4, beside museval in the same run.
+"""Speed and memory of BSS Eval v4, compared with museval in the same run.
 
 Prints the tables of ``docs/evaluation.md``::
 
     python benchmarks/evaluation.py
 
-Both score the same four stereo stems with the same number of threads, each in a process of its own,
-and take turns; ratios are of the same turn. museval is imported without its package, so that it
+Both score the same four stereo stems with the same number of threads, alternately and each in a
+new process; ratios are of consecutive runs. Only the module ``museval.metrics`` is imported, which
 needs no ffmpeg program.
 """
 
@@ -33,16 +33,16 @@ RATE = 44100
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=30, help="of audio, for the speed table")
+    parser.add_argument("--seconds", type=int, default=30, help="seconds for the speed table")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--long", type=int, default=300, help="seconds of audio, for the memory")
+    parser.add_argument("--long", type=int, default=300, help="seconds for the memory")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     return parser
 
 
 def main() -> None:
-    """Run both in turn and print the tables."""
+    """Run both alternately and print the tables."""
     args = parser().parse_args()
     if args.worker:
         torch.set_num_threads(args.threads)
@@ -57,13 +57,13 @@ def main() -> None:
             results.append(run(name, args.seconds, args.threads))
     pairs = list(zip(runs["museval"], runs["ours"], strict=True))
     ratio = statistics.median(slow["seconds"] / fast["seconds"] for slow, fast in pairs)
-    cpu = statistics.median(slow["cpu"] / fast["cpu"] for slow, fast in pairs)
+    cpu_ratio = statistics.median(slow["cpu"] / fast["cpu"] for slow, fast in pairs)
     print(f"| {args.seconds} s, four stereo stems | seconds | CPU seconds | peak GB |")
     print("|---|---|---|---|")
     for name, results in runs.items():
-        seconds, busy = (statistics.median(r[key] for r in results) for key in ("seconds", "cpu"))
-        print(f"| {TITLES[name]} | {seconds:.2f} | {busy:.2f} | {peak(results):.2f} |")
-    print(f"| times faster, median of {args.repeats} turns | {ratio:.1f} | {cpu:.1f} | |")
+        seconds, cpu = (statistics.median(r[key] for r in results) for key in ("seconds", "cpu"))
+        print(f"| {TITLES[name]} | {seconds:.2f} | {cpu:.2f} | {peak(results):.2f} |")
+    print(f"| times faster, median of {args.repeats} runs | {ratio:.1f} | {cpu_ratio:.1f} | |")
     first = pairs[0]
     differences = [abs(a - b) for a, b in zip(first[0]["scores"], first[1]["scores"], strict=True)]
     print(f"\nLargest difference of a median over frames: {max(differences):.1e} dB.\n")
@@ -86,7 +86,7 @@ def peak(results: list[dict[str, Any]]) -> float:
 
 
 def run(worker: str, seconds: int, threads: int) -> dict[str, Any]:
-    """Run a contender in a process of its own."""
+    """Run one implementation in a new process."""
     command = [sys.executable, __file__, "--worker", worker, "--seconds", str(seconds)]
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     output = subprocess.run(
@@ -101,7 +101,7 @@ def run(worker: str, seconds: int, threads: int) -> dict[str, Any]:
 
 
 def signals(seconds: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make references, and estimates with interference, filtering and artifacts."""
+    """Return references, and estimates with interference, filtering and artifacts."""
     torch.manual_seed(0)
     references = 0.1 * torch.randn(4, 2, seconds * RATE)
     estimates = 0.02 * torch.randn(4, 2, seconds * RATE)
@@ -112,19 +112,19 @@ def signals(seconds: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def measured(function: Any) -> dict[str, Any]:
-    """Call a function; return its result, seconds, CPU seconds, and the process's peak memory."""
-    begun, busy = time.perf_counter(), time.process_time()
+    """Call a function; return its result, seconds, CPU seconds and peak memory."""
+    start, cpu_start = time.perf_counter(), time.process_time()
     scores = function()
     return {
-        "seconds": time.perf_counter() - begun,
-        "cpu": time.process_time() - busy,
+        "seconds": time.perf_counter() - start,
+        "cpu": time.process_time() - cpu_start,
         "peak": peak_memory(),
         "scores": scores,
     }
 
 
 def peak_memory() -> float:
-    """Peak resident memory of this process in bytes; 0 where it cannot be told."""
+    """Peak resident memory of this process in bytes; 0 where it is unknown."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
     return 1024.0 * int(found[1]) if found else 0.0
@@ -158,7 +158,7 @@ def work_museval(signals: tuple[torch.Tensor, torch.Tensor]) -> dict[str, Any]:
 
     def scored() -> list[float]:
         columns = metrics.bss_eval(*arrays, window=RATE, hop=RATE)[:4]
-        # torch takes the lower of two middle values.
+        # torch.median is the lower of two middle values.
         return [float(torch.from_numpy(row).median()) for column in columns for row in column]
 
     return measured(scored)

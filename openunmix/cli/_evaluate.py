@@ -1,4 +1,4 @@
-"""The command ``umx-evaluate``: score a model, or what another program has separated."""
+"""The command ``umx-evaluate``: score a model, or the estimates of another program."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="umx-evaluate",
-        description="Score separated music by BSS Eval v4 (SDR, ISR, SIR, SAR), as museval does.",
+        description="Score separated music with BSS Eval v4 (SDR, ISR, SIR, SAR), as museval does.",
         epilog=EXIT_CODES.format(what="a track"),
     )
     what = parser.add_argument_group("what to score")
     what.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        help=f"name of a model, or path of a model folder (default: {DEFAULT_MODEL})",
+        help=f"model name or folder (default: {DEFAULT_MODEL})",
     )
     what.add_argument(
         "--estimates",
         type=Path,
         metavar="DIR",
-        help="score these files instead of a model: DIR/<track>/<target>.wav",
+        help="score these estimates instead of a model: DIR/<track>/<target>.wav",
     )
     add_targets(what)
-    what.add_argument("--residual", action="store_true", help="also what the targets leave")
+    what.add_argument("--residual", action="store_true", help="score the residual as well")
     add_aggregate(what, "score")
     what.add_argument(
         "--oracles",
         nargs="*",
         choices=[*ORACLES, MIXTURE],
         default=[],
-        help="score also ideal ratio masks, the multichannel Wiener filter, the mixture itself",
+        help="also score ideal ratio masks, the multichannel Wiener filter, the mixture",
     )
     _add_data_options(parser.add_argument_group("data"))
     _add_computing_options(parser.add_argument_group("computing"))
@@ -79,37 +79,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_data_options(group: argparse._ArgumentGroup) -> None:
-    """Which tracks, and where to write."""
+    """Add the options of tracks and outputs."""
     group.add_argument(
-        "--root", type=Path, help="MUSDB18 or MUSDB18-HQ, or any folder of folders of stems"
+        "--root", type=Path, help="MUSDB18, MUSDB18-HQ, or any folder of track folders"
     )
-    group.add_argument("--subset", default="test", help="folder in the root (default: test)")
+    group.add_argument("--subset", default="test", help="folder below the root (default: test)")
     group.add_argument(
-        "--is-wav", action="store_true", help="look only at folders of stems, not at .stem.mp4"
+        "--is-wav", action="store_true", help="read folders of stems only, no .stem.mp4 files"
     )
     group.add_argument(
         "--pairs",
         type=Path,
         metavar="CSV",
-        help="instead of --root and --estimates: lines of two folders, stems and estimates",
+        help="instead of --root and --estimates: a line per track, STEMS_DIR,ESTIMATES_DIR",
     )
-    group.add_argument("--outdir", type=Path, help="write the estimates here")
+    group.add_argument("--outdir", type=Path, help="folder to write the estimates to")
     group.add_argument(
         "--player",
         action="store_true",
-        help="write a page to listen to each of the worst ten tracks; a model needs --outdir",
+        help="write a player page for each of the worst ten tracks; needs --outdir for a model",
     )
     group.add_argument(
         "--evaldir",
         type=Path,
-        help="write scores and the report here (default: evaluation_<model>); tracks that have "
+        help="folder to write scores and report to (default: evaluation_<model>); tracks with "
         "scores there are skipped",
     )
 
 
 def _add_computing_options(group: argparse._ArgumentGroup) -> None:
-    """How to separate."""
-    group.add_argument("--cores", type=int, default=1, help="processes (default: 1)")
+    """Add the options of devices and processes."""
+    group.add_argument("--cores", type=int, default=1, help="number of processes (default: 1)")
     add_no_cuda(group)
     add_filter_options(group)
     add_quiet(group)
@@ -117,9 +117,7 @@ def _add_computing_options(group: argparse._ArgumentGroup) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return run_command(
-        parser(), run, argv, "the same command goes on with the tracks that are left"
-    )
+    return run_command(parser(), run, argv, "repeat the command to score the remaining tracks")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -127,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cores < 1 or args.niter < 0 or args.wiener_win_len < 0:
         raise ValueError("--cores must be positive, --niter and --wiener-win-len not negative")
     if args.player and args.outdir is None and args.estimates is None and args.pairs is None:
-        raise ValueError("--player needs --outdir, for the files to listen to")
+        raise ValueError("--player needs --outdir, where the estimates to play are written")
     tracks = _tracks(args)
     system = _system(args)
     folder = args.evaldir or Path(f"evaluation_{system.name}")
@@ -135,37 +133,35 @@ def run(args: argparse.Namespace) -> int:
     systems = {system.name: evaluation.scores}
     for oracle in dict.fromkeys(args.oracles):
         other = replace(system, model=None, estimates=None, oracle=oracle)
-        place = folder / "oracles" / oracle
-        systems[oracle] = _evaluate(args, other, tracks, place, None).scores
-    report = folder / "report.html"
-    places = _places(tracks, system, args.outdir)
-    players = _write_players(evaluation.scores, tracks, places, folder) if args.player else {}
-    write_report(report, systems, evaluation.failures, places, players)
+        systems[oracle] = _evaluate(args, other, tracks, folder / "oracles" / oracle, None).scores
+    audio = _estimate_folders(tracks, system, args.outdir)
+    players = _write_players(evaluation.scores, tracks, audio, folder) if args.player else {}
+    write_report(folder / "report.html", systems, evaluation.failures, audio, players)
     for name, scores in systems.items():
         _print_medians(name, scores)
     if evaluation.failures:
         failed = f"{len(evaluation.failures)} of {len(tracks)} tracks could not be scored"
-        say("umx-evaluate", f"{failed}; the same command tries them again")
+        say("umx-evaluate", f"{failed}; repeat the command to try them again")
     if not args.quiet:
-        say("umx-evaluate", f"report and scores are in {folder}")
+        say("umx-evaluate", f"report and scores written to {folder}")
     return 1 if evaluation.failures else 0
 
 
 def _tracks(args: argparse.Namespace) -> list[Track]:
-    """Find the tracks; raise ValueError where the arguments do not say which."""
+    """Find the tracks; raise ValueError for missing or contradictory options."""
     if (args.root is None) == (args.pairs is None):
-        raise ValueError("give --root DIR or --pairs CSV, one of both")
+        raise ValueError("give either --root DIR or --pairs CSV")
     if args.pairs is not None:
         if args.estimates is not None:
-            raise ValueError("--pairs names the estimates: leave out --estimates")
+            raise ValueError("--pairs lists the estimates: omit --estimates")
         return find_pairs(args.pairs, args.subset)
     if Path(args.subset).name != args.subset:
-        raise ValueError(f"--subset {args.subset}: give the name of a folder in the root")
+        raise ValueError(f"--subset {args.subset}: give the name of a folder below the root")
     return find_tracks(args.root, args.subset, args.is_wav)
 
 
 def _system(args: argparse.Namespace) -> System:
-    """Return what is to be scored."""
+    """Return the system to score."""
     estimates = args.estimates if args.pairs is None else args.pairs.with_suffix("")
     if estimates is not None:
         return System(
@@ -194,10 +190,12 @@ def _evaluate(
     folder: Path,
     outdir: Path | None,
 ) -> Evaluation:
-    """Score one system, with a line on stderr for each track."""
+    """Score one system; report each track on stderr."""
     finished = sum((folder / t.subset / f"{t.name}.json").exists() for t in tracks)
     if finished and not args.quiet:
-        say("umx-evaluate", f"{system.name}: {finished} of {len(tracks)} have scores in {folder}")
+        say(
+            "umx-evaluate", f"{system.name}: {finished} of {len(tracks)} already scored in {folder}"
+        )
 
     def progress(name: str, result: TrackScores | str) -> None:
         nonlocal finished
@@ -216,29 +214,31 @@ def _evaluate(
     return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
 
 
-def _places(tracks: Sequence[Track], system: System, outdir: Path | None) -> dict[str, Path]:
-    """Return the folder of each track's estimates, where there is one."""
-    places = {}
+def _estimate_folders(
+    tracks: Sequence[Track], system: System, outdir: Path | None
+) -> dict[str, Path]:
+    """Return the folder of each track's estimates, if they are in files."""
+    folders = {}
     for track in tracks:
         if system.estimates is not None:
             with suppress(AudioFileError):
-                places[track.name] = find_estimates(system.estimates, track)
+                folders[track.name] = find_estimates(system.estimates, track)
         elif outdir is not None:
-            places[track.name] = outdir / track.subset / track.name
-    return places
+            folders[track.name] = outdir / track.subset / track.name
+    return folders
 
 
 def _write_players(
     scores: Sequence[TrackScores],
     tracks: Sequence[Track],
-    places: Mapping[str, Path],
+    audio: Mapping[str, Path],
     folder: Path,
 ) -> dict[str, Path]:
-    """Write a page for each of the worst tracks; one that fails does not stop the others."""
+    """Write a player page for each of the worst tracks; a failure does not stop the others."""
     mixtures = {track.name: track.mixture.path for track in tracks if track.mixture}
     pages = {}
     for track in worst_tracks(scores):
-        files = audio_files(places[track.name])
+        files = audio_files(audio[track.name])
         stems = {name: files[name] for name in track.frames if name in files}
         sdr = {f"SDR of {name}": f"{track.median(name, 'SDR'):.2f} dB" for name in track.frames}
         try:
@@ -247,7 +247,7 @@ def _write_players(
                 page, stems, title=track.name, mixture=mixtures.get(track.name), details=sdr
             )
         except (AudioFileError, ValueError) as error:
-            say("umx-evaluate", f"{track.name}: no page to listen to: {error}")
+            say("umx-evaluate", f"{track.name}: no player page: {error}")
     return pages
 
 

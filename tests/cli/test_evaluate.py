@@ -67,7 +67,7 @@ def test_second_run_goes_on_with_what_is_left(data, capsys):
     (data / "e" / "test" / "song 1.json").unlink()
     assert main(arguments) == 0
     err = capsys.readouterr().err
-    assert "1 of 2 have scores in e" in err
+    assert "1 of 2 already scored in e" in err
     assert "2 of 2, song 1" in err
     assert "song 0" not in err
 
@@ -113,8 +113,8 @@ def test_pairs_take_the_place_of_root_and_estimates(data, capsys):
     ("arguments", "message"),
     [
         ([], "--root DIR or --pairs CSV"),
-        (["--root", "tracks", "--pairs", "x"], "one of both"),
-        (["--pairs", "x", "--estimates", "y"], "leave out --estimates"),
+        (["--root", "tracks", "--pairs", "x"], "give either"),
+        (["--pairs", "x", "--estimates", "y"], "omit --estimates"),
         (["--root", "tracks", "--player"], "--player needs --outdir"),
         (["--root", "tracks", "--cores", "0"], "--cores must be positive"),
         (["--root", "tracks", "--subset", "../x"], "name of a folder"),
