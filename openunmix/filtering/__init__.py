@@ -1,11 +1,8 @@
-"""Wiener filtering on complex numbers as real pairs.
+"""Wiener filtering on pairs of real and imaginary part: the interface of openunmix 1.3.0.
 
-These are the names of openunmix 1.3.0, which other packages import. The pair of real and
-imaginary part is the axis after ``channels``. The filter itself is in
-:mod:`openunmix.filtering.gaussian`.
-
-The angle of a complex number is 1.3.0's as well, whose π has single precision. In float32 that is
-rounding; in float64 it is what makes results equal to 1.3.0's beyond the seventh digit.
+The pair is the axis after ``channels``. The filter itself, on complex tensors, is in
+:mod:`openunmix.filtering.gaussian`. Angles are those of 1.3.0, whose π has single precision: in
+float64 this makes results equal beyond the seventh digit, in float32 it is within rounding.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from openunmix.filtering.gaussian import wiener as _wiener
 
 __all__ = ["atan2", "expectation_maximization", "wiener"]
 
-# What the π of 1.3.0 lacks or has too much.
+# Error of the π of 1.3.0.
 _PI_ERROR = float(torch.tensor(math.pi, dtype=torch.float32)) - math.pi
 
 
@@ -30,12 +27,12 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
     Parameters
     ----------
     y, x : Tensor [shape=(...)], real
-        Coordinates: imaginary and real parts. They are not changed.
+        Coordinates: imaginary and real parts.
 
     Returns
     -------
     Tensor [shape=(...)], real
-        Radians within [-π, π], 0 at the origin, where the gradient is 0, too.
+        Radians within [-π, π]; at the origin 0, with a gradient of 0.
 
     Examples
     --------
@@ -43,7 +40,8 @@ def atan2(y: Tensor, x: Tensor) -> Tensor:
     tensor([0.0000, 1.5708])
     """
     origin = (x == 0) & (y == 0)
-    angle = torch.atan2(y, torch.where(origin, 1.0, x))
+    angle = torch.atan2(y, torch.where(origin, 1.0, x))  # the gradient of atan2(0, 0) is NaN
+    # 1.3.0 computes the angle as an arctangent plus 0, π/2 or π: this many times its π.
     half_turns = (x < 0) + 0.5 * ((x == 0) & ~origin)
     return angle + _PI_ERROR * half_turns * torch.where(y < 0, -1.0, 1.0)
 
@@ -57,7 +55,7 @@ def wiener(
     scale_factor: float = 10.0,
     eps: float = 1e-10,
 ) -> Tensor:
-    """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
+    """Separate a mixture by multichannel Wiener filtering, from the magnitudes of its sources.
 
     Parameters
     ----------
@@ -66,21 +64,21 @@ def wiener(
     mix_stft : Tensor [shape=(frames, bins, channels, 2)], real
         STFT of the mixture, real and imaginary parts.
     iterations : int >= 0
-        Iterations of :func:`expectation_maximization`; with 0 its initial estimate is returned.
+        Iterations of :func:`expectation_maximization`; 0 returns the initial estimates.
     softmask : bool
-        Whether the initial estimate shares out the mixture in proportion to the magnitudes.
-        Otherwise it has the magnitudes themselves, and the phase of the mixture.
+        Apply ratio masks to the mixture for the initial estimates. Otherwise they have the
+        magnitudes themselves and the mixture's phase.
     residual : bool
-        Whether to append what the initial estimate leaves of the mixture as one more source.
+        Append the residual of the initial estimates as one more source.
     scale_factor : float > 0
-        A mixture with a larger maximum is brought to this one during the iterations.
+        Mixtures with a larger peak are scaled down to it during the iterations.
     eps : float > 0
-        Power of the noise assumed in the mixture, as its square root.
+        The noise power is ``sqrt(eps)``.
 
     Returns
     -------
     Tensor [shape=(frames, bins, channels, 2, sources)], real
-        STFTs of the sources; one more of them with ``residual``. The arguments are not changed.
+        STFTs of the sources, the residual last.
 
     Raises
     ------
@@ -108,25 +106,25 @@ def wiener(
 def expectation_maximization(
     y: Tensor, x: Tensor, iterations: int = 2, eps: float = 1e-10, batch_size: int = 200
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit the local Gaussian model to a mixture, from a first estimate of its sources.
+    """Fit the local Gaussian model to a mixture, from initial estimates of its sources.
 
     Parameters
     ----------
     y : Tensor [shape=(frames, bins, channels, 2, sources)], real
-        First estimates of the sources, real and imaginary parts.
+        Initial estimates of the sources, real and imaginary parts.
     x : Tensor [shape=(frames, bins, channels, 2)], real
         STFT of the mixture, real and imaginary parts.
     iterations : int >= 0
         Number of iterations.
     eps : float > 0
-        Power of the noise assumed in the mixture, as its square root.
+        The noise power is ``sqrt(eps)``.
     batch_size : int
-        Has no effect. In 1.3.0 it was the number of frames worked on at a time.
+        Has no effect; in 1.3.0 the number of frames computed at once.
 
     Returns
     -------
     y : Tensor [shape=(frames, bins, channels, 2, sources)], real
-        The sources. The arguments are not changed.
+        The sources.
     v : Tensor [shape=(frames, bins, sources)], real, non-negative
         Power spectral densities.
     R : Tensor [shape=(bins, channels, channels, 2, sources)], real

@@ -1,13 +1,17 @@
-r"""The Wiener filter for inference, in the memory layout of networks.
+r"""The Wiener filter at inference: real arithmetic, in place, in the memory layout of networks.
 
-Formulas and symbols are those of :mod:`openunmix.filtering.gaussian`, on real and imaginary
-parts, in blocks that stay in the cache. With one iteration the initial estimates all have the
-phase of the mixture: :math:`y_{jc} = a_{jc}\, e^{i\theta_c}` with real :math:`a`, the residual
-included. So the statistics need amplitudes and one product
-:math:`\rho = e^{i(\theta_2 - \theta_1)}` for all:
+Model and symbols are those of :mod:`openunmix.filtering.gaussian`. With one iteration all initial
+estimates, the residual included, have the phase of the mixture:
+:math:`y_{jc} = a_{jc}\, e^{i\theta_c}` with real amplitudes :math:`a`. So the statistics need only
+amplitudes and a single product :math:`\rho = e^{i(\theta_2 - \theta_1)}` for all sources:
 
-.. math:: p_j \propto \sum_t a_{j1}^2, \quad p_j c_j \propto \sum_t a_{j1} a_{j2}\, \rho, \quad
-    q_j \propto \sum_t |a_{j2}\, \rho - c_j a_{j1}|^2.
+.. math:: n_j = \epsilon + \tfrac12 \sum_t (a_{j1}^2 + a_{j2}^2), \quad
+    p_j = \frac{1}{n_j} \sum_t a_{j1}^2, \quad
+    c_j = \frac{1}{n_j p_j} \sum_t a_{j1} a_{j2}\, \rho, \quad
+    q_j = \frac{1}{n_j} \sum_t |a_{j2}\, \rho - c_j a_{j1}|^2.
+
+Arrays are processed in blocks that stay in the cache, first of bins, since the statistics sum over
+frames, then of frames.
 """
 
 from __future__ import annotations
@@ -23,23 +27,17 @@ from openunmix.filtering.gaussian import _TINY, wiener
 
 __all__ = ["WienerFilter"]
 
-
-# Elements an operation works on: enough for torch to share them out among its threads, and few
-# enough for the planes of a block to stay in the cache.
+# Elements of a block: enough to occupy torch's threads, few enough for its planes to stay in the
+# cache.
 _BLOCK = 131072
 _SHARED_PLANES = 12
 
 
 class WienerFilter:
-    """Wiener filter that keeps its working memory from call to call. Not differentiable.
+    """Wiener filter that keeps its buffers from call to call. Not differentiable.
 
-    Two channels with one iteration on a CPU, the default of separation, have a path of their
-    own; the rest goes through :func:`openunmix.filtering.gaussian.wiener`, block by block.
-
-    Parameters
-    ----------
-    iterations, softmask, residual, scale_factor, eps
-        As in :func:`openunmix.filtering.gaussian.wiener`.
+    Options as for :func:`openunmix.filtering.gaussian.wiener`, which filters what
+    :class:`_StereoFilter`, the default of separation, does not.
 
     Examples
     --------
@@ -67,25 +65,10 @@ class WienerFilter:
         self._stereo: _StereoFilter | None = None
 
     def __call__(self, magnitudes: Tensor, mixture: Tensor) -> Tensor:
-        """Separate a mixture.
+        """Separate a mixture (frames, channels, bins), complex.
 
-        Parameters
-        ----------
-        magnitudes : Tensor [shape=(sources, frames, channels, bins)], real, non-negative
-            Magnitude of the STFT of every source.
-        mixture : Tensor [shape=(frames, channels, bins)], complex
-            STFT of the mixture.
-
-        Returns
-        -------
-        Tensor [shape=(sources, frames, channels, bins)], complex
-            STFTs of the sources, one more of them with ``residual``, in memory that the next
-            call overwrites.
-
-        Raises
-        ------
-        ValueError
-            If the axes of ``magnitudes`` and ``mixture`` disagree.
+        ``magnitudes`` and the result are (sources, frames, channels, bins), the result complex and
+        with one more source for the residual. The next call overwrites it.
         """
         if magnitudes.shape[1:] != mixture.shape:
             raise ValueError(
@@ -105,12 +88,12 @@ class WienerFilter:
             return self._estimates
 
     def _is_special(self, mixture: Tensor) -> bool:
-        """Tell whether the path for two channels and one iteration applies."""
+        """Whether the path for two channels, one iteration and a CPU applies."""
         kind = (mixture.shape[1], self.iterations, mixture.dtype, mixture.device.type)
         return kind == (2, 1, torch.complex64, "cpu") and mixture.numel() > 0
 
     def _allocate(self, magnitudes: Tensor, mixture: Tensor) -> None:
-        """Make the buffer of the estimates, unless there is one of this kind."""
+        """Allocate the buffer of the estimates unless the last one fits."""
         shape = (len(magnitudes) + self.residual, *mixture.shape)
         known = self._estimates
         if (known.shape, known.dtype, known.device) != (shape, mixture.dtype, mixture.device):
@@ -137,7 +120,7 @@ class WienerFilter:
 
 
 class _Planes(NamedTuple):
-    """Working memory: some planes for all sources, and three lists with one each."""
+    """Real planes (frames, bins) of a block: some shared, three for each source."""
 
     shared: list[Tensor]
     first: list[Tensor]
@@ -146,7 +129,7 @@ class _Planes(NamedTuple):
 
 
 class _StereoFilter:
-    """Two channels and one iteration: buffers for one shape, and the three passes over them."""
+    """Two channels and one iteration, with buffers for estimates of one shape."""
 
     def __init__(self, options: WienerFilter, shape: Sequence[int]) -> None:
         self.shape = shape
@@ -155,6 +138,7 @@ class _StereoFilter:
         self.mixture = torch.empty(2, 2, frames, bins)  # channel, real or imaginary part
         self.factors = torch.empty(4, sources, bins)  # p/2, Re c, Im c, q/2
         self.scale = 1.0
+        # Whole cache lines (16 floats) of bins.
         self.bin_blocks = _blocks(bins, max(16, _BLOCK // frames // 16 * 16))
         self.frame_blocks = _blocks(frames, _BLOCK // bins)
         width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
@@ -170,6 +154,8 @@ class _StereoFilter:
         loudest = max(
             self._load(pairs[rows], self.mixture[:, :, rows]) for rows in self.frame_blocks
         )
+        # Only amplitudes are scaled. The gains that follow apply to the mixture as it is, so
+        # nothing needs to be scaled back.
         self.scale = max(1.0, loudest**0.5 / self.options.scale_factor)
         for columns in self.bin_blocks:
             m, x = magnitudes[..., columns], self.mixture[..., columns]
@@ -178,7 +164,7 @@ class _StereoFilter:
             self._estimate(magnitudes[:, rows], self.mixture[:, :, rows], out[:, rows])
 
     def _planes(self, rows: int, columns: int) -> _Planes:
-        """Cut the workspace into planes (rows, columns)."""
+        """Divide the workspace into planes (rows, columns)."""
         key = (rows, columns)
         if key not in self.planes:
             count = _SHARED_PLANES + 3 * self.shape[0]
@@ -189,7 +175,7 @@ class _StereoFilter:
         return self.planes[key]
 
     def _load(self, pairs: Tensor, out: Tensor) -> float:
-        """Take pairs (frames, 2, bins, 2) apart, and return the largest power."""
+        """Split (frames, 2, bins, 2) into real and imaginary planes; return the largest power."""
         loudest = 0.0
         power = self._planes(*out.shape[2:]).shared[0]
         for channel, (real, imaginary) in enumerate(out):
@@ -200,64 +186,70 @@ class _StereoFilter:
         return loudest
 
     def _factorize(self, m: Tensor, x: Tensor, out: Tensor) -> None:
-        """Write the factors of every source (4, sources, bins) for a block of bins."""
-        shared, a1, real, imag = self._planes(*x.shape[2:])
+        """Write p/2, c and q/2 of every source, (4, sources, bins), for a block of bins."""
+        shared, first, second_r, second_i = self._planes(*x.shape[2:])
         level, t, x1r, x1i, x2r, x2i, rho_r, rho_i = shared[:8]
-        self._amplitudes(m[:, :, 0], x[0], a1, level, t)
+        self._amplitudes(m[:, :, 0], x[0], first, level, t)  # a_j1
         _phase(x[0], level, t, x1r, x1i)
-        self._amplitudes(m[:, :, 1], x[1], real, level, t)
+        self._amplitudes(m[:, :, 1], x[1], second_r, level, t)  # a_j2
         _phase(x[1], level, t, x2r, x2i)
+        # rho = e^(i theta_2) conj(e^(i theta_1))
         torch.mul(x2r, x1r, out=rho_r).addcmul_(x2i, x1i)
         torch.mul(x2i, x1r, out=rho_i).addcmul_(x2r, x1i, value=-1)
 
-        power, ratio_r, ratio_i, rest = out
-        weight = torch.empty_like(power)
-        sums = zip(a1, real, imag, power, weight, ratio_r, ratio_i, strict=True)
-        for first, second_r, second_i, s_power, s_weight, s_real, s_imag in sums:
-            torch.sum(torch.mul(first, first, out=t), 0, out=s_power)
-            torch.sum(t.addcmul_(second_r, second_r), 0, out=s_weight)
-            torch.mul(second_r, rho_i, out=second_i)
-            second_r.mul_(rho_r)
-            torch.sum(torch.mul(second_r, first, out=t), 0, out=s_real)
-            torch.sum(torch.mul(second_i, first, out=t), 0, out=s_imag)
-        weight.mul_(0.5).add_(self.options.eps)
-        power.div_(weight).add_(_TINY)
-        ratio_r.div_(weight).div_(power)
-        ratio_i.div_(weight).div_(power)
-        sums = zip(a1, real, imag, ratio_r, ratio_i, rest, strict=True)
-        for first, second_r, second_i, c_real, c_imag, s_rest in sums:
-            second_r.addcmul_(c_real, first, value=-1)
-            second_i.addcmul_(c_imag, first, value=-1)
-            torch.mul(second_r, second_r, out=t).addcmul_(second_i, second_i)
-            torch.sum(t, 0, out=s_rest)
-        rest.div_(weight).add_(ratio_r.square().addcmul_(ratio_i, ratio_i), alpha=_TINY).mul_(0.5)
-        power.mul_(0.5)
+        p, c_r, c_i, q = out
+        n = torch.empty_like(p)
+        sums = zip(first, second_r, second_i, p, n, c_r, c_i, strict=True)
+        for a1, a2_r, a2_i, p_j, n_j, c_jr, c_ji in sums:
+            torch.sum(torch.mul(a1, a1, out=t), 0, out=p_j)  # sum of a_1^2
+            torch.sum(t.addcmul_(a2_r, a2_r), 0, out=n_j)  # sum of a_1^2 + a_2^2
+            torch.mul(a2_r, rho_i, out=a2_i)
+            a2_r.mul_(rho_r)  # a_2 is now a_2 rho
+            torch.sum(torch.mul(a2_r, a1, out=t), 0, out=c_jr)  # sum of a_1 a_2 rho
+            torch.sum(torch.mul(a2_i, a1, out=t), 0, out=c_ji)
+        n.mul_(0.5).add_(self.options.eps)
+        p.div_(n).add_(_TINY)
+        c_r.div_(n).div_(p)
+        c_i.div_(n).div_(p)
+        sums = zip(first, second_r, second_i, c_r, c_i, q, strict=True)
+        for a1, a2_r, a2_i, c_jr, c_ji, q_j in sums:
+            a2_r.addcmul_(c_jr, a1, value=-1)  # a_2 rho - c a_1
+            a2_i.addcmul_(c_ji, a1, value=-1)
+            torch.mul(a2_r, a2_r, out=t).addcmul_(a2_i, a2_i)
+            torch.sum(t, 0, out=q_j)
+        # p and q are halved because _estimate has 2 v_j, the sum of powers over two channels.
+        q.div_(n).add_(c_r.square().addcmul_(c_i, c_i), alpha=_TINY).mul_(0.5)
+        p.mul_(0.5)
 
     def _estimate(self, m: Tensor, x: Tensor, out: Tensor) -> None:
-        """Write the estimates (sources, frames, 2, bins) for a block of frames."""
+        """Write the posterior means (sources, frames, 2, bins) for a block of frames."""
         shared, psd, spread_r, spread_i = self._planes(*x.shape[2:])
         t, u, mean_r, mean_i, total, total_rest, real, imag, hr, hi, gr, gi = shared
         self._amplitudes(m[:, :, 0], x[0], spread_r, u, t)
         self._amplitudes(m[:, :, 1], x[1], spread_i, u, t)
         for v, a1, a2 in zip(psd, spread_r, spread_i, strict=True):
-            torch.mul(a1, a1, out=v).addcmul_(a2, a2)  # twice the psd; the factors are halved
+            torch.mul(a1, a1, out=v).addcmul_(a2, a2)  # 2 v_j
         self._combine(psd, spread_r, spread_i, (mean_r, mean_i, total, total_rest, t))
         (x1r, x1i), (x2r, x2i) = x
+        # h = u / Q = (x_2 - mean c x_1) / Q
         torch.addcmul(x2r, mean_r, x1r, value=-1, out=hr).addcmul_(mean_i, x1i).div_(total_rest)
         torch.addcmul(x2i, mean_r, x1i, value=-1, out=hi).addcmul_(mean_i, x1r, value=-1)
         hi.div_(total_rest)
+        # g = x_1 / P
         torch.mul(x1r, total, out=gr)
         torch.mul(x1i, total, out=gi)
-        for v, dr, di, y, power, c_real, c_imag, rest in zip(
+        for v, dr, di, y, p, c_r, c_i, q in zip(
             psd, spread_r, spread_i, out, *self.factor_rows, strict=True
         ):
-            torch.mul(v, power, out=t)
+            # y_1 = w (g + conj(d) h) with w = v p
+            torch.mul(v, p, out=t)
             torch.addcmul(gr, dr, hr, out=real).addcmul_(di, hi).mul_(t)
             torch.addcmul(gi, dr, hi, out=imag).addcmul_(di, hr, value=-1).mul_(t)
             torch.complex(real, imag, out=y[:, 0])
-            v.mul_(rest)
-            torch.mul(v, hr, out=t).addcmul_(c_real, real).addcmul_(c_imag, imag, value=-1)
-            torch.mul(v, hi, out=u).addcmul_(c_real, imag).addcmul_(c_imag, real)
+            # y_2 = c y_1 + v q h
+            v.mul_(q)
+            torch.mul(v, hr, out=t).addcmul_(c_r, real).addcmul_(c_i, imag, value=-1)
+            torch.mul(v, hi, out=u).addcmul_(c_r, imag).addcmul_(c_i, real)
             torch.complex(t, u, out=y[:, 1])
 
     def _combine(
@@ -267,59 +259,60 @@ class _StereoFilter:
         spread_i: Sequence[Tensor],
         planes: Sequence[Tensor],
     ) -> None:
-        """Write the spread of every source, and the mean ratio, 1 / P and Q of the mixture."""
+        """Write the spread d_j of every source, and mean c, 1 / P and Q of the mixture."""
         mean_r, mean_i, total, total_rest, t = planes
-        power, ratio_r, ratio_i, rest = self.factor_rows
         noise = self.options.eps**0.5
         total.fill_(noise)
         mean_r.zero_()
         mean_i.zero_()
-        for v, p, c_real, c_imag in zip(psd, power, ratio_r, ratio_i, strict=True):
-            torch.mul(v, p, out=t)
-            total.add_(t)
-            mean_r.addcmul_(t, c_real)
-            mean_i.addcmul_(t, c_imag)
+        power, ratio_r, ratio_i, rest = self.factor_rows
+        for v, p, c_r, c_i in zip(psd, power, ratio_r, ratio_i, strict=True):
+            torch.mul(v, p, out=t)  # w_j
+            total.add_(t)  # P = sqrt(eps) + sum of w_j
+            mean_r.addcmul_(t, c_r)  # P mean c = sum of w_j c_j
+            mean_i.addcmul_(t, c_i)
         total.reciprocal_()
         mean_r.mul_(total)
         mean_i.mul_(total)
+        # Q = sqrt(eps) (1 + |mean c|^2) + sum of v_j (q_j + p_j |d_j|^2), d_j = c_j - mean c
         torch.mul(mean_r, mean_r, out=total_rest).addcmul_(mean_i, mean_i).add_(1.0).mul_(noise)
-        for v, dr, di, p, c_real, c_imag, q in zip(
+        for v, dr, di, p, c_r, c_i, q in zip(
             psd, spread_r, spread_i, power, ratio_r, ratio_i, rest, strict=True
         ):
-            torch.sub(c_real, mean_r, out=dr)
-            torch.sub(c_imag, mean_i, out=di)
+            torch.sub(c_r, mean_r, out=dr)
+            torch.sub(c_i, mean_i, out=di)
             torch.mul(dr, dr, out=t).addcmul_(di, di)
             total_rest.addcmul_(v, torch.addcmul(q, t, p, out=t))
 
     def _amplitudes(
         self, m: Tensor, x: Tensor, out: Sequence[Tensor], level: Tensor, t: Tensor
     ) -> None:
-        """Write the scaled amplitudes of the initial estimates of one channel."""
-        if self.options.softmask or self.options.residual:
+        """Write the amplitudes a_j of one channel, divided by the scale."""
+        if self.options.softmask or self.options.residual:  # level = |x| / scale
             torch.mul(x[0], x[0], out=level).addcmul_(x[1], x[1]).sqrt_().mul_(1 / self.scale)
-        if self.options.softmask:
+        if self.options.softmask:  # a_j = m_j |x| / (eps + sum of m_k)
             t.fill_(self.options.eps)
             for magnitude in m:
                 t.add_(magnitude)
             torch.div(level, t, out=t)
         for magnitude, amplitude in zip(m, out, strict=False):
             torch.mul(magnitude, t if self.options.softmask else 1 / self.scale, out=amplitude)
-        if self.options.residual:
+        if self.options.residual:  # |x| - sum of a_j; negative where the estimates exceed |x|
             for amplitude in out[:-1]:
                 level.sub_(amplitude)
             out[-1].copy_(level)
 
 
 def _blocks(length: int, step: int) -> list[slice]:
-    """Cut an axis into blocks of a step, or of 1 where the step is less; the last may be less."""
+    """Divide an axis into blocks of ``step``, at least 1; the last one may be shorter."""
     step = max(1, step)
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _phase(x: Tensor, level: Tensor, t: Tensor, real: Tensor, imag: Tensor) -> None:
-    """Write the complex number of absolute value 1 and the angle of x (2, ...), 1 at zero."""
+    """Write x / |x| for planes (2, frames, bins), and 1 where x is zero."""
     torch.mul(x[0], x[0], out=level).addcmul_(x[1], x[1]).sqrt_()
-    torch.eq(level, 0, out=t)
+    torch.eq(level, 0, out=t)  # 1 where x is zero, 0 elsewhere
     level.add_(t)
     torch.add(x[0], t, out=real).div_(level)
     torch.div(x[1], level, out=imag)

@@ -26,8 +26,8 @@ decomposition,
 .. math:: R_j = p_j \begin{pmatrix} 1 \\ c_j \end{pmatrix}
     \begin{pmatrix} 1 \\ c_j \end{pmatrix}^H + q_j \begin{pmatrix} 0 & 0 \\ 0 & 1 \end{pmatrix},
 
-where :math:`c_j` predicts the second channel from the first and :math:`q_j` is the power of what
-it leaves, computed from the signals :math:`y_{j2} - c_j y_{j1}` and not from a difference of
+where :math:`c_j` predicts the second channel from the first and :math:`q_j` is the power of the
+prediction error, computed from the signals :math:`y_{j2} - c_j y_{j1}` and not as a difference of
 powers. The noise is one more source with :math:`p = q = \sqrt\epsilon, c = 0`. With
 :math:`w_j = v_j p_j` the factors of :math:`C` are sums of non-negative terms,
 
@@ -39,10 +39,10 @@ and with :math:`u = x_2 - \bar c\, x_1` the posterior means are
 .. math:: y_{j1} = w_j \Big(\frac{x_1}{P} + \overline{(c_j - \bar c)}\, \frac{u}{Q}\Big), \qquad
     y_{j2} = c_j\, y_{j1} + v_j q_j \frac{u}{Q}.
 
-Nothing here subtracts powers, so the result is as good as the signals themselves: in single
-precision within -90 dB of double for every mixture tried, where a determinant without cancellation
-(``sqrt(eps) * trace + ...``), a rotation to mid and side, or a double-precision inverse of
-single-precision covariances are off by -1 to -20 dB for mono, nearly mono or panned mixtures.
+No powers are subtracted, so the result is as accurate as the signals: in single precision within
+-90 dB of double for every mixture tried. A determinant without cancellation (``sqrt(eps) * trace +
+...``), a rotation to mid and side, or a double-precision inverse of single-precision covariances
+have errors of -1 to -20 dB for mono, nearly mono or panned mixtures.
 
 References
 ----------
@@ -67,13 +67,13 @@ __all__ = [
     "wiener_gain",
 ]
 
-# Added to the power of the first channel so that its ratio to the second exists. A covariance is
-# about 1 in size: this is 200 dB below, and its inverse squared is within single precision.
+# Added to the power of the first channel, by which ratios are divided. Covariances are about 1:
+# this is 200 dB below, and the square of its inverse is within the range of single precision.
 _TINY = 1e-20
 
 
 class LocalGaussianModel(NamedTuple):
-    """What :func:`expectation_maximization` estimates.
+    """Sources and parameters of the model, from :func:`expectation_maximization`.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class LocalGaussianModel(NamedTuple):
 
 
 class _Factors(NamedTuple):
-    """Two-channel covariances as power p, ratio c and rest q; shapes (..., bins, sources)."""
+    """LDL factors p, c and q of two-channel covariances; shapes (..., bins, sources)."""
 
     power: Tensor
     ratio: Tensor
@@ -99,7 +99,7 @@ class _Factors(NamedTuple):
 
 
 def power_spectral_density(sources: Tensor) -> Tensor:
-    r"""Power spectral density of every source, :math:`v_j`: the mean over channels of its power.
+    r"""Power spectral density :math:`v_j` of every source: its power, averaged over channels.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def spatial_covariance(sources: Tensor, eps: float = 1e-10) -> Tensor:
     -------
     Tensor [shape=(..., bins, channels, channels, sources)], complex
         The covariances, Hermitian in their two channel axes. The trace is the number of
-        channels, or less for a source with a power near ``eps``.
+        channels, less for a source whose power is near ``eps``.
 
     Examples
     --------
@@ -154,8 +154,7 @@ def spatial_covariance(sources: Tensor, eps: float = 1e-10) -> Tensor:
 def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
     r"""Multichannel Wiener gain of every source under the local Gaussian model.
 
-    For source :math:`j` at frame :math:`t` and bin :math:`f` the gain is the matrix that maps
-    the mixture to the posterior mean of that source,
+    The gain is the matrix that maps the mixture to the posterior mean of the source,
 
     .. math:: W_j(t,f) = v_j(t,f)\, R_j(f)
         \Big(\sum_k v_k(t,f)\, R_k(f) + \sqrt{\epsilon}\, I\Big)^{-1}.
@@ -169,8 +168,8 @@ def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
     covariance : Tensor [shape=(..., bins, channels, channels, sources)], complex
         Spatial covariance :math:`R_j`, Hermitian in its two channel axes.
     eps : float > 0
-        Power of the white noise assumed in the mixture, as its square root. It keeps the
-        mixture covariance invertible where all sources are silent.
+        The noise power is ``sqrt(eps)``; it keeps the mixture covariance invertible where all
+        sources are silent.
 
     Returns
     -------
@@ -188,8 +187,7 @@ def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
 
     Examples
     --------
-    Two equally loud sources, the first only in the left channel and the second only in the
-    right: each gain keeps one channel.
+    Two equally loud sources, one in each channel: each gain keeps one channel.
 
     >>> psd = torch.ones(1, 1, 2)
     >>> covariance = torch.zeros(1, 2, 2, 2, dtype=torch.complex64)
@@ -218,23 +216,23 @@ def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
 def expectation_maximization(
     sources: Tensor, mixture: Tensor, iterations: int = 2, eps: float = 1e-10
 ) -> LocalGaussianModel:
-    r"""Fit the local Gaussian model to a mixture, from a first estimate of its sources.
+    r"""Fit the local Gaussian model to a mixture, from initial estimates of its sources.
 
     An iteration computes :math:`v_j` and :math:`R_j` from the sources, and the sources as their
-    posterior means :math:`W_j x`. (This leaves out the posterior covariance that a full EM
-    would add to the statistics, as is usual for this filter.)
+    posterior means :math:`W_j x`. As usual for this filter, the statistics omit the posterior
+    covariance that a full EM algorithm would add.
 
     Parameters
     ----------
     sources : Tensor [shape=(..., frames, bins, channels, sources)], complex
-        First estimates of the sources. Scale matters, through ``eps``: :func:`wiener` brings
-        the mixture below 10.
+        Initial estimates of the sources. Scale matters because ``eps`` is absolute:
+        :func:`wiener` scales the mixture to a peak of 10 at most.
     mixture : Tensor [shape=(..., frames, bins, channels)], complex
         STFT of the mixture.
     iterations : int >= 0
-        Number of iterations; with 0 the sources are returned with the model they imply.
+        Number of iterations; 0 returns the initial sources and their statistics.
     eps : float > 0
-        Power of the noise assumed in the mixture, as its square root; see :func:`wiener_gain`.
+        The noise power is ``sqrt(eps)``, see :func:`wiener_gain`.
 
     Returns
     -------
@@ -248,8 +246,8 @@ def expectation_maximization(
 
     Notes
     -----
-    With more than two channels the computation runs in double precision, because the mixture
-    covariance is as good as singular in single precision.
+    More than two channels are computed in double precision: in single precision the mixture
+    covariance is practically singular.
 
     Examples
     --------
@@ -294,33 +292,32 @@ def wiener(
     eps: float = 1e-10,
     phase: Tensor | None = None,
 ) -> Tensor:
-    """Separate a mixture by multichannel Wiener filtering, given the magnitudes of its sources.
+    """Separate a mixture by multichannel Wiener filtering, from the magnitudes of its sources.
 
     Parameters
     ----------
     magnitudes : Tensor [shape=(..., frames, bins, channels, sources)], real, non-negative
-        Magnitude of the STFT of every source, as networks estimate it.
+        Magnitude of the STFT of every source, estimated by networks.
     mixture : Tensor [shape=(..., frames, bins, channels)], complex
         STFT of the mixture.
     iterations : int >= 0
-        Iterations of :func:`expectation_maximization`; with 0 its initial estimate is returned.
+        Iterations of :func:`expectation_maximization`; 0 returns the initial estimates.
     softmask : bool
-        Whether the initial estimate shares out the mixture in proportion to the magnitudes.
-        Otherwise it has the magnitudes themselves, and the phase of the mixture.
+        Apply ratio masks to the mixture for the initial estimates. Otherwise they have the
+        magnitudes themselves and the mixture's phase.
     residual : bool
-        Whether to append what the initial estimate leaves of the mixture as one more source.
+        Append the residual of the initial estimates as one more source.
     scale_factor : float > 0
-        A mixture with a larger maximum is brought to this one during the iterations.
+        Mixtures with a larger peak are scaled down to it during the iterations.
     eps : float > 0
-        Power of the noise assumed in the mixture, as its square root; see :func:`wiener_gain`.
+        The noise power is ``sqrt(eps)``, see :func:`wiener_gain`.
     phase : Tensor [shape=(..., frames, bins, channels)], complex, optional
-        Numbers of absolute value 1 with the phase of the initial estimate; the mixture's if not
-        given.
+        Phase of the initial estimates, as numbers of absolute value 1; the mixture's by default.
 
     Returns
     -------
     Tensor [shape=(..., frames, bins, channels, sources)], complex
-        STFTs of the sources; one more of them with ``residual``.
+        STFTs of the sources, the residual last.
 
     Raises
     ------
@@ -341,8 +338,8 @@ def wiener(
             "frames, bins and channels"
         )
     if softmask:
-        shares = magnitudes / (eps + magnitudes.sum(dim=-1, keepdim=True))
-        sources = shares * mixture[..., None]
+        masks = magnitudes / (eps + magnitudes.sum(dim=-1, keepdim=True))
+        sources = masks * mixture[..., None]
     else:
         phase = _phase(mixture) if phase is None else phase
         sources = magnitudes * phase[..., None]
@@ -363,12 +360,12 @@ def _power(signal: Tensor) -> Tensor:
 
 
 def _phase(signal: Tensor) -> Tensor:
-    """Complex number of absolute value 1 and the angle of the signal, 1 at zero; any shape."""
+    """Signal divided by its absolute value, 1 where it is zero; any shape."""
     return torch.sgn(signal) + (signal == 0)
 
 
 def _posterior_mean(sources: Tensor, mixture: Tensor, eps: float) -> Tensor:
-    """Update sources to their posterior means under the model that they imply."""
+    """Posterior means W_j x under the model fitted to sources (..., channels, sources)."""
     psd = power_spectral_density(sources)
     if mixture.shape[-1] == 2:
         return _stereo_mean(psd, _factors_of_sources(sources, psd, eps), mixture, eps)
@@ -377,26 +374,26 @@ def _posterior_mean(sources: Tensor, mixture: Tensor, eps: float) -> Tensor:
 
 
 def _factors_of_sources(sources: Tensor, psd: Tensor, eps: float) -> _Factors:
-    """Factors of the spatial covariances of sources (..., frames, bins, 2, sources)."""
+    """LDL factors of the spatial covariances of sources (..., frames, bins, 2, sources)."""
     first, second = sources.unbind(dim=-2)
     weight = eps + psd.sum(dim=-3)
-    power = _power(first).sum(dim=-3) / weight + _TINY
-    ratio = (second * first.conj()).sum(dim=-3) / weight / power
-    unpredicted = second - ratio[..., None, :, :] * first
-    rest = _power(unpredicted).sum(dim=-3) / weight + _TINY * _power(ratio)
+    power = _power(first).sum(dim=-3) / weight + _TINY  # p = R_11
+    ratio = (second * first.conj()).sum(dim=-3) / weight / power  # c = R_21 / R_11
+    error = second - ratio[..., None, :, :] * first  # of predicting y_2 as c y_1
+    rest = _power(error).sum(dim=-3) / weight + _TINY * _power(ratio)  # q = R_22 - p |c|^2
     return _Factors(power, ratio, rest)
 
 
 def _factors_of_covariance(covariance: Tensor) -> _Factors:
-    """Factors of covariances (..., bins, 2, 2, sources)."""
+    """LDL factors of covariances (..., bins, 2, 2, sources)."""
     power = covariance[..., 0, 0, :].real + _TINY
     ratio = covariance[..., 1, 0, :] / power
     rest = covariance[..., 1, 1, :].real - power * _power(ratio)
-    return _Factors(power, ratio, rest.clamp(min=0.0))
+    return _Factors(power, ratio, rest.clamp(min=0.0))  # rounding may make it negative
 
 
 def _stereo_mean(psd: Tensor, factors: _Factors, mixture: Tensor, eps: float) -> Tensor:
-    """Posterior means (..., frames, bins, 2, sources) by the formulas of the module."""
+    """Posterior means (..., frames, bins, 2, sources) by the formulas at the top."""
     power, ratio, rest = (factor[..., None, :, :] for factor in factors)
     noise = eps**0.5
     weight = psd * power  # w_j
@@ -409,5 +406,5 @@ def _stereo_mean(psd: Tensor, factors: _Factors, mixture: Tensor, eps: float) ->
     )  # Q
     first, second = mixture[..., 0, None], mixture[..., 1, None]
     innovation = (second - mean_ratio * first) / total_rest  # u / Q
-    left = weight * (first / total_power + spread.conj() * innovation)
-    return torch.stack([left, ratio * left + leftover * innovation], dim=-2)
+    left = weight * (first / total_power + spread.conj() * innovation)  # y_1
+    return torch.stack([left, ratio * left + leftover * innovation], dim=-2)  # y_2 last

@@ -26,7 +26,7 @@ from openunmix.filtering._fast import WienerFilter
 from openunmix.model import Separator
 from openunmix.predict._networks import Networks, networks_of
 from openunmix.predict._runtime import map_threads, usable_precision
-from openunmix.transforms.fourier import _absolute
+from openunmix.transforms.fourier import magnitude
 from openunmix.transforms.streaming import Analysis, Synthesis
 
 __all__ = [
@@ -106,7 +106,7 @@ class _Features:
         """Encode frames (frames, channels, bins) and append their features."""
         if len(spectra):
             self.count += len(spectra)
-            self._queue.append(self.networks.encode(_absolute(spectra)))
+            self._queue.append(self.networks.encode(magnitude(spectra)))
 
     def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
         """Remove a chunk; return its features and each network's hidden states (frames, hidden)."""
@@ -224,7 +224,7 @@ class _Separation:
             part = slice(start, min(start + window, frames))
             mixture = self.spectra.take(part.stop - part.start, waveform, samples)
             magnitudes = self._magnitudes(
-                _absolute(mixture), features[part], [states[part] for states in hidden]
+                magnitude(mixture), features[part], [states[part] for states in hidden]
             )
             yield self._trim(self.synthesis.push(self.filter(magnitudes, mixture)), samples)
 

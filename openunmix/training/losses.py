@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from openunmix.data.augment.effects import equaliser_gains
-from openunmix.transforms.fourier import _absolute, istft
+from openunmix.transforms.fourier import istft, magnitude
 
 __all__ = [
     "MULTI_TARGET_LOSSES",
@@ -304,7 +304,7 @@ class SpectrogramBatch:
     @cached_property
     def magnitude(self) -> Tensor:
         """Magnitude of the mixtures, computed once."""
-        return _absolute(self.mixture)
+        return magnitude(self.mixture)
 
     def sum_of(self, chosen: Sequence[int]) -> Tensor:
         """Add up sources.
@@ -369,7 +369,7 @@ def _magnitudes(
     batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
-    return _masked(batch, _absolute(batch.sum_of(chosen)), mask, chosen)
+    return _masked(batch, magnitude(batch.sum_of(chosen)), mask, chosen)
 
 
 def _projections(

@@ -1,8 +1,7 @@
-"""Filterbanks as modules, on complex numbers as real pairs.
+"""Filterbanks as modules, on pairs of real and imaginary part: the interface of openunmix 1.3.0.
 
-These are the names of openunmix 1.3.0. A transform has the axes (..., channels, bins, frames, 2),
-the last of them real and imaginary part. The transforms themselves are in
-:mod:`openunmix.transforms.fourier`.
+STFTs have the axes (..., channels, bins, frames, 2). The transforms themselves, on complex
+tensors, are in :mod:`openunmix.transforms.fourier`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from openunmix.errors import MissingExtraError
-from openunmix.transforms.fourier import hann_window, istft, magnitude, stft
+from openunmix.transforms.fourier import hann_window, istft, stft
 
 __all__ = [
     "AsteroidISTFT",
@@ -41,15 +40,15 @@ def make_filterbanks(
     n_fft : int
         Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
     n_hop : int
-        Distance between frames in samples.
+        Hop between frames in samples.
     center : bool
         Whether frame ``t`` is centred on sample ``t * n_hop`` (by reflection at the ends).
         Otherwise it starts there.
     sample_rate : float
         Sample rate in Hz. It changes no result.
     method : {"torch", "asteroid"}
-        Whether to transform by FFT, or by convolution with the filters of the package
-        asteroid-filterbanks, which can be exported to other runtimes.
+        FFT, or convolution with the filters of the package asteroid-filterbanks, which can be
+        exported to other runtimes.
 
     Returns
     -------
@@ -59,7 +58,7 @@ def make_filterbanks(
     Raises
     ------
     ValueError
-        If ``method`` is not one of the two.
+        If ``method`` is unknown.
     MissingExtraError
         If asteroid-filterbanks is asked for but not installed.
 
@@ -96,11 +95,11 @@ class TorchSTFT(nn.Module):
     n_fft : int
         Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
     n_hop : int
-        Distance between frames in samples.
+        Hop between frames in samples.
     center : bool
         Whether frame ``t`` is centred on sample ``t * n_hop``. Otherwise it starts there.
     window : nn.Parameter [shape=(n_fft,)], optional
-        The window, periodic Hann if not given. It is part of the state, not trained.
+        The window, periodic Hann by default; part of the state dict, not trained.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class TorchSTFT(nn.Module):
         Parameters
         ----------
         x : Tensor [shape=(..., channels, samples)], real
-            Waveform of any length from one sample on, in any memory layout.
+            Waveform, at least one sample.
 
         Returns
         -------
@@ -140,13 +139,13 @@ class TorchISTFT(nn.Module):
     n_fft : int
         Window length in samples.
     n_hop : int
-        Distance between frames in samples.
+        Hop between frames in samples.
     center : bool
         As in the forward transform.
     sample_rate : float
         Sample rate in Hz, kept as an attribute.
     window : nn.Parameter [shape=(n_fft,)], optional
-        The window, periodic Hann if not given. It is part of the state, not trained.
+        The window, periodic Hann by default; part of the state dict, not trained.
     """
 
     def __init__(
@@ -165,14 +164,14 @@ class TorchISTFT(nn.Module):
         self.sample_rate = sample_rate
 
     def forward(self, X: Tensor, length: int | None = None) -> Tensor:
-        """Transform back to a waveform.
+        """Synthesise a waveform.
 
         Parameters
         ----------
         X : Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts, in any memory layout.
+            Real and imaginary parts.
         length : int, optional
-            Samples to return; as many as the frames allow if not given.
+            Samples to return; all that the frames cover by default.
 
         Returns
         -------
@@ -202,7 +201,7 @@ class AsteroidSTFT(nn.Module):
         Parameters
         ----------
         x : Tensor [shape=(..., channels, samples)], real
-            Waveform of any length from one sample on; at least one leading axis.
+            Waveform, at least one sample.
 
         Returns
         -------
@@ -229,14 +228,14 @@ class AsteroidISTFT(nn.Module):
         self.dec = _asteroid("enc_dec").Decoder(fb)
 
     def forward(self, X: Tensor, length: int | None = None) -> Tensor:
-        """Transform back to a waveform.
+        """Synthesise a waveform.
 
         Parameters
         ----------
         X : Tensor [shape=(..., channels, bins, frames, 2)], real
             Real and imaginary parts.
         length : int, optional
-            Samples to return; as many as the frames allow if not given.
+            Samples to return; all that the frames cover by default.
 
         Returns
         -------
@@ -248,12 +247,12 @@ class AsteroidISTFT(nn.Module):
 
 
 class ComplexNorm(nn.Module):
-    """Magnitude of a transform, the absolute value of its pairs.
+    """Magnitude of an STFT.
 
     Parameters
     ----------
     mono : bool
-        Whether to return one channel, the mean of the magnitudes of all.
+        Average the magnitudes over channels.
 
     Examples
     --------
@@ -271,24 +270,24 @@ class ComplexNorm(nn.Module):
         Parameters
         ----------
         spec : Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts, in any memory layout.
+            Real and imaginary parts.
 
         Returns
         -------
         Tensor [shape=(..., channels, bins, frames)], real, non-negative
-            The magnitudes; with ``mono`` there is one channel.
+            The magnitudes; one channel with ``mono``.
         """
-        magnitudes = magnitude(_as_complex(spec))
+        magnitudes = _as_complex(spec).abs()
         return magnitudes.mean(dim=-3, keepdim=True) if self.mono else magnitudes
 
 
 def _window_parameter(window: Tensor | None, n_fft: int) -> nn.Parameter:
-    """Return the window, periodic Hann if none is given, as a parameter without gradient."""
+    """Wrap a window, periodic Hann by default, as a parameter without gradient."""
     return nn.Parameter(hann_window(n_fft) if window is None else window, requires_grad=False)
 
 
 def _as_complex(pairs: Tensor) -> Tensor:
-    """View pairs (..., 2) as complex numbers (...), or copy where the memory layout forbids it."""
+    """View pairs (..., 2) as complex numbers (...), or copy if the memory layout requires it."""
     *strides, last = pairs.stride()
     if last == 1 and not any(stride % 2 for stride in [*strides, pairs.storage_offset()]):
         return torch.view_as_complex(pairs)

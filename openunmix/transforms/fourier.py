@@ -4,9 +4,9 @@ With the window :math:`w` of ``n_fft`` samples and a hop of ``n_hop`` samples,
 
 .. math:: X(f, t) = \sum_{n=0}^{N-1} w(n)\, x(n + t\,h)\, e^{-2\pi i f n / N}.
 
-With ``center=True`` frame :math:`t` is centred on sample :math:`t h`: the signal is extended by
-half a window on both sides by reflection. A clip too short to be reflected is extended with
-zeros first, so that every length from one sample on can be transformed and comes back.
+With ``center=True`` frame :math:`t` is centred on sample :math:`t h`: the signal is padded by half
+a window of its reflection on both sides. Clips too short to be reflected are padded with zeros
+first, so that signals of any length from one sample on are transformed and restored.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def istft(
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Absolute value of a complex transform.
+    """Magnitude of an STFT, in half the time of ``abs()``, which guards against overflow.
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ def magnitude(spectrum: Tensor) -> Tensor:
     Returns
     -------
     Tensor [shape=(...)], real, non-negative
-        The magnitudes. The gradient at zero is zero.
+        The magnitudes. Their gradient at zero is NaN; that of ``spectrum.abs()`` is 0.
     """
-    return spectrum.abs()
+    return (spectrum.real.square() + spectrum.imag.square()).sqrt()
 
 
 def bandwidth_to_max_bin(rate: float, n_fft: int, bandwidth: float) -> int:
@@ -207,8 +207,3 @@ def bandwidth_to_max_bin(rate: float, n_fft: int, bandwidth: float) -> int:
     """
     bins = n_fft // 2 + 1
     return min(int(bandwidth * n_fft / rate) + 1, bins)
-
-
-def _absolute(spectra: Tensor) -> Tensor:
-    """Absolute value, in half the time of abs(), which guards against squares beyond all floats."""
-    return (spectra.real.square() + spectra.imag.square()).sqrt()

@@ -1,8 +1,8 @@
-"""STFT and its inverse on a signal that arrives in blocks.
+"""STFT and its inverse of a signal that arrives in blocks.
 
-Together they do what ``stft`` and ``istft`` of :mod:`openunmix.transforms.fourier` do with
-``center=True``, but hold a few windows of the signal instead of all of it. Frames come first and
-bins last, the order in which the FFT reads and writes memory.
+They compute what ``stft`` and ``istft`` of :mod:`openunmix.transforms.fourier` do with
+``center=True``, but hold only a few windows of the signal. Frames are the first and bins the last
+axis, the order in which the FFT reads and writes memory.
 """
 
 from __future__ import annotations
@@ -17,17 +17,7 @@ __all__ = ["Analysis", "Synthesis"]
 
 
 class Analysis:
-    """STFT of blocks of a signal.
-
-    Parameters
-    ----------
-    channels : int
-        Audio channels.
-    n_fft, n_hop : int
-        Window and hop length in samples.
-    device : torch.device
-        Where to compute.
-    """
+    """STFT of blocks (channels, samples) of a signal."""
 
     def __init__(self, channels: int, n_fft: int, n_hop: int, device: torch.device) -> None:
         self.n_fft = n_fft
@@ -35,25 +25,27 @@ class Analysis:
         self.samples = 0
         self._half = n_fft // 2
         self._window = hann_window(n_fft, torch.float32).to(device)
-        self._pending = torch.zeros(channels, 0, device=device)
-        self._tail = self._pending  # the last samples, to be reflected at the end
+        self._pending = torch.zeros(channels, 0, device=device)  # samples that later frames need
+        self._tail = self._pending  # the last n_fft // 2 + 1 samples, to be reflected at the end
         self._started = False
 
     def push(self, block: Tensor) -> Tensor:
-        """Add (channels, samples); return frames now complete: (frames, channels, bins)."""
+        """Append (channels, samples); return the complete frames (frames, channels, bins)."""
         self.samples += block.shape[-1]
         self._pending = torch.cat([self._pending, block], dim=-1)
         self._tail = torch.cat([self._tail, block], dim=-1)[:, -(self._half + 1) :]
         if not self._started:
             if self._pending.shape[-1] <= self._half:
                 return self._transform(frames=0)
+            # reflection without the first sample: frame 0 is centred on it
             start = self._pending[:, 1 : self._half + 1].flip(-1)
             self._pending = torch.cat([start, self._pending], dim=-1)
             self._started = True
         return self._transform((self._pending.shape[-1] - self.n_fft) // self.n_hop + 1)
 
     def finish(self) -> Tensor:
-        """Return the frames that the end of the signal completes."""
+        """Return the last frames, completed by the reflection of the end."""
+        # A signal too short to be reflected is extended with zeros.
         short = self._half + 1 - self.samples
         frames = [self.push(functional.pad(self._pending[:, :0], (0, short)))] if short > 0 else []
         self.samples -= max(short, 0)
@@ -63,7 +55,7 @@ class Analysis:
         return torch.cat(frames)
 
     def _transform(self, frames: int) -> Tensor:
-        """Transform the first frames of what is pending, and forget what no frame needs."""
+        """Transform a number of frames and drop the samples that no later frame needs."""
         if frames <= 0:
             channels = len(self._pending)
             return self._pending.new_zeros(0, channels, self._half + 1, dtype=torch.complex64)
@@ -74,28 +66,24 @@ class Analysis:
 
 
 class Synthesis:
-    """Inverse of :class:`Analysis` by weighted overlap-add.
+    """Inverse of :class:`Analysis` in the least-squares sense, by weighted overlap-add.
 
-    Parameters
-    ----------
-    n_fft, n_hop : int
-        Window and hop length in samples.
-    device : torch.device
-        Where to compute.
+    x(n) = sum over frames of w(n - t h) x_t(n - t h), divided by the sum of w(n - t h)^2.
     """
 
     def __init__(self, n_fft: int, n_hop: int, device: torch.device) -> None:
         self.n_fft = n_fft
         self.n_hop = n_hop
         self._window = hann_window(n_fft, torch.float32).to(device)
-        self._carry: Tensor | None = None  # what earlier frames add to samples still incomplete
+        # Numerator and denominator of the last n_fft - n_hop samples, to which later frames add.
+        self._carry: Tensor | None = None
         self._weight = torch.zeros(n_fft - n_hop, device=device)
-        self._skip = n_fft // 2  # samples before the start of the signal
+        self._skip = n_fft // 2  # samples of the reflection before the start of the signal
 
     def push(self, spectra: Tensor) -> Tensor:
-        """Add (..., frames, channels, bins); return the samples that are complete."""
+        """Append (..., frames, channels, bins); return the complete (..., channels, samples)."""
         *leading, count, channels, _ = spectra.shape
-        # One source after the other, since their frames take four times the room of the signal.
+        # One source after the other: their frames take n_fft / n_hop times the signal's memory.
         sources = spectra.reshape(-1, count, channels, self.n_fft // 2 + 1)
         signals = torch.stack([self._signal(source) for source in sources])
         signal = signals.reshape(*leading, channels, -1)
@@ -115,12 +103,12 @@ class Synthesis:
         return self._drop_start(rest)[..., :missing]
 
     def _signal(self, spectra: Tensor) -> Tensor:
-        """Sum the windowed frames of one source: (frames, channels, bins) to its samples."""
+        """Numerator of one source: (frames, channels, bins) to (channels, samples)."""
         frames = torch.fft.irfft(spectra, n=self.n_fft).mul_(self._window)
         return _overlap_add(frames, self.n_hop)
 
     def _drop_start(self, signal: Tensor) -> Tensor:
-        """Leave out what lies before the first sample."""
+        """Cut off what lies before the first sample of the signal."""
         dropped = min(self._skip, signal.shape[-1])
         self._skip -= dropped
         return signal[..., dropped:]
@@ -128,6 +116,7 @@ class Synthesis:
 
 def _overlap_add(frames: Tensor, n_hop: int) -> Tensor:
     """Sum overlapping frames: (frames, channels, n_fft) to (channels, samples)."""
+    # Frames are cut into hops: hop number k of all frames is added at once, shifted by k hops.
     count, channels, n_fft = frames.shape
     hops = -(-n_fft // n_hop)
     if n_fft % n_hop:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from openunmix.filtering import _fast as _fast_wiener
+from openunmix.filtering import _fast
 from openunmix.filtering._fast import WienerFilter
 from openunmix.filtering.gaussian import wiener
 
@@ -43,7 +43,7 @@ def in_double(magnitudes: Tensor, mixture: Tensor, **options: object) -> Tensor:
 def test_equals_the_filter_in_double_precision(
     channels, iterations, softmask, residual, loudness, monkeypatch
 ):
-    monkeypatch.setattr(_fast_wiener, "_BLOCK", 700)  # several blocks along both axes
+    monkeypatch.setattr(_fast, "_BLOCK", 700)  # several blocks along both axes
     options = {"iterations": iterations, "softmask": softmask, "residual": residual}
     magnitudes, mixture = example(channels=channels, loudness=loudness)
     estimates = WienerFilter(**options)(magnitudes, mixture)

@@ -95,7 +95,7 @@ def test_magnitude_is_that_of_1_3_0():
 
 def test_gradient_of_the_magnitude_of_silence_is_zero():
     silence = torch.zeros(2, 300, requires_grad=True)
-    magnitude(stft(silence, 64, 16)).sum().backward()
+    stft(silence, 64, 16).abs().sum().backward()
     assert (silence.grad == 0).all()
 
 
