@@ -304,7 +304,8 @@ def _each(networks: nn.ModuleDict) -> dict[str, MaskNetwork]:
 def _weights(networks: nn.Module) -> dict[str, Tensor]:
     """Weights and statistics by name, each of them once, also where networks share it."""
     named = (*networks.named_parameters(), *networks.named_buffers())
-    return {name: value.detach() for name, value in named}
+    saved = networks.state_dict()  # without the buffers that are not persistent
+    return {name: value.detach() for name, value in named if name in saved}
 
 
 @torch.no_grad()

@@ -179,7 +179,7 @@ def test_networks_that_share_some_layers_alone_keep_their_own(networks):
 
 
 def test_no_target_is_called_shared(networks, tmp_path):
-    with pytest.raises(ValueError, match="'shared' is the name of what networks share"):
+    with pytest.raises(ValueError, match="'shared' is the name of shared layers"):
         save_network(tmp_path, "shared", networks["vocals"])
 
 
@@ -189,7 +189,7 @@ def test_shared_folders_are_verified_and_converted(folder, capsys):
     assert umx_models(["verify", str(copy)]) == 0
     sizes = [(f / "shared.safetensors").stat().st_size for f in (copy, folder)]
     assert sizes[0] < 0.75 * sizes[1]
-    with pytest.raises(CheckpointError, match="what networks share"):
+    with pytest.raises(CheckpointError, match="the name of shared layers"):
         load_folder(copy / "shared.safetensors")
 
 
