@@ -26,7 +26,6 @@ import openunmix
 #: Modules that users read, beside the packages.
 FRONT_DOORS = (
     "openunmix.filtering.gaussian",
-    "openunmix.model",
     "openunmix.transforms.fourier",
     "openunmix.utils",
 )

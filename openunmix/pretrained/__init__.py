@@ -1,7 +1,7 @@
-"""From the name of a model, or a folder, to networks and a separator.
+"""Models by name or folder: networks and separators.
 
-A known name always means the published model; a folder is meant by any other name, so a folder
-called like a model is given as ``./umxl``.
+A known name always selects the published model, any other name a folder; a folder that is named
+like a model is given as ``./umxl``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ import torch
 
 from openunmix.errors import CheckpointError, UnreachableError
 from openunmix.model import MaskNetwork, Separator
-from openunmix.pretrained import folder as checkpoints
 from openunmix.pretrained.download import fetch_model
-from openunmix.pretrained.folder import SeparatorConfig
+from openunmix.pretrained.folder import (
+    SeparatorConfig,
+    config_of,
+    find_weights,
+    load_networks,
+    verify_weights,
+)
 from openunmix.pretrained.registry import (
     BUNDLED_MODEL,
     DEFAULT_MODEL,
@@ -51,11 +56,11 @@ class ResolvedModel:
     sha256 : mapping of str to str
         The hash of every target's file.
     config : SeparatorConfig
-        STFT, sample rate and channels.
+        STFT, channels and architecture.
     licence : str
         Terms of use; empty if not known, as for a folder.
     bundled : bool
-        Whether the weights came with the package.
+        Whether the weights come with the package.
     note : str
         What users of the result should know about the model.
     """
@@ -89,9 +94,8 @@ def resolve_model(
     targets: Sequence[str] | None = None,
     *,
     progress: bool = True,
-    registry: Mapping[str, ModelEntry] = MODELS,
 ) -> ResolvedModel:
-    """Find a model, and download it if need be.
+    """Find a model, and download it if necessary.
 
     Parameters
     ----------
@@ -101,9 +105,7 @@ def resolve_model(
     targets : sequence of str, optional
         Some of its targets, in the order of the estimates; all if not given.
     progress : bool
-        Whether to draw bars of downloads on stderr.
-    registry : mapping of str to ModelEntry
-        The known models.
+        Show progress bars of downloads on stderr.
 
     Returns
     -------
@@ -119,30 +121,30 @@ def resolve_model(
     CheckpointError
         If the files are damaged or lack a target.
     ValueError
-        If a known model does not have one of the targets, or some are wanted of a bridged one.
+        If a known model lacks a target, or a bridged one is asked for only some.
     """
     if model is None:
         return _default_model(targets, progress)
-    entry = _known(model, registry)
+    entry = _known(model)
     if entry is None:
         path = Path(model).expanduser()
-        files = checkpoints.find_weights(path, _as_list(targets))
-        config = checkpoints.config_of(files)
-        if config.architecture.bridged and len(files) < len(checkpoints.find_weights(path)):
+        files = find_weights(path, _as_list(targets))
+        config = config_of(files)
+        if config.architecture.bridged and len(files) < len(find_weights(path)):
             raise ValueError(
                 f"the networks of {model} are bridged and estimate together; ask for all of them, "
                 "and keep the targets you want"
             )
-        hashes = checkpoints.verify_weights(files, config)
+        hashes = verify_weights(files, config)
         return ResolvedModel(path.resolve().name, files, hashes, config)
     chosen = _choose(entry, targets)
     if entry.bundled:
-        files = checkpoints.find_weights(_installed(entry), chosen)
-        config = checkpoints.config_of(files)
+        files = find_weights(_installed(entry), chosen)
+        config = config_of(files)
     else:
         files = fetch_model(entry, chosen, progress=progress)
         config = entry.config
-    hashes = checkpoints.verify_weights(files, config)
+    hashes = verify_weights(files, config)
     return ResolvedModel(entry.name, files, hashes, config, entry.licence, entry.bundled)
 
 
@@ -159,13 +161,13 @@ def _default_model(targets: Sequence[str] | None, progress: bool) -> ResolvedMod
         return replace(resolve_model(BUNDLED_MODEL, targets), note=note)
 
 
-def _known(model: str | Path, registry: Mapping[str, ModelEntry]) -> ModelEntry | None:
+def _known(model: str | Path) -> ModelEntry | None:
     """Return the entry of a known name, None for a path that exists."""
     path = Path(model).expanduser()
     is_path = bool(str(model)) and path.exists()
-    if is_path and (isinstance(model, Path) or model not in registry):
+    if is_path and (isinstance(model, Path) or model not in MODELS):
         return None
-    return find_model(str(model), registry)
+    return find_model(str(model))
 
 
 def _as_list(targets: Sequence[str] | None) -> list[str] | None:
@@ -176,7 +178,7 @@ def _as_list(targets: Sequence[str] | None) -> list[str] | None:
 
 
 def _choose(entry: ModelEntry, targets: Sequence[str] | None) -> list[str]:
-    """Return the targets to use of a known model."""
+    """Return the selected targets of a known model."""
     chosen = _as_list(targets) or entry.targets
     unknown = [target for target in chosen if target not in entry.files]
     if unknown:
@@ -206,7 +208,7 @@ def build_separator(
     device: str | torch.device = "cpu",
     filterbank: str = "torch",
 ) -> Separator:
-    """Make the separator of a model whose files are here.
+    """Build the separator of a resolved model.
 
     Parameters
     ----------
@@ -215,21 +217,21 @@ def build_separator(
     niter, residual, wiener_win_len
         As for :class:`~openunmix.model.Separator`.
     device : str or torch.device
-        Where it shall compute.
+        Device of the separator.
     filterbank : str
         As for :class:`~openunmix.model.Separator`.
 
     Returns
     -------
     Separator
-        The separator, frozen: in evaluation mode and without gradients for its parameters.
+        The separator, frozen: in evaluation mode, its parameters without gradients.
 
     Raises
     ------
     CheckpointError
         If a file is not a network that fits the model.
     """
-    networks = checkpoints.load_networks(model.files, model.config)
+    networks = load_networks(model.files, model.config)
     separator = _separator(networks, model.config, niter, residual, wiener_win_len, filterbank)
     separator.freeze()
     return separator.to(device)
@@ -243,7 +245,7 @@ def _separator(
     wiener_win_len: int | None,
     filterbank: str,
 ) -> Separator:
-    """Make a separator of networks and their settings."""
+    """Build a separator from networks and their settings."""
     return Separator(
         target_models=networks,
         niter=niter,
@@ -271,12 +273,11 @@ def load_target_models(
     targets : list of str, optional
         The targets to load; all if not given.
     model_str_or_path : str or Path
-        A known name, which is downloaded if need be, or the path of a model folder.
+        A known name, downloaded if necessary, or the path of a model folder.
     device : str or torch.device
-        Where to put the networks.
+        Device of the networks.
     pretrained : bool
-        Whether to load the weights. Otherwise they are random, and a known model is not
-        downloaded.
+        Load the weights; otherwise they are random, and nothing is downloaded.
 
     Returns
     -------
@@ -286,7 +287,7 @@ def load_target_models(
     """
     if pretrained:
         model = resolve_model(model_str_or_path, targets)
-        networks = checkpoints.load_networks(model.files, model.config)
+        networks = load_networks(model.files, model.config)
     else:
         networks, _ = _untrained(model_str_or_path, targets)
     return {target: network.to(device) for target, network in networks.items()}
@@ -295,11 +296,11 @@ def load_target_models(
 def _untrained(
     model: str | Path, targets: Sequence[str] | None
 ) -> tuple[dict[str, MaskNetwork], SeparatorConfig]:
-    """Return networks of the same shape as a model's, with random weights, and its settings."""
-    entry = _known(model, MODELS)
+    """Return networks with a model's architecture and random weights, and its settings."""
+    entry = _known(model)
     if entry is None or entry.bundled:
         found = resolve_model(model, targets)
-        trained = checkpoints.load_networks(found.files, found.config)
+        trained = load_networks(found.files, found.config)
         options = {target: network.architecture for target, network in trained.items()}
         config = found.config
     else:
@@ -327,20 +328,19 @@ def load_separator(
     Parameters
     ----------
     model_str_or_path : str or Path
-        A known name, which is downloaded if need be, or the path of a model folder.
+        A known name, downloaded if necessary, or the path of a model folder.
     targets : list of str, optional
         The targets to estimate, in this order; all if not given.
     niter : int
         Iterations of expectation maximization after the networks.
     residual : bool
-        Add a last target: what the others leave of the mixture.
+        Add the residual, mixture minus all estimates, as a last target.
     wiener_win_len : int or None
         Frames of the windows that are filtered independently; None for all at once.
     device : str or torch.device
-        Where it shall compute.
+        Device of the separator.
     pretrained : bool
-        Whether to load the weights. Otherwise they are random, and a known model is not
-        downloaded.
+        Load the weights; otherwise they are random, and nothing is downloaded.
     filterbank : str
         ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
 

@@ -1,4 +1,4 @@
-"""One network in one file: read without trust, written as safetensors."""
+"""One network in one file: read without running code, written as safetensors."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _DTYPES = {
     "I64": torch.int64,
 }
 
-# Parts of the network in early versions of openunmix that are not weights: its STFT and its rate.
+# Prefixes of keys that early versions of openunmix saved beside the weights: STFT and sample rate.
 _LEGACY_KEYS = ("sample_rate", "stft.", "spec.", "transform.")
 
-# What the readers of pickles and archives raise for a file that is not one.
+# What readers of pickles and archives raise for other files.
 _UNREADABLE = (
     ArithmeticError,
     AssertionError,
@@ -57,27 +57,11 @@ _UNREADABLE = (
 def load_network(
     path: str | Path, config: SeparatorConfig | None = None, shared: Path | None = None
 ) -> MaskNetwork:
-    """Load the network of one target.
+    """Load the network of one target: float32, on the CPU, in evaluation mode, trainable.
 
-    Parameters
-    ----------
-    path : str or Path
-        Weights as ``.safetensors``, or as a state dict written by ``torch.save``, possibly
-        within a training state (``.chkpnt``).
-    config : SeparatorConfig, optional
-        The settings of its folder; if not given, they follow from the shapes of the weights.
-    shared : Path, optional
-        The file of the layers that it shares with others.
-
-    Returns
-    -------
-    MaskNetwork
-        The network in float32 on the CPU, in evaluation mode; its parameters can be trained.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is damaged, holds code, or they are not a complete network of Open-Unmix.
+    The file is ``.safetensors`` or a state dict by ``torch.save``, possibly within a training state
+    (``.chkpnt``). Without the settings of its folder, they are inferred from shapes. ``shared`` is
+    the file of shared layers. CheckpointError if a file is damaged or incomplete, or holds code.
     """
     path = Path(path)
     state = _read_state(path)
@@ -101,7 +85,7 @@ def load_network(
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict of any version, with today's keys and types."""
+    """Read a state dict of any version, with the current keys and types."""
     return _migrate(_read_tensors(path), path)
 
 
@@ -123,8 +107,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     """Read a file of safetensors.
 
-    The format is a header in JSON, its length before it, and the bytes of all tensors. Reading it
-    here lets ``torch.hub`` use the bundled model where nothing but torch is installed.
+    The format is the length of a JSON header, the header, and the bytes of all tensors. Reading it
+    here allows ``torch.hub`` to use the bundled model where only torch is installed.
     """
     try:
         content = bytearray(path.read_bytes())
@@ -139,7 +123,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _view(
     content: bytearray, begin: int, dtype: str, shape: list[int], data_offsets: list[int]
 ) -> Tensor:
-    """Return the tensor that an entry of a safetensors header describes."""
+    """Return the tensor of an entry of a safetensors header."""
     start, stop = data_offsets
     if not 0 <= start < stop <= len(content) - begin:
         raise ValueError(f"bytes {start} to {stop} are not in the file")
@@ -148,12 +132,12 @@ def _view(
 
 
 def _read_pickle(path: Path) -> object:
-    """Read what ``torch.save`` wrote, as long as it is tensors and plain containers."""
+    """Read a file by ``torch.save`` of tensors and plain containers only."""
     try:
-        with warnings.catch_warnings():  # torch warns of protocols that it then reads, or refuses
+        with warnings.catch_warnings():  # of pickle protocols
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its text advises to load the file without checks
+    except pickle.UnpicklingError as error:  # torch's message suggests weights_only=False
         raise CheckpointError(
             f"{path} was refused: it is damaged, or holds objects that could run code besides "
             "weights. Get it again, or have its author save the state_dict alone"
@@ -164,12 +148,12 @@ def _read_pickle(path: Path) -> object:
 
 
 def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Bring a state dict of any version to today's keys and types, and check its values."""
+    """Convert a state dict of any version to the current keys and types, and check its values."""
     state = {key: value for key, value in state.items() if not key.startswith(_LEGACY_KEYS)}
-    if "input_power" in state:  # of the bundled models
+    if "input_power" in state:  # its name in the files of the bundled models
         state["compression"] = state.pop("input_power")
     held = sum(value.numel() * value.element_size() for value in state.values())
-    if held > path.stat().st_size:  # a few numbers can be declared to be a huge tensor
+    if held > path.stat().st_size:  # strides of 0 declare a huge tensor with few values
         raise CheckpointError(f"{path} is damaged: it declares more values than it holds")
     for key, value in state.items():
         if not value.is_floating_point() and not key.endswith("num_batches_tracked"):
@@ -183,14 +167,16 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def _build(state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None) -> MaskNetwork:
-    """Build the network whose weights these are, with no or random values."""
+    """Build a network for these weights."""
     try:
         if config is not None and config.architecture.name != Architecture.name:
             with torch.random.fork_rng(devices=[]):
                 return config.architecture.build(config.stft, config.channels)
         config = _inferred(state, path, config)
-        with torch.device("meta"):  # the shapes alone: nothing is allocated for what does not fit
+        with torch.device("meta"):  # shapes only: nothing is allocated for files that do not fit
             return config.architecture.build(config.stft, config.channels)
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{path} is not a network of Open-Unmix: {error}") from error
 
@@ -198,7 +184,7 @@ def _build(state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | No
 def _inferred(
     state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None
 ) -> SeparatorConfig:
-    """Infer the settings of an OpenUnmix that follow from the shapes of its weights."""
+    """Infer the settings of an OpenUnmix from the shapes of its weights."""
     for key, ndim in {"fc1.weight": 2, "input_mean": 1, "output_mean": 1}.items():
         if key not in state or state[key].ndim != ndim or state[key].numel() == 0:
             raise ValueError(f"{key!r} is missing or not of {ndim} axes")
@@ -227,7 +213,7 @@ def _inferred(
 
 
 def _bandwidth(config: SeparatorConfig, max_bin: int) -> float | None:
-    """Bandwidth in Hz of a network of so many input bins, as on record if that is right."""
+    """Bandwidth in Hz for a number of input bins; that of the settings if it is consistent."""
     stft, bandwidth = config.stft, config.architecture.bandwidth
     if bandwidth and bandwidth_to_max_bin(stft.sample_rate, stft.n_fft, bandwidth) == max_bin:
         return bandwidth
@@ -235,22 +221,7 @@ def _bandwidth(config: SeparatorConfig, max_bin: int) -> float | None:
 
 
 def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
-    """Write the weights of a network, or some of them, as safetensors.
-
-    Parameters
-    ----------
-    path : Path
-        The file, in a folder that exists.
-    state : mapping of str to Tensor
-        The weights by name.
-    dtype : torch.dtype, optional
-        Type of the matrices in the file; vectors keep theirs.
-
-    Raises
-    ------
-    ValueError
-        If a value is too large for ``dtype``.
-    """
+    """Write weights as safetensors, matrices as ``dtype``; ValueError if it overflows."""
     from safetensors.torch import save
 
     stored = {key: _cast(key, value, dtype) for key, value in state.items()}
@@ -259,7 +230,7 @@ def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | 
 
 
 def _cast(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Return a tensor as it is stored."""
+    """Return a tensor as stored in a file."""
     value = value.detach().cpu().contiguous()
     if dtype is None or value.ndim < 2:
         return value

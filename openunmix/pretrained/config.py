@@ -30,28 +30,17 @@ SHARED_NAME = "shared.safetensors"
 
 @dataclass(frozen=True)
 class SeparatorConfig:
-    """What the networks of a folder have in common; the content of ``separator.json``.
+    """The content of ``separator.json``.
 
-    Parameters
-    ----------
-    stft : STFTConfig
-        Window and hop length in samples, sample rate in Hz.
-    channels : int
-        Audio channels.
-    architecture : Architecture
-        Options of the networks. Of OpenUnmix, weights have the last word on all but ``bridged``
-        and ``shared``.
-    sha256 : mapping of str to str
-        The hash of every file of weights that has one on record.
-    extra : mapping
-        Unknown keys of the file, kept.
+    The options of OpenUnmix, other than ``bridged`` and ``shared``, are for people: when networks
+    are loaded, they follow from the shapes of their weights.
     """
 
     stft: STFTConfig = field(default_factory=STFTConfig)
     channels: int = 2
     architecture: Architecture = field(default_factory=Architecture)
-    sha256: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)  # by file name
+    extra: Mapping[str, Any] = field(default_factory=dict)  # unknown keys, kept
 
 
 # 1.3.0's keys of the file, all required. Those of the architecture are the names of its fields.
@@ -59,23 +48,7 @@ _KEYS: Mapping[str, type] = {"nfft": int, "nhop": int, "sample_rate": float, "nb
 
 
 def read_config(folder: str | Path) -> SeparatorConfig | None:
-    """Read ``separator.json``.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The model folder.
-
-    Returns
-    -------
-    SeparatorConfig or None
-        Its content, None if the folder has no such file.
-
-    Raises
-    ------
-    CheckpointError
-        If it is not a JSON object, or a value is missing or out of range.
-    """
+    """Read ``separator.json``, None if there is none; CheckpointError for bad values."""
     path = Path(folder) / CONFIG_NAME
     if not path.is_file():
         return None
@@ -92,9 +65,9 @@ def read_config(folder: str | Path) -> SeparatorConfig | None:
 
 
 def _read_architecture(path: Path, content: dict[str, Any]) -> Architecture:
-    """Take the options of the networks out of the content of the file."""
+    """Pop the options of the networks from the content of the file."""
     name = content.pop("architecture", Architecture.name)
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise CheckpointError(
             f"{path}: 'architecture' is {name!r}, which is not among {', '.join(NETWORKS)}; import "
             "the code that adds it to openunmix.model.NETWORKS first"
@@ -125,9 +98,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _checked(path: Path, key: str, kind: type, value: Any, least: float = 1e-9) -> Any:
     """Return a value of the file as its type, if it can be one."""
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise CheckpointError(f"{path}: {key!r} is {value!r}, expected true or false")
+    if kind not in (int, float):
+        value = tuple(value) if kind is tuple and isinstance(value, list) else value
+        if not isinstance(value, kind):
+            expected = "true or false" if kind is bool else kind.__name__
+            raise CheckpointError(f"{path}: {key!r} is {value!r}, expected {expected}")
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not least <= value < math.inf or kind(value) != value:
@@ -137,20 +112,7 @@ def _checked(path: Path, key: str, kind: type, value: Any, least: float = 1e-9) 
 
 
 def save_config(folder: str | Path, config: SeparatorConfig) -> Path:
-    """Write ``separator.json`` with the hashes of the ``.safetensors`` files that are there.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The model folder, made if it does not exist.
-    config : SeparatorConfig
-        What to write. Its hashes are replaced.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
+    """Write ``separator.json`` with the hashes of the ``.safetensors`` files in the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
@@ -158,21 +120,13 @@ def save_config(folder: str | Path, config: SeparatorConfig) -> Path:
 
 
 def changed_options(architecture: Architecture) -> dict[str, Any]:
-    """Options of an architecture that are not the default."""
+    """Return the options of an architecture that differ from their defaults."""
     values = {option: getattr(architecture, option.name) for option in fields(architecture)}
     return {option.name: value for option, value in values.items() if value != option.default}
 
 
 def forget_hash(folder: Path, name: str) -> None:
-    """Remove the hash of a file that is about to change, if there is one on record.
-
-    Parameters
-    ----------
-    folder : Path
-        The model folder.
-    name : str
-        Name of the file.
-    """
+    """Remove the recorded hash of a file that is about to change."""
     config = read_config(folder)
     if config is not None and name in config.sha256:
         hashes = {other: sha for other, sha in config.sha256.items() if other != name}

@@ -1,13 +1,13 @@
-"""Weights from a server into the cache: verified, resumable, one process at a time.
+"""Download of weights into the cache: verified, resumable, one process at a time.
 
-The cache is the one of ``torch.hub``, so files that openunmix 1.3.0 fetched are used again. A file
-is used only if its SHA-256 begins as the registry says. Two variables of the environment matter:
+The cache is that of ``torch.hub``, so files downloaded by openunmix 1.3.0 are used again. A file
+is used only if its SHA-256 starts with the prefix in the registry. Two environment variables:
 
 ``OPENUNMIX_MIRROR``
-    A folder or a URL that is asked instead of the registry's server. Files are found by their
-    name, there or in a sub-folder named like the model.
+    A folder or URL used instead of the registry's server. Files are found by their name, there or
+    in a subfolder named after the model.
 ``OPENUNMIX_OFFLINE``
-    If ``1``, the network is never touched; the cache and a mirror that is a folder still are.
+    If ``1``, the network is never used; the cache and a mirror that is a folder still are.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import logging
 import os
 import re
 import shutil
-import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -28,7 +26,6 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO
 
 from openunmix._files import sha256_of
 from openunmix._version import __version__
@@ -39,121 +36,55 @@ __all__ = ["cache_folder", "cached_path", "fetch", "fetch_model", "is_intact"]
 
 _log = logging.getLogger(__name__)
 
-_OPEN_SECONDS = 4.0  # until the first bytes are here: names, connection, TLS, redirections
-_READ_SECONDS = 4.0  # between two blocks of the answer
-_ATTEMPTS = 5  # transfers that may break off, each going on where the last one ended
+_OPEN_SECONDS = 4.0  # until the first byte: name resolution, connection, TLS, redirects
+_READ_SECONDS = 4.0  # between two blocks of the response
+_ATTEMPTS = 5  # interrupted transfers, each resumed where the last one ended
 _BLOCK_SIZE = 1 << 18
 
 
 class _AbsentError(UnreachableError):
-    """The server or folder is there, the file is not."""
+    """The server or folder exists, the file does not."""
 
 
-class _BrokenOffError(DownloadError):
-    """The transfer ended before the file did; what came is kept."""
+class _InterruptedError(DownloadError):
+    """The transfer was interrupted; the bytes received are kept."""
 
 
 class _RangeError(DownloadError):
-    """The server does not have the bytes that were asked for."""
+    """The server does not have the requested range."""
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloaded weights are kept in.
-
-    Returns
-    -------
-    Path
-        ``checkpoints`` in the folder of ``torch.hub``, which the variable ``TORCH_HOME`` moves.
-    """
+    """Return the folder of downloaded weights, ``checkpoints`` in that of ``torch.hub``."""
     import torch.hub
 
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def cached_path(file: WeightFile) -> Path:
-    """Return where a file is, or will be, in the cache.
-
-    Parameters
-    ----------
-    file : WeightFile
-        The file.
-
-    Returns
-    -------
-    Path
-        Its path, whether it exists or not.
-    """
+    """Return the path of a file in the cache, whether it exists or not."""
     return cache_folder() / file.name
 
 
 def is_intact(file: WeightFile, path: Path) -> bool:
-    """Tell whether a file on disk is the published one.
-
-    Parameters
-    ----------
-    file : WeightFile
-        What was published.
-    path : Path
-        What is on disk.
-
-    Returns
-    -------
-    bool
-        Whether it exists and its SHA-256 begins as published.
-    """
+    """Return whether a file exists and has the published SHA-256 prefix."""
     return path.is_file() and sha256_of(path).startswith(file.sha256_prefix)
 
 
 def fetch_model(
     entry: ModelEntry, targets: Sequence[str] | None = None, *, progress: bool = True
 ) -> dict[str, Path]:
-    """Fetch the weights of a model, as :func:`fetch` does for one target.
-
-    Parameters
-    ----------
-    entry : ModelEntry
-        The model.
-    targets : sequence of str, optional
-        Some of its targets, all if not given.
-    progress : bool
-        Whether to draw bars on stderr.
-
-    Returns
-    -------
-    dict of str to Path
-        The file of every target.
-    """
+    """Return verified files by target, of all targets if none are given, see :func:`fetch`."""
     chosen = entry.targets if targets is None else targets
     return {target: fetch(entry, target, progress=progress) for target in chosen}
 
 
 def fetch(entry: ModelEntry, target: str, *, progress: bool = True) -> Path:
-    """Return the weights of one target, downloading them unless they are in the cache.
+    """Return the cached weights of one target, downloaded if necessary; a progress bar on stderr.
 
-    The hash is checked every time, also of a file that is in the cache already: that takes less
-    time than loading it. A damaged one is removed and fetched again.
-
-    Parameters
-    ----------
-    entry : ModelEntry
-        The model, not a bundled one.
-    target : str
-        One of its targets.
-    progress : bool
-        Whether to draw a bar on stderr.
-
-    Returns
-    -------
-    Path
-        A verified file in the cache.
-
-    Raises
-    ------
-    UnreachableError
-        If the network or the server cannot be reached, or does not have the file. That is
-        decided within 5 s.
-    DownloadError
-        If the file is damaged, the transfer broke off or the file cannot be stored.
+    The hash of a cached file is checked every time, which takes less time than loading it; a
+    damaged file is downloaded again. UnreachableError, within 5 s, if the server does not respond
+    or lacks the file; DownloadError if the file is damaged, interrupted or cannot be stored.
     """
     file = entry.files[target]
     path = cached_path(file)
@@ -161,79 +92,68 @@ def fetch(entry: ModelEntry, target: str, *, progress: bool = True) -> Path:
         if is_intact(file, path):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock")
-        with _locked(lock):
+        with _locked(path.with_name(f"{path.name}.lock")):
             if not is_intact(file, path):  # another process may have been faster
                 _fill_cache(entry, file, path, progress)
-        with suppress(OSError):  # Windows keeps it while another process waits for it
-            lock.unlink()
     except DownloadError as error:
         kind = UnreachableError if isinstance(error, UnreachableError) else DownloadError
         raise kind(f"{error}. {_advice(entry, target)}") from error
     except OSError as error:
         raise DownloadError(
-            f"cannot store {path}: {error}. What was downloaded is kept; make space, or choose "
-            "another folder for the cache with the variable TORCH_HOME"
+            f"cannot store {path}: {error}. Partial downloads are kept; free some space, or move "
+            "the cache with the environment variable TORCH_HOME"
         ) from error
     return path
 
 
 def _advice(entry: ModelEntry, target: str) -> str:
-    """Say what a user can do when a download failed."""
+    """Return what a user can do about a failed download."""
     return (
         f"Try again later, or put {entry.url_of(target)} into the folder {cache_folder()}, or set "
         f"OPENUNMIX_MIRROR to a folder or URL that has {entry.files[target].name}, or use the "
-        f"model that needs no download: --model {BUNDLED_MODEL}"
+        f"bundled model: --model {BUNDLED_MODEL}"
     )
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system releases it if the process dies."""
-    with path.open("ab") as file:
-        if not _try_lock(file):
-            _log.warning("waiting for another process that downloads %s", path.stem)
-            while not _try_lock(file):
-                time.sleep(0.1)
-        yield
+    """Hold an exclusive lock file; the system releases it if the process dies."""
+    from filelock import FileLock, Timeout
 
-
-def _try_lock(file: IO[bytes]) -> bool:
-    """Lock an open file unless another process has locked it."""
+    lock = FileLock(path)
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks: go on without
-        return True
-    return True
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("waiting for another process that downloads %s", path.stem)
+        lock.acquire(poll_interval=0.1)
+    except NotImplementedError:  # a file system without locks: continue without
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # Windows keeps it while another process waits for it
+            path.unlink()
 
 
 def _fill_cache(entry: ModelEntry, file: WeightFile, path: Path, progress: bool) -> None:
-    """Put the file at ``path``, replacing a damaged one."""
+    """Store the file at ``path``, replacing a damaged one."""
     damaged = path.exists()
     if damaged:
-        _log.warning("%s is damaged (its SHA-256 is not the published one): removed", path)
+        _log.warning("%s is damaged (its SHA-256 is not the published one) and was removed", path)
         path.unlink()
     part = path.with_name(f"{path.name}.part")
     try:
         _fill_part(_sources(entry, file), file, part, progress)
     except UnreachableError as error:
-        if damaged:  # not a matter of the network alone, so nothing may fall back on it
+        if damaged:  # not an UnreachableError, which falls back to the bundled model
             raise DownloadError(f"{path} was damaged and has been removed; {error}") from error
         raise
     part.replace(path)
 
 
 def _sources(entry: ModelEntry, file: WeightFile) -> list[str | Path]:
-    """Return where to look for a file, best first: URLs or paths."""
+    """Return URLs or paths of a file, in order of preference."""
     mirror = os.environ.get("OPENUNMIX_MIRROR", "")
     if not mirror:
         return [f"{entry.url.rstrip('/')}/{file.name}"]
@@ -251,7 +171,7 @@ def _fill_part(sources: list[str | Path], file: WeightFile, part: Path, progress
         return
     source = _complete(sources, part, progress)
     if resumed and not is_intact(file, part):
-        part.unlink(missing_ok=True)  # its beginning may be of another file: once more, from zero
+        part.unlink(missing_ok=True)  # may have started as another file: start again
         source = _complete(sources, part, progress)
     if not is_intact(file, part):
         found = sha256_of(part)[: len(file.sha256_prefix)]
@@ -285,7 +205,7 @@ def _copy(source: Path, part: Path) -> None:
 
 
 def _download(url: str, part: Path, progress: bool) -> None:
-    """Append to ``part`` what is missing, going on where a transfer broke off."""
+    """Append the missing bytes to ``part``, resuming interrupted transfers."""
     for _ in range(_ATTEMPTS):
         start = _size(part)
         try:
@@ -294,28 +214,28 @@ def _download(url: str, part: Path, progress: bool) -> None:
             if start == 0:
                 raise
             part.unlink()
-        except _BrokenOffError as error:
+        except _InterruptedError as error:
             if _size(part) <= start:
                 raise
             _log.info("%s", error)
-    raise DownloadError(f"the transfer of {url} broke off {_ATTEMPTS} times; what came is kept")
+    raise DownloadError(f"the transfer of {url} was interrupted {_ATTEMPTS} times; resume it later")
 
 
 def _size(part: Path) -> int:
-    """Return the bytes that are there already."""
+    """Return the number of bytes received so far."""
     return part.stat().st_size if part.exists() else 0
 
 
 def _append(url: str, part: Path, start: int, progress: bool) -> None:
-    """Ask for the bytes from ``start`` on, once, and write what comes."""
-    # torch.hub has a stand-in for tqdm where that is not installed.
+    """Request the bytes from ``start`` on, once, and append the response."""
+    # torch.hub has a substitute for tqdm where that is not installed.
     from torch.hub import tqdm  # type: ignore[attr-defined]
 
     with _open(url, start) as answer:
         if answer.status != HTTPStatus.PARTIAL_CONTENT:
             start = 0  # a server without ranges sends the whole file
         elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise _RangeError(f"{url} sent other bytes than were asked for")
+            raise _RangeError(f"{url} did not send the requested range")
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdecimal() else None
         with (
@@ -333,26 +253,29 @@ def _append(url: str, part: Path, start: int, progress: bool) -> None:
                 out.write(block)
                 bar.update(len(block))
     if total is not None and _size(part) < total:
-        raise _BrokenOffError(f"the transfer of {url} broke off at {_size(part)} of {total} bytes")
+        raise _InterruptedError(
+            f"the transfer of {url} was interrupted at {_size(part)} of {total} bytes"
+        )
 
 
 def _blocks(url: str, answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Read an answer to its end."""
+    """Yield the blocks of a response."""
     try:
         while block := answer.read1(_BLOCK_SIZE):
             yield block
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOffError(f"the transfer of {url} broke off: {_reason(error)}") from error
+        raise _InterruptedError(
+            f"the transfer of {url} was interrupted: {_reason(error)}"
+        ) from error
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """Send a request and wait for the first bytes of the answer, at most ``_OPEN_SECONDS``.
+    """Send a request and wait for the first byte of the response, at most ``_OPEN_SECONDS``.
 
-    A thread does the waiting: a hanging name server knows no timeout, and several addresses, a
-    redirection or a slow answer would each have one of their own.
+    In a thread, as name resolution has no timeout, and each address and redirect has its own.
     """
     if os.environ.get("OPENUNMIX_OFFLINE", "") not in ("", "0"):
-        raise UnreachableError(f"{url} is not fetched because OPENUNMIX_OFFLINE is set")
+        raise UnreachableError(f"{url} is not downloaded because OPENUNMIX_OFFLINE is set")
     headers = {"User-Agent": f"openunmix/{__version__}"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -363,7 +286,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
         return future.result(timeout=_OPEN_SECONDS)
     except FutureTimeoutError as error:  # also TimeoutError, from Python 3.11 on
         future.add_done_callback(_close_late)
-        raise UnreachableError(f"{url} did not answer within {_OPEN_SECONDS:g} s") from error
+        raise UnreachableError(f"{url} did not respond within {_OPEN_SECONDS:g} s") from error
     except urllib.error.HTTPError as error:
         with error:
             raise _refusal(url, error) from error
@@ -372,7 +295,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
 
 
 def _answer(request: urllib.request.Request, future: Future[http.client.HTTPResponse]) -> None:
-    """Resolve the future with an answer whose first bytes are here, or with what went wrong."""
+    """Resolve the future with the response, once its first byte has arrived, or with the error."""
     try:
         answer = urllib.request.urlopen(request, timeout=_READ_SECONDS)
         answer.peek(1)
@@ -382,22 +305,22 @@ def _answer(request: urllib.request.Request, future: Future[http.client.HTTPResp
 
 
 def _close_late(future: Future[http.client.HTTPResponse]) -> None:
-    """Close an answer, or an error that is one, that came when nobody waited any longer."""
+    """Close a response that arrived after the timeout."""
     answer = future.exception() or future.result()
     if isinstance(answer, (http.client.HTTPResponse, urllib.error.HTTPError)):
         answer.close()
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> DownloadError:
-    """Return the exception for an answer that is not the file."""
+    """Return the exception for an HTTP error."""
     if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return _RangeError(f"{url} has fewer bytes than were downloaded before")
+        return _RangeError(f"{url} has fewer bytes than the partial download")
     absent = error.code in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
     kind = _AbsentError if absent else UnreachableError
-    return kind(f"{url} answered {error.code} {error.reason}")
+    return kind(f"{url} returned {error.code} {error.reason}")
 
 
 def _reason(error: Exception) -> str:
-    """Say what an exception of the network means, without the wrapping of urllib."""
+    """Return the reason of a network error, without the wrapping of urllib."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     return str(reason) or type(reason).__name__

@@ -1,16 +1,16 @@
-"""The model folder: one file of weights per target, and what they have in common.
+"""The model folder: one file of weights per target, and their common settings.
 
 ::
 
-    <folder>/separator.json           n_fft, n_hop, sample rate, channels; SHA-256 of the weights
+    <folder>/separator.json           STFT, channels, architecture; SHA-256 of the weights
     <folder>/<target>.safetensors     the weights, or
     <folder>/<target>.pth             the weights as openunmix 1.3.0 writes them
-    <folder>/shared.safetensors       the layers that all targets have in common, if they do
-    <folder>/<target>.json            how they were made; for people, never needed to load them
+    <folder>/shared.safetensors       the layers that all targets share, if they do
+    <folder>/<target>.json            how they were trained; for people, never needed to load them
     <folder>/<target>.chkpnt          the state of an unfinished training
 
-Nothing in these files is trusted. Weights are read without unpickling code, the architecture is
-inferred from the shapes of the tensors, and every key and shape must then fit exactly.
+Nothing in these files is trusted. Weights are read without unpickling code, the architecture of
+OpenUnmix is inferred from the shapes of the tensors, and every key and shape must then fit exactly.
 """
 
 from __future__ import annotations
@@ -59,27 +59,17 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-# Options that are always in <target>.json.
-_OPTIONS = ("hidden_size", "nb_layers", "unidirectional")
 _SUFFIXES = (".safetensors", ".pth")
 _HASH = r"[-_][0-9a-f]{8}"
 _TARGET = re.compile(r"\w[\w -]*")
-# Names that a module of torch has already, such as "keys" and "type"; no target can have them.
-_TAKEN = frozenset(dir(torch.nn.ModuleDict()))
+# Attributes of torch's modules, such as "keys" and "type"; no target can have these names.
+_RESERVED = frozenset(dir(torch.nn.ModuleDict()))
+# Options that <target>.json has in any case.
+_OPTIONS = ("hidden_size", "nb_layers", "unidirectional")
 
 
 class ModelFolder(NamedTuple):
-    """A loaded model folder.
-
-    Attributes
-    ----------
-    networks : dict of str to MaskNetwork
-        A network per target, in evaluation mode.
-    config : SeparatorConfig
-        What they have in common.
-    files : dict of str to Path
-        The file that each network came from.
-    """
+    """A loaded model folder: networks in evaluation mode, settings, and the files they are from."""
 
     networks: dict[str, MaskNetwork]
     config: SeparatorConfig
@@ -87,25 +77,7 @@ class ModelFolder(NamedTuple):
 
 
 def load_folder(path: str | Path, targets: Sequence[str] | None = None) -> ModelFolder:
-    """Load the networks of a model folder, or of a single file of weights.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder as described above, or one ``.safetensors`` or ``.pth`` file.
-    targets : sequence of str, optional
-        The targets to load, in this order; all that are there if not given.
-
-    Returns
-    -------
-    ModelFolder
-        Networks, settings and files.
-
-    Raises
-    ------
-    CheckpointError
-        If a target is missing or ambiguous, or a file is damaged, unsafe, or does not fit.
-    """
+    """Load a model folder or a file of weights: some targets, in this order, or all, by name."""
     files = find_weights(path, targets)
     config = config_of(files)
     verify_weights(files, config)
@@ -116,25 +88,9 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
     """Find the file of every target in a model folder, without reading it.
 
     A target's file is ``<target>.safetensors``, else ``<target>.pth``, else the only one whose
-    name is the target and a hash (``vocals-b62c91ce.pth``), else the only one whose name goes on
-    after the target (``vocals_best.pth``).
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder, or one file, whose target is its name up to the first hyphen.
-    targets : sequence of str, optional
-        The targets to look for; all that are there, sorted by name, if not given.
-
-    Returns
-    -------
-    dict of str to Path
-        A file per target.
-
-    Raises
-    ------
-    CheckpointError
-        If there is nothing at ``path``, or a target is missing or ambiguous.
+    name is the target and a hash (``vocals-b62c91ce.pth``), else the only one whose name starts
+    with the target (``vocals_best.pth``). The target of a single file is its name up to the first
+    hyphen. CheckpointError if a target is missing or ambiguous.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -158,7 +114,7 @@ def find_weights(path: str | Path, targets: Sequence[str] | None = None) -> dict
 
 
 def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
-    """Return the files of the wanted targets, or of all that a folder has."""
+    """Return the files of the targets in a folder, or of all that it has."""
     files = _weights_at(folder)
     if targets is None:
         described = {file.stem for file in folder.glob("*.json")} - {Path(CONFIG_NAME).stem}
@@ -172,10 +128,9 @@ def _scan(folder: Path, targets: Sequence[str] | None) -> dict[str, Path]:
 
 
 def _weights_at(path: Path) -> list[Path]:
-    """Return the files of weights in a folder, or the file itself.
+    """Return the files of weights in a folder, or the file itself, but not those that are shared.
 
-    Hidden files are left out: a process that is killed while it writes leaves some. What networks
-    share is none of a target.
+    Hidden files are left out: a process that is killed while it writes leaves some.
     """
     files = path.iterdir() if path.is_dir() else [path]
     usable = (file for file in files if not file.name.startswith(".") and file.name != SHARED_NAME)
@@ -183,7 +138,7 @@ def _weights_at(path: Path) -> list[Path]:
 
 
 def _target_of(file: Path) -> str:
-    """Return the target that a file's name tells: the name without a hash."""
+    """Return the target of a file: its name without a hash."""
     return re.sub(f"{_HASH}$", "", file.stem)
 
 
@@ -205,26 +160,10 @@ def _match(folder: Path, files: Sequence[Path], target: str) -> Path | None:
 
 
 def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
-    """Return the settings of networks: ``separator.json`` beside them, or what they tell.
+    """Return the settings of networks, given the files of all targets in one folder.
 
-    Without that file the settings are those of the published model that a file is named after,
-    else they follow from the shapes of the weights, and what they do not tell is assumed: 44.1 kHz
-    and a hop of a quarter of a window. A warning is logged then.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        The file of every target, all in one folder.
-
-    Returns
-    -------
-    SeparatorConfig
-        The settings.
-
-    Raises
-    ------
-    CheckpointError
-        If ``separator.json`` or a file that is needed in its place is damaged.
+    Without ``separator.json`` they are those of the published model that a file is named after,
+    else those that follow from the shapes of the weights. A warning names what is assumed then.
     """
     first = next(iter(files.values()))
     config = read_config(first.parent)
@@ -248,25 +187,7 @@ def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
 
 
 def verify_weights(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, str]:
-    """Compare the hashes of files with those on record.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        The file of every target.
-    config : SeparatorConfig
-        The settings that may hold their hashes.
-
-    Returns
-    -------
-    dict of str to str
-        The SHA-256 of every target's file.
-
-    Raises
-    ------
-    CheckpointError
-        If a hash is not the one on record.
-    """
+    """Return the SHA-256 of every file; CheckpointError if it is not the one on record."""
     if config.architecture.shared:
         _verified(_shared_file(files), config)
     return {target: _verified(file, config) for target, file in files.items()}
@@ -286,7 +207,7 @@ def _verified(file: Path, config: SeparatorConfig) -> str:
 
 
 def _shared_file(files: Mapping[str, Path]) -> Path:
-    """Return the file of what networks share, which is beside them."""
+    """Return the file of shared layers, which is beside the others."""
     file = next(iter(files.values())).with_name(SHARED_NAME)
     if not file.is_file():
         raise CheckpointError(
@@ -297,25 +218,7 @@ def _shared_file(files: Mapping[str, Path]) -> Path:
 
 
 def load_networks(files: Mapping[str, Path], config: SeparatorConfig) -> dict[str, MaskNetwork]:
-    """Load the networks of several targets and check that they belong together.
-
-    Parameters
-    ----------
-    files : mapping of str to Path
-        The file of every target.
-    config : SeparatorConfig
-        Their settings.
-
-    Returns
-    -------
-    dict of str to MaskNetwork
-        The networks as :func:`load_network` returns them.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is damaged, unsafe, or does not fit the settings.
-    """
+    """Load the networks of several targets, with shared layers in common."""
     shared = _shared_file(files) if config.architecture.shared else None
     networks = {target: load_network(file, config, shared) for target, file in files.items()}
     if config.architecture.shared:
@@ -330,46 +233,25 @@ def save_folder(
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a model folder, which :func:`load_folder` reads.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The folder, made if it does not exist.
-    networks : mapping of str to MaskNetwork
-        A network per target.
-    config : SeparatorConfig
-        What they have in common; if they share layers, those are a file of their own.
-    metadata : mapping of str to mapping, optional
-        How each was made, see :func:`save_network`.
-    dtype : torch.dtype, optional
-        As for :func:`save_network`.
-
-    Raises
-    ------
-    ValueError
-        As :func:`save_network`, and if networks do not share what they should.
-    """
-    trunks = {getattr(network, "trunk", network) for network in networks.values()}
-    if config.architecture.shared and len(trunks) > 1:
+    """Write a model folder, which :func:`load_folder` reads; see :func:`save_network`."""
+    folder = Path(folder)
+    shared = config.architecture.shared
+    if shared and len({getattr(network, "trunk", network) for network in networks.values()}) > 1:
         raise ValueError(f"{', '.join(networks)} share no layers: use openunmix.model.share")
     for target, network in networks.items():
-        made = metadata.get(target) if metadata else None
-        save_network(folder, target, network, made, dtype, shared=config.architecture.shared)
-    if config.architecture.shared:
-        state = next(iter(networks.values())).state_dict()
-        common = {key: value for key, value in state.items() if _is_shared(key)}
-        forget_hash(Path(folder), SHARED_NAME)
-        write_network(Path(folder, SHARED_NAME), common, dtype)
-    # The weights know more than settings that were read from a file of 1.3.0.
-    known, given = next(iter(networks.values())).architecture, config.architecture
-    architecture = replace(
-        known,
-        bandwidth=given.bandwidth or known.bandwidth,
-        bridged=given.bridged,
-        shared=given.shared,
+        save_network(folder, target, network, (metadata or {}).get(target), dtype, shared)
+    first = next(iter(networks.values()))
+    if shared:
+        common = {key: value for key, value in first.state_dict().items() if _is_shared(key)}
+        forget_hash(folder, SHARED_NAME)
+        write_network(folder / SHARED_NAME, common, dtype)
+    # Networks know their options better than settings that were read from a file of 1.3.0.
+    given = config.architecture
+    bandwidth = given.bandwidth or first.architecture.bandwidth
+    options = replace(
+        first.architecture, bandwidth=bandwidth, bridged=given.bridged, shared=given.shared
     )
-    save_config(folder, replace(config, architecture=architecture))
+    save_config(folder, replace(config, architecture=options))
 
 
 def _is_shared(key: str) -> bool:
@@ -385,41 +267,17 @@ def save_network(
     dtype: torch.dtype | None = None,
     shared: bool = False,
 ) -> Path:
-    """Write the network of one target as ``<target>.safetensors`` and ``<target>.json``.
+    """Write ``<target>.safetensors``, whose path is returned, and ``<target>.json``.
 
-    A hash of that file in ``separator.json`` is removed; :func:`save_config` puts the new one in.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The model folder, made if it does not exist.
-    target : str
-        The target: a name without dots and slashes.
-    network : MaskNetwork
-        The network.
-    metadata : mapping, optional
-        How it was made, for ``<target>.json``. The architecture is added under ``args``, with
-        1.3.0's keys.
-    dtype : torch.dtype, optional
-        Type of the matrices in the file, for example ``torch.float16``, which halves its size.
-        Vectors, a thousandth of the values, keep theirs, as some are too large for it.
-    shared : bool
-        Whether to leave out the layers that shared networks have in common.
-
-    Returns
-    -------
-    Path
-        The file of weights.
-
-    Raises
-    ------
-    ValueError
-        If the target cannot be a file name, or a value is too large for ``dtype``.
+    The JSON file holds the metadata, with the architecture added under ``args``. ``dtype`` is that
+    of the matrices in the file; vectors, a thousandth of the values, keep theirs, as some are too
+    large for float16. With ``shared``, shared layers are left out. The recorded hash of the file
+    is removed; :func:`save_config` records the new one.
     """
     folder = Path(folder)
     _check_target(target)
     metadata = dict(metadata or {})
-    metadata["args"] = {**metadata.get("args", {}), **_architecture(network)}
+    metadata["args"] = {**metadata.get("args", {}), **_arguments(network)}
     description = json.dumps(metadata, indent=2) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{target}.safetensors"
@@ -444,15 +302,15 @@ def _fault(target: str) -> str | None:
     if not _TARGET.fullmatch(target):
         return f"{target!r} is not of letters, digits, '_', '-' and spaces only"
     if f"{target}.safetensors" == SHARED_NAME:
-        return f"{target!r} is the name of what networks share"
-    return f"{target!r} is a name that torch uses itself" if target in _TAKEN else None
+        return f"{target!r} is the name of shared layers"
+    return f"{target!r} is a name that torch uses itself" if target in _RESERVED else None
 
 
-def _architecture(network: MaskNetwork) -> dict[str, Any]:
+def _arguments(network: MaskNetwork) -> dict[str, Any]:
     """Return the architecture of a network with the keys of 1.3.0, and ours."""
     options = {name: getattr(network.architecture, name) for name in _OPTIONS}
     options |= changed_options(network.architecture)
-    for name in ("bandwidth", "bridged", "shared"):  # of the folder
+    for name in ("bandwidth", "bridged", "shared"):  # in separator.json
         options.pop(name, None)
     shapes = {"nfft": 2 * (network.nb_output_bins - 1), "nb_channels": network.nb_channels}
     if isinstance(network, OpenUnmix):
@@ -466,7 +324,7 @@ def save_checkpoint(state: Mapping[str, Any], is_best: bool, path: str | Path, t
     Parameters
     ----------
     state : mapping
-        The state; its ``"state_dict"`` is what ``<target>.pth`` gets.
+        The state; its ``"state_dict"`` is the content of ``<target>.pth``.
     is_best : bool
         Whether these weights are the best so far.
     path : str or Path

@@ -1,7 +1,6 @@
-"""The published models as data: where their files are, what they expect, what they may be used for.
+"""The known models: files, settings, licence, training data and citation.
 
-Other modules take ``registry: Mapping[str, ModelEntry]`` as an argument, so that a model is added
-by adding an entry.
+A model is added by an entry of :data:`MODELS`.
 """
 
 from __future__ import annotations
@@ -35,56 +34,29 @@ _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class WeightFile:
-    """The weights of one target as a file that can be fetched.
-
-    Parameters
-    ----------
-    name : str
-        File name, on the server and in the cache.
-    sha256_prefix : str
-        First hexadecimal digits of the file's SHA-256. Empty for bundled files, whose hashes are
-        in their ``separator.json``.
-    size : int, optional
-        Size in bytes, rounded: what to tell a user before the server does.
-    """
+    """The weights of one target as a file on a server, in the cache or in the package."""
 
     name: str
-    sha256_prefix: str = ""
-    size: int | None = None
+    sha256_prefix: str = ""  # empty for bundled files, whose hashes are in separator.json
+    size: int | None = None  # bytes, rounded
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model: one network per target, and the settings they were trained with.
-
-    Parameters
-    ----------
-    name : str
-        What users call it.
-    url : str
-        The address of the folder that holds the files; empty if bundled.
-    files : mapping of str to WeightFile
-        The file of every target, in the order of the estimates.
-    config : SeparatorConfig
-        STFT, channels and architecture.
-    licence : str
-        Terms of use of the weights.
-    trained_on : str
-        The data.
-    citation : str
-        What to cite.
-    bundled : bool
-        Whether the weights come with the package.
-    """
+    """A known model; without a URL, its weights are bundled with the package."""
 
     name: str
-    url: str
-    files: Mapping[str, WeightFile]
+    url: str  # of the folder that holds the files
+    files: Mapping[str, WeightFile]  # by target, in the order of the estimates
     config: SeparatorConfig
     licence: str
     trained_on: str
     citation: str
-    bundled: bool = False
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights come with the package."""
+        return not self.url
 
     @property
     def targets(self) -> list[str]:
@@ -93,28 +65,17 @@ class ModelEntry:
 
     @property
     def size(self) -> int | None:
-        """Bytes of all files together, None if one of them is not known."""
+        """Total size in bytes, None if not known."""
         sizes = [file.size for file in self.files.values()]
         return None if None in sizes else sum(size for size in sizes if size)
 
     def url_of(self, target: str) -> str:
-        """Return the address of one target's file.
-
-        Parameters
-        ----------
-        target : str
-            One of :attr:`targets`.
-
-        Returns
-        -------
-        str
-            The full URL.
-        """
+        """Return the URL of one target's file."""
         return f"{self.url.rstrip('/')}/{self.files[target].name}"
 
 
 def _files(size: int, *names: str) -> dict[str, WeightFile]:
-    """Describe files named ``<target>-<hash>.pth`` or ``<target>_<hash>.pth``."""
+    """Return files named ``<target>-<hash>.pth`` or ``<target>_<hash>.pth``, by target."""
     files = {}
     for name in names:
         target, sha256_prefix, _ = re.split(r"[-_.]", name)
@@ -139,7 +100,7 @@ def _of_music(
     licence: str = _NOT_STATED,
     citation: str = _JOSS,
 ) -> ModelEntry:
-    """Describe a model of music: stereo at 44.1 kHz. Without an address it is bundled."""
+    """Return a model of music, stereo at 44.1 kHz."""
     return ModelEntry(
         name=name,
         url=url,
@@ -148,7 +109,6 @@ def _of_music(
         licence=licence,
         trained_on=trained_on,
         citation=citation,
-        bundled=not url,
     )
 
 
@@ -228,7 +188,6 @@ _UMXSES = ModelEntry(
     licence="research and personal, non-commercial use",
     trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
     citation="Open-Unmix 2",
-    bundled=True,
 )
 
 MODELS: Mapping[str, ModelEntry] = {
@@ -236,52 +195,18 @@ MODELS: Mapping[str, ModelEntry] = {
 }
 
 
-def find_model(name: str, registry: Mapping[str, ModelEntry] = MODELS) -> ModelEntry:
-    """Look a model up by name.
-
-    Parameters
-    ----------
-    name : str
-        The name, for example ``"umxhq"``.
-    registry : mapping of str to ModelEntry, optional
-        The known models.
-
-    Returns
-    -------
-    ModelEntry
-        The entry.
-
-    Raises
-    ------
-    UnknownModelError
-        If there is none; the message lists the known names and the closest one.
-
-    Examples
-    --------
-    >>> find_model("umxhq").targets
-    ['vocals', 'drums', 'bass', 'other']
-    """
-    if name in registry:
-        return registry[name]
-    close = difflib.get_close_matches(name.lower(), registry, n=1, cutoff=0.5)
+def find_model(name: str) -> ModelEntry:
+    """Return the model of a name; UnknownModelError lists the known names and the closest one."""
+    if name in MODELS:
+        return MODELS[name]
+    close = difflib.get_close_matches(name.lower(), MODELS, n=1, cutoff=0.5)
     guess = f" (did you mean {close[0]!r}?)" if close else ""
     raise UnknownModelError(
         f"{name!r} is neither a known model{guess} nor a folder or file that exists; the known "
-        f"models are {', '.join(registry)}"
+        f"models are {', '.join(MODELS)}"
     )
 
 
 def bundled_folder(entry: ModelEntry) -> Path:
-    """Return where the weights of a bundled model are.
-
-    Parameters
-    ----------
-    entry : ModelEntry
-        A model whose ``bundled`` is true.
-
-    Returns
-    -------
-    Path
-        A folder of the installed package, which does not exist if the package was built without.
-    """
+    """Return the folder of a bundled model; it is missing if the package was built without."""
     return _WEIGHTS / entry.name

@@ -178,11 +178,6 @@ def test_resolved_model_tells_what_a_manifest_needs(tiny):
     assert is_network(build_separator(model).target_models["drums"], 1)
 
 
-def test_registry_can_be_another_one(tiny, monkeypatch):
-    monkeypatch.delitem(MODELS, "tiny")
-    assert resolve_model("other", progress=False, registry={"other": tiny}).name == "tiny"
-
-
 def test_bundled_model_needs_no_network(tmp_path, monkeypatch):
     folder = tmp_path / "weights" / "umxs"
     for seed, target in enumerate(MODELS["umxs"].targets):

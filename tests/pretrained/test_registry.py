@@ -124,10 +124,3 @@ def test_name_like_no_other_gets_no_guess():
     with pytest.raises(UnknownModelError) as caught:
         find_model("/data/model")
     assert "did you mean" not in str(caught.value)
-
-
-def test_registry_can_be_another_one():
-    registry = {"mine": MODELS["umx"]}
-    assert find_model("mine", registry) is MODELS["umx"]
-    with pytest.raises(UnknownModelError, match="the known models are mine"):
-        find_model("umx", registry)
