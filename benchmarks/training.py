@@ -8,7 +8,7 @@ The reference runs in an environment of its own::
     python benchmarks/training.py --reference reference/bin/python
 
 Its training script is no part of that package: the loop here does what the script does, with the
-package's network, transform and data set. In place of torchaudio there is a module that reads WAV
+package's network, transform and dataset. In place of torchaudio there is a module that reads WAV
 files with libsndfile. All contenders read the same files, which are songs that the code makes, with
 the same augmentations and sizes, each in a process of its own, and take turns. What was waited for
 data is part of all times.

@@ -1,4 +1,4 @@
-"""Train as with openunmix 1.3.0: its options, data set, defaults and files."""
+"""Train as with openunmix 1.3.0: its options, dataset, defaults and files."""
 
 import sys
 

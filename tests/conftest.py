@@ -92,7 +92,7 @@ def track_folder(tmp_path):
 
 @pytest.fixture(autouse=True, scope="session")
 def _decoded_folder(tmp_path_factory):
-    """Keep what data sets convert away from the user's folders."""
+    """Keep what datasets convert away from the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENUNMIX_DECODED", str(tmp_path_factory.mktemp("decoded")))
         yield

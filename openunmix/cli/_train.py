@@ -35,7 +35,7 @@ from openunmix.cli._train_options import (
     summary,
 )
 from openunmix.cli._train_progress import Display
-from openunmix.data import examine
+from openunmix.data import check_dataset
 from openunmix.data.tracks import TrackAudio
 from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import MaskNetwork
@@ -59,7 +59,7 @@ __all__ = ["main", "parser", "run"]
 
 logger = logging.getLogger(__name__)
 
-# Songs of a data set whose scores are shown.
+# Songs of a dataset whose scores are shown.
 _SONGS = 4
 # Songs that are scored at the end, where that takes too long to be done on the way.
 _SONGS_AT_END = 14
@@ -189,9 +189,9 @@ def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None
 
 
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
-    """Examine the data; return 1 if they should not be trained on."""
+    """Check the dataset; return 1 if they should not be trained on."""
     with Display(args.quiet) as display:
-        report = examine(dataset_options(args, config), display.examined)
+        report = check_dataset(dataset_options(args, config), display.checked)
     print(report.text(), end="")
     return 1 if report.errors else 0
 

@@ -1,4 +1,4 @@
-"""Options of ``umx-train``, and what they mean: settings of the run and its data sets."""
+"""Options of ``umx-train``, and what they mean: settings of the run and its datasets."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _placeholder(kind: type) -> str:
 
 
 def _add_dataset_options(group: Group) -> None:
-    """Add the options of all data sets, once each; their defaults come later."""
+    """Add the options of all datasets, once each; their defaults come later."""
     known: set[str] = set()
     for dataset in DATASETS:
         for action in _options_of(dataset).values():
@@ -173,7 +173,7 @@ def _add_dataset_options(group: Group) -> None:
 
 
 def _options_of(dataset: str) -> dict[str, argparse.Action]:
-    """Options that a data set has of its own, by their names in the namespace."""
+    """Options that a dataset has of its own, by their names in the namespace."""
     parser = argparse.ArgumentParser(add_help=False)
     if dataset in DATASETS:
         add_dataset_options(parser, dataset)
@@ -181,7 +181,7 @@ def _options_of(dataset: str) -> dict[str, argparse.Action]:
 
 
 def dataset_name(args: argparse.Namespace) -> str:
-    """Return the data set that is meant."""
+    """Return the dataset that is meant."""
     return args.dataset or (STEMS if args.root or args.also or args.extra else "synthetic")
 
 
@@ -246,9 +246,9 @@ class Data(NamedTuple):
     Attributes
     ----------
     train, valid : Dataset
-        The data sets.
+        The datasets.
     targets : tuple of str
-        The targets, as the data set names them.
+        The targets, as the dataset names them.
     """
 
     train: Dataset[Any] | Mixer
@@ -257,7 +257,7 @@ class Data(NamedTuple):
 
 
 def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argparse.Namespace:
-    """Return the options of the data set with its defaults; ValueError if they do not fit it."""
+    """Return the options of the dataset with its defaults; ValueError if they do not fit it."""
     name = dataset_name(args)
     options = _options_of(name)
     every = {dest for dataset in DATASETS for dest in _options_of(dataset)}
@@ -287,7 +287,7 @@ def dataset_options(args: argparse.Namespace, config: TrainingConfig) -> argpars
 
 
 def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
-    """Make the data sets; ValueError if options do not fit them."""
+    """Make the datasets; ValueError if options do not fit them."""
     options = dataset_options(args, config)
     if options.dataset == STEMS:
         return Data(_mixer(args, config), None, config.targets)
@@ -352,7 +352,7 @@ def describe(args: argparse.Namespace, data: Data, config: TrainingConfig) -> Se
 
 
 def summary(dataset: Dataset[Any] | Mixer | None) -> str:
-    """Say what a data set is, in one line."""
+    """Say what a dataset is, in one line."""
     if isinstance(dataset, Mixer):
         stems = dataset.library.by_target.items()
         return "stems: " + ", ".join(f"{len(found)} of {target}" for target, found in stems)

@@ -55,7 +55,7 @@ class Display(AbstractContextManager["Display"]):
 
         tqdm.write(line_of(record, self._last), file=sys.stderr)
 
-    def examined(self, done: int, total: int) -> None:
+    def checked(self, done: int, total: int) -> None:
         """Show how many tracks of the data were read."""
         from tqdm import tqdm
 

@@ -11,7 +11,7 @@ from openunmix.data.augment.sources import (
     aug_from_str,
 )
 from openunmix.data.base import MixingDataset, Pair, UnmixDataset
-from openunmix.data.check import examine
+from openunmix.data.check import check_dataset
 from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import Mixer, MixingConfig, load_library
@@ -52,7 +52,7 @@ __all__ = [
     "_augment_gain",
     "add_dataset_options",
     "aug_from_str",
-    "examine",
+    "check_dataset",
     "find_tracks",
     "load_audio",
     "load_datasets",

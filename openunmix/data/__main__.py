@@ -1,4 +1,4 @@
-"""Look at a data set: ``python -m openunmix.data --dataset NAME --root FOLDER ...``."""
+"""Look at a dataset: ``python -m openunmix.data --dataset NAME --root FOLDER ...``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of what all data sets have in common."""
+    """Return the parser of what all datasets have in common."""
     parser = argparse.ArgumentParser(
         prog="python -m openunmix.data",
-        description="Read a data set once, and tell what training would get from it.",
-        epilog="Each data set has more options: --dataset NAME --help.",
+        description="Read a dataset once, and tell what training would get from it.",
+        epilog="Each dataset has more options: --dataset NAME --help.",
         add_help=False,
     )
     parser.add_argument("--dataset", default="musdb", choices=DATASETS)
-    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--root", help="folder of the dataset")
     parser.add_argument(
         "--save",
         nargs="?",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(train: UnmixDataset, valid: UnmixDataset, args: argparse.Namespace) -> None:
-    """Tell what is in the data sets, and read a batch."""
+    """Tell what is in the datasets, and read a batch."""
     _say(repr(train))
     _say(repr(valid))
     if args.save is not None:

@@ -95,7 +95,7 @@ class AlignedDataset(UnmixDataset):
         )
 
     def bandwidths(self, index: int) -> dict[str, float]:
-        """Return the bandwidth of a target at a lower rate than that of the data set.
+        """Return the bandwidth of a target at a lower rate than that of the dataset.
 
         Parameters
         ----------

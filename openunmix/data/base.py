@@ -1,4 +1,4 @@
-"""What all data sets have in common: pairs of mixture and target, that follow from an index."""
+"""What all datasets have in common: pairs of mixture and target, that follow from an index."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def item_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     Parameters
     ----------
     seed : int >= 0
-        Seed of the data set.
+        Seed of the dataset.
     epoch : int >= 0
         Epoch of training.
     index : int >= 0
@@ -116,7 +116,7 @@ T = TypeVar("T")
 
 
 class Pair(NamedTuple):
-    """An item of a data set.
+    """An item of a dataset.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Pair(NamedTuple):
 
 
 class UnmixDataset(Dataset[Pair]):
-    """Pairs of a mixture and a target. A data set of one's own derives from it.
+    """Pairs of a mixture and a target. A dataset of one's own derives from it.
 
     Give it ``__len__`` and ``__getitem__``, and take every random number from
     ``self.generator(index)``: then an item depends on nothing but the seed, the epoch and its
@@ -229,14 +229,14 @@ class UnmixDataset(Dataset[Pair]):
         return item_generator(self.seed, 0 if self.split == "valid" else self.epoch, index)
 
     def read(self, recording: Recording, excerpt: Excerpt) -> Tensor:
-        """Read an excerpt, in the rate and the channels of the data set.
+        """Read an excerpt, in the rate and the channels of the dataset.
 
         Parameters
         ----------
         recording : Recording
             Where from.
         excerpt : Excerpt
-            Start and length in samples at the rate of the data set.
+            Start and length in samples at the rate of the dataset.
 
         Returns
         -------
@@ -255,7 +255,7 @@ class UnmixDataset(Dataset[Pair]):
             raise AudioFileError(f"{recording.path}: {error}") from error
 
     def length(self, *recordings: Recording) -> int:
-        """Count the samples that recordings have in common, at the rate of the data set.
+        """Count the samples that recordings have in common, at the rate of the dataset.
 
         Parameters
         ----------
@@ -366,7 +366,7 @@ class UnmixDataset(Dataset[Pair]):
         place = operator.index(index)
         place += len(self) if place < 0 else 0
         if not 0 <= place < len(self):
-            raise IndexError(f"index {index} is out of range, the data set has {len(self)} items")
+            raise IndexError(f"index {index} is out of range, the dataset has {len(self)} items")
         return place
 
     def __repr__(self) -> str:
@@ -390,7 +390,7 @@ class UnmixDataset(Dataset[Pair]):
 
 
 class MixingDataset(UnmixDataset):
-    """A data set that mixes its items from sources; give it ``__len__`` and :meth:`sources`.
+    """A dataset that mixes its items from sources; give it ``__len__`` and :meth:`sources`.
 
     Parameters
     ----------
@@ -427,7 +427,7 @@ class MixingDataset(UnmixDataset):
 
 
 class ExcerptDataset(MixingDataset):
-    """What the data sets that mix excerpts of recordings share; they choose the excerpts.
+    """What the datasets that mix excerpts of recordings share; they choose the excerpts.
 
     Parameters
     ----------
@@ -464,7 +464,7 @@ class ExcerptDataset(MixingDataset):
         }
 
     def bandwidths(self, index: int) -> dict[str, float]:
-        """Return the bandwidth of recordings at a lower rate than that of the data set.
+        """Return the bandwidth of recordings at a lower rate than that of the dataset.
 
         Parameters
         ----------

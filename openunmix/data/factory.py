@@ -1,4 +1,4 @@
-"""Data sets for training and validation from the options of a command line."""
+"""Datasets for training and validation from the options of a command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Datasets(NamedTuple):
     Attributes
     ----------
     train, valid : UnmixDataset
-        The data sets.
+        The datasets.
     args : argparse.Namespace
         The options they were made of, ``args.target`` being the name of the target.
     """
@@ -38,7 +38,7 @@ class Datasets(NamedTuple):
 
 
 def _aligned(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``aligned``."""
+    """Make the datasets ``aligned``."""
     args.target = Path(args.output_file).stem
     common = {**_common(args), "input_file": args.input_file, "output_file": args.output_file}
     return (
@@ -48,7 +48,7 @@ def _aligned(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
 
 
 def _source_folder(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``sourcefolder``."""
+    """Make the datasets ``sourcefolder``."""
     args.target = args.target_dir
     common = {
         **_common(args),
@@ -66,7 +66,7 @@ def _source_folder(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset
 
 
 def _track_folder_fix(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``trackfolder_fix``."""
+    """Make the datasets ``trackfolder_fix``."""
     args.target = Path(args.target_file).stem
     common = {
         **_common(args),
@@ -86,7 +86,7 @@ def _track_folder_fix(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixData
 
 
 def _track_folder_var(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``trackfolder_var``."""
+    """Make the datasets ``trackfolder_var``."""
     args.target = Path(args.target_file).stem
     common = {
         **_common(args),
@@ -107,7 +107,7 @@ def _track_folder_var(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixData
 
 
 def _musdb(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``musdb``; without a root, the previews are fetched."""
+    """Make the datasets ``musdb``; without a root, the previews are fetched."""
     common = {
         "target": args.target,
         "root": args.root,
@@ -129,7 +129,7 @@ def _musdb(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
 
 
 def _synthetic(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the data sets ``synthetic``."""
+    """Make the datasets ``synthetic``."""
     common: dict[str, Any] = {
         "target": args.target,
         "seq_duration": args.seq_dur,
@@ -152,7 +152,7 @@ _MAKERS: dict[str, Callable[[argparse.Namespace], tuple[UnmixDataset, UnmixDatas
     "trackfolder_fix": _track_folder_fix,
     "synthetic": _synthetic,
 }
-#: Names of the data sets on a command line.
+#: Names of the datasets on a command line.
 DATASETS = tuple(_MAKERS)
 
 
@@ -162,7 +162,7 @@ def _seed(args: argparse.Namespace) -> int:
 
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """Options that all data sets of files share."""
+    """Options that all datasets of files share."""
     return {
         "root": args.root,
         "seq_duration": args.seq_dur,
@@ -177,7 +177,7 @@ def _augmented(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
-    """Add the options of a data set to a parser.
+    """Add the options of a dataset to a parser.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
     dataset : str
         One of :data:`DATASETS`.
     """
-    group = parser.add_argument_group(f"data set {dataset}")
+    group = parser.add_argument_group(f"dataset {dataset}")
     if dataset == "aligned":
         group.add_argument("--input-file", default="mixture.wav", help="file name or glob")
         group.add_argument("--output-file", default="vocals.wav", help="file name or glob")
@@ -215,7 +215,7 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
 
 
 def make_datasets(args: argparse.Namespace) -> Datasets:
-    """Make the data sets for training and validation.
+    """Make the datasets for training and validation.
 
     Parameters
     ----------
@@ -231,16 +231,16 @@ def make_datasets(args: argparse.Namespace) -> Datasets:
     Raises
     ------
     ValueError
-        If the data set needs a root, or an option is wrong.
+        If the dataset needs a root, or an option is wrong.
     AudioFileError
         If files are missing or cannot be read.
     MissingExtraError
         If a package is not installed.
     """
     if args.dataset not in _MAKERS:
-        raise ValueError(f"unknown data set {args.dataset!r}; choose from {list(DATASETS)}")
+        raise ValueError(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     if args.root is None and args.dataset not in ("musdb", "synthetic"):
-        raise ValueError(f"--root is missing: the folder of the data set {args.dataset!r}")
+        raise ValueError(f"--root is missing: the folder of the dataset {args.dataset!r}")
     args = argparse.Namespace(**vars(args))
     return Datasets(*_MAKERS[args.dataset](args), args)
 
@@ -250,14 +250,14 @@ def load_datasets(
     args: argparse.Namespace,
     argv: Sequence[str] | None = None,
 ) -> Datasets:
-    """Parse the options of a data set, and make it for training and validation.
+    """Parse the options of a dataset, and make it for training and validation.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
-        Gets the options of the data set.
+        Gets the options of the dataset.
     args : argparse.Namespace
-        What is known before: ``args.dataset`` is the name of the data set.
+        What is known before: ``args.dataset`` is the name of the dataset.
     argv : sequence of str, optional
         The command line, ``sys.argv[1:]`` if not given.
 
@@ -272,6 +272,6 @@ def load_datasets(
         As :func:`make_datasets`; so are the other errors.
     """
     if args.dataset not in _MAKERS:
-        parser.error(f"unknown data set {args.dataset!r}; choose from {list(DATASETS)}")
+        parser.error(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     add_dataset_options(parser, args.dataset)
     return make_datasets(parser.parse_args(argv))

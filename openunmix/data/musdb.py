@@ -193,7 +193,7 @@ class MUSDBDataset(ExcerptDataset):
         Returns
         -------
         str
-            Target and samples per track, and what all data sets tell.
+            Target and samples per track, and what all datasets tell.
         """
         own = f"Target: {self.target}\nSamples per track: {self.samples_per_track}"
         return f"{own}\n{super().extra_repr()}"
@@ -257,12 +257,12 @@ def stream_of(stem: Any, is_wav: bool) -> tuple[Path, int]:
 
 def _import_musdb() -> ModuleType:
     """Import the optional package."""
-    advice = "use wav files with the data set 'trackfolder_fix' instead"
+    advice = "use wav files with the dataset 'trackfolder_fix' instead"
     try:
         return importlib.import_module("musdb")
     except ImportError as error:
         raise MissingExtraError(
-            f"the data set 'musdb' needs the package musdb; install openunmix[musdb], or {advice}"
+            f"the dataset 'musdb' needs the package musdb; install openunmix[musdb], or {advice}"
         ) from error
     except RuntimeError as error:  # what it imports looks for ffmpeg at once
         raise MissingExtraError(

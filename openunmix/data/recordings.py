@@ -1,4 +1,4 @@
-"""Audio files as data sets see them: measured once, then read in parts at one sample rate."""
+"""Audio files as datasets see them: measured once, then read in parts at one sample rate."""
 
 from __future__ import annotations
 

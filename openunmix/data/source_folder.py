@@ -25,7 +25,7 @@ class SourceFolderDataset(ExcerptDataset):
         root/train/bass/something.wav       interferer
         root/train/drums/whatever.wav       interferer
 
-    This is how data sets of speech and noises come. The items of the split ``"valid"`` are the
+    This is how datasets of speech and noises come. The items of the split ``"valid"`` are the
     same in every epoch.
 
     Parameters

@@ -1,7 +1,7 @@
 """Scores of separated music: of models, of what other programs have written, and of oracles.
 
 ``umx-evaluate`` and ``python -m openunmix.evaluate`` are the commands. From Python,
-:func:`evaluate_tracks` scores a data set and :func:`separate_and_evaluate` a single track.
+:func:`evaluate_tracks` scores a dataset and :func:`separate_and_evaluate` a single track.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class TrainingConfig:
 
 
 #: Settings that fit a kind of data: endless mixtures of whole stems, the songs that the code
-#: makes, and the data sets of openunmix 1.3.0 with its published recipe.
+#: makes, and the datasets of openunmix 1.3.0 with its published recipe.
 PRESETS = {
     "stems": TrainingConfig(mixing=MixingConfig()),
     "synthetic": TrainingConfig(

@@ -356,7 +356,7 @@ def check_resumed(path: Path, before: Mapping[str, Any], config: TrainingConfig)
 
 
 def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
-    """Mean loss of the averaged networks over a data set, item by item.
+    """Mean loss of the averaged networks over a dataset, item by item.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
 def first_tracks(
     dataset: Dataset[Any], targets: Sequence[str], sample_rate: int, channels: int, count: int
 ) -> list[TrackAudio]:
-    """Take songs from a data set.
+    """Take songs from a dataset.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def first_tracks(
     targets : sequence of str
         The sources wanted.
     sample_rate : int
-        Hz, that of the data set.
+        Hz, that of the dataset.
     channels : int
         Audio channels wanted.
     count : int

@@ -1,4 +1,4 @@
-"""The command ``umx-train``, with every data set, and its old spelling ``scripts/train.py``."""
+"""The command ``umx-train``, with every dataset, and its old spelling ``scripts/train.py``."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_quiet_run_says_nothing(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-# Data sets
+# Datasets
 
 
 def test_stems_become_a_model_that_umx_reads(data):

@@ -1,4 +1,4 @@
-"""What data sets share: pairs that follow from seed, epoch and index alone."""
+"""What datasets share: pairs that follow from seed, epoch and index alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEMS = ["vocals.wav", "bass.wav", "drums.wav", "mixture.wav"]
 
 @pytest.fixture
 def datasets(track_folder):
-    """Make a data set of every kind, with all that is random."""
+    """Make a dataset of every kind, with all that is random."""
     for track in range(3):
         stems = {name: noise(2 * RATE, seed=9 * track + k) for k, name in enumerate(STEMS)}
         track_folder(f"train/{track}", {name: stems[name] for name in STEMS[:3]})
@@ -81,7 +81,7 @@ def test_global_generators_are_left_alone(datasets):
 
 
 def test_workers_give_the_same_items_and_see_new_epochs(datasets):
-    # Spawned, as on Windows and macOS, where 1.3.0 could not pickle its data sets.
+    # Spawned, as on Windows and macOS, where 1.3.0 could not pickle its datasets.
     together = ConcatDataset(datasets)
     loader = DataLoader(
         together, batch_size=4, num_workers=2, multiprocessing_context="spawn",
@@ -123,7 +123,7 @@ def test_no_positive_duration_means_whole_tracks(track_folder, duration):
 
 
 class Own(UnmixDataset):
-    """A data set as a user writes it."""
+    """A dataset as a user writes it."""
 
     def __len__(self):
         return 2

@@ -1,4 +1,4 @@
-"""Data sets from a command line, and the command that looks at them."""
+"""Datasets from a command line, and the command that looks at them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ["vocals.wav", "bass.wav", "mixture.wav"]
 
 @pytest.fixture
 def root(track_folder):
-    """Make a folder that is a data set of every kind: tracks a and b of three stems."""
+    """Make a folder that is a dataset of every kind: tracks a and b of three stems."""
     for split in ("train", "valid"):
         for k, track in enumerate("ab"):
             stems = {name: noise(RATE, seed=3 * k + n) for n, name in enumerate(NAMES)}
@@ -30,7 +30,7 @@ def root(track_folder):
 
 
 def parser():
-    """Return a parser with what data sets rely on."""
+    """Return a parser with what datasets rely on."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dataset", default="musdb")
     parser.add_argument("--root")
@@ -40,7 +40,7 @@ def parser():
 
 
 def load(*argv):
-    """Load data sets as the training script of 1.3.0 does, but from these arguments."""
+    """Load datasets as the training script of 1.3.0 does, but from these arguments."""
     argv = [str(argument) for argument in argv]
     command = parser()
     args, _ = command.parse_known_args(argv)
@@ -145,14 +145,14 @@ def test_seed_and_rate_are_passed_on(root):
 
 
 def test_what_is_missing_or_unknown_is_named(capsys):
-    with pytest.raises(ValueError, match="--root is missing: the folder of the data set 'aligned'"):
+    with pytest.raises(ValueError, match="--root is missing: the folder of the dataset 'aligned'"):
         load("--dataset", "aligned")
     with pytest.raises(ValueError, match="unknown augmentations"):
         load("--dataset", "synthetic", "--source-augmentations", "pitch")
-    with pytest.raises(ValueError, match="unknown data set 'dsd'; choose from"):
+    with pytest.raises(ValueError, match="unknown dataset 'dsd'; choose from"):
         make_datasets(argparse.Namespace(dataset="dsd"))
     for argv, message in [
-        (["--dataset", "dsd"], "unknown data set 'dsd'; choose from ['musdb', 'aligned'"),
+        (["--dataset", "dsd"], "unknown dataset 'dsd'; choose from ['musdb', 'aligned'"),
         (["--dataset", "sourcefolder"], "required: --target-dir, --interferer-dirs"),
     ]:
         with pytest.raises(SystemExit):

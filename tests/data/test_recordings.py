@@ -1,4 +1,4 @@
-"""Files as data sets see them: measured once, read in parts at any rate."""
+"""Files as datasets see them: measured once, read in parts at any rate."""
 
 from __future__ import annotations
 

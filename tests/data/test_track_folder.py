@@ -159,7 +159,7 @@ def test_mixture_among_the_stems_is_an_error(root, track_folder):
 
 
 def test_augmentations_are_optional(root):
-    # 1.3.0 could not make a data set of variable sources without.
+    # 1.3.0 could not make a dataset of variable sources without.
     dataset = Variable(root, sample_rate=RATE, source_augmentations=None)
     assert dataset[0].mixture.shape == (2, 2 * RATE)
 

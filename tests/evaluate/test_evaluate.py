@@ -1,4 +1,4 @@
-"""Evaluation from files to scores: data sets, estimates, oracles, resuming, bad tracks."""
+"""Evaluation from files to scores: datasets, estimates, oracles, resuming, bad tracks."""
 
 from __future__ import annotations
 
@@ -424,7 +424,7 @@ def test_call_of_1_3_0_scores_a_track_of_musdb(model, tmp_path):
         False,
         None,
     )
-    # A name from a data set is no path.
+    # A name from a dataset is no path.
     assert (tmp_path / "scores" / "test" / "A - B.json").is_file()
     made = torch.stack(
         [

@@ -12,7 +12,7 @@ STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
 
 
 class DB:
-    """What the data set needs of ``musdb.DB``; tracks named V are for validation."""
+    """What the dataset needs of ``musdb.DB``; tracks named V are for validation."""
 
     def __init__(self, root=None, is_wav=False, download=False, subsets=None, split=None, **rest):
         assert subsets == "train" or split is None

@@ -1,4 +1,4 @@
-"""A small data set for training, and settings with which it takes milliseconds."""
+"""A small dataset for training, and settings with which it takes milliseconds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tones(MixingDataset):
         if self.fail is not None:
             self.fail(self.epoch, index)
         generator = self.generator(index)
-        torch.rand(index % 3)  # even a data set that draws numbers must not matter
+        torch.rand(index % 3)  # even a dataset that draws numbers must not matter
         low = synth.tone(self.samples, float(generator.uniform(150, 300)))
         high = synth.tone(self.samples, float(generator.uniform(1800, 2200)), amplitude=0.4)
         hiss = synth.noise(self.samples, seed=int(generator.integers(99999)), amplitude=0.01)

@@ -100,7 +100,7 @@ def test_error_stops_the_batches():
 
 
 class Own:
-    """A data set of one's own, that returns what it is given."""
+    """A dataset of one's own, that returns what it is given."""
 
     def __init__(self, item):
         self.item = item
@@ -168,7 +168,7 @@ def test_longest_items_are_cut():
 
 
 def test_statistics_are_taken_without_augmentations():
-    # Those of 1.3.0 were of augmented audio for all data sets but MUSDB18.
+    # Those of 1.3.0 were of augmented audio for all datasets but MUSDB18.
     loud = Tones()
     loud.source_augmentations = lambda audio: 9 * audio
     plain = Examples(loud, TARGETS, 2).without_augmentations()

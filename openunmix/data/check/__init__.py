@@ -1,6 +1,6 @@
-"""The data set doctor: reads all of a data set, and says what is wrong with it.
+"""Check of a dataset: reads all of it and reports what is wrong with it.
 
-``examine(args, progress=None) -> Report``: ``args`` are the options of a data set as for
+``check_dataset(args, progress=None) -> Report``: ``args`` are the options of a dataset as for
 :func:`openunmix.data.make_datasets`, ``report.errors`` is what not to train on, and
 ``report.text()`` is what to show. Files are read in blocks, stems of a track side by side, so that
 memory does not grow with the data.
@@ -23,7 +23,7 @@ from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
-__all__ = ["Issue", "Report", "SourceSummary", "examine"]
+__all__ = ["Issue", "Report", "SourceSummary", "check_dataset"]
 
 _SILENT = -60.0  # dB: what is quieter all the time is noise
 _CLIPPED = 1e-4  # share of samples
@@ -33,8 +33,8 @@ _LENGTHS = 0.1  # seconds by which stems of a track may differ
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """A stream that was read: where it belongs and what it is like."""
+class _Analysed:
+    """A stream that was read, and its measure."""
 
     split: str
     source: str
@@ -43,16 +43,16 @@ class _Heard:
     measure: Measure
 
 
-def examine(
+def check_dataset(
     args: argparse.Namespace, progress: Callable[[int, int], object] | None = None
 ) -> Report:
-    """Read a data set, and say what is in it and what is wrong with it.
+    """Read a dataset and report its content and its issues.
 
     Parameters
     ----------
     args : argparse.Namespace
         ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
-        :func:`~openunmix.data.add_dataset_options`, and optionally ``sample_rate``. The data set
+        :func:`~openunmix.data.add_dataset_options`, and optionally ``sample_rate``. The dataset
         ``"stems"`` has folders of stems that are named after ``args.targets``.
     progress : callable, optional
         Called with the number of tracks that were read, and of all.
@@ -65,7 +65,7 @@ def examine(
     Raises
     ------
     ValueError
-        If the data set is unknown or has no root.
+        If the dataset is unknown or has no root.
     MissingExtraError
         If a package is not installed.
     """
@@ -77,24 +77,24 @@ def examine(
         except AudioFileError as error:
             place = str(Path(args.root or "MUSDB18", split))
             issues.append(Issue("error", "missing", place, str(error), _ADVICE["missing"]))
-    heard: list[_Heard] = []
+    analysed: list[_Analysed] = []
     for count, (split, track) in enumerate(tracks, start=1):
-        issues += _examine_track(args, split, track, heard)
+        issues += _check_track(args, split, track, analysed)
         if progress is not None:
             progress(count, len(tracks))
-    issues += _examine_whole(args, heard, {split for split, _ in tracks})
-    issues += find_duplicates([(h.split, h.source, h.track, h.measure) for h in heard])
+    issues += _check_whole(args, analysed, {split for split, _ in tracks})
+    issues += find_duplicates([(h.split, h.source, h.track, h.measure) for h in analysed])
     return Report(
         args.dataset,
         "" if args.dataset == "synthetic" else str(args.root or "MUSDB18"),
         _rate(args),
-        _summaries(heard),
+        _summaries(analysed),
         tuple(sorted(issues, key=lambda found: found.severity)),
     )
 
 
 _ADVICE = {
-    "missing": "create it, or change --root and the options of the data set",
+    "missing": "create it, or change --root and the options of the dataset",
     "missing-stem": "the track is left out; add the file, or a silent one, if it is to be used",
     "unreadable": "fetch or export the file again, or move its track elsewhere",
     "silent": "remove the file, or look for the right one; nothing can be learnt from it",
@@ -116,10 +116,10 @@ def _rate(args: argparse.Namespace) -> int:
     return round(getattr(args, "sample_rate", 44100))
 
 
-def _examine_track(
-    args: argparse.Namespace, split: str, track: Track, heard: list[_Heard]
+def _check_track(
+    args: argparse.Namespace, split: str, track: Track, analysed: list[_Analysed]
 ) -> Iterator[Issue]:
-    """Read a track; what could be read is added to ``heard``."""
+    """Read a track; what could be read is added to ``analysed``."""
     if track.missing:
         names = ", ".join(track.missing)
         yield _warning("missing-stem", track.path, f"there is no {names}")
@@ -133,20 +133,20 @@ def _examine_track(
         if isinstance(measure, AudioFileError):
             yield _error("unreadable", stream, str(measure))
         else:
-            heard.append(_Heard(split, source, track, stream, measure))
-            yield from _examine_stream(args, stream, measure)
+            analysed.append(_Analysed(split, source, track, stream, measure))
+            yield from _check_stream(args, stream, measure)
     good = [measure for measure in measures if isinstance(measure, Measure)]
-    yield from _examine_lengths(track, good)
+    yield from _check_lengths(track, good)
     complete = not track.missing and len(good) == len(measures)
     if residual is not None and track.mixture and complete and args.dataset != "aligned":
-        yield from _examine_residual(args, track.mixture, residual)
+        yield from _check_residual(args, track.mixture, residual)
 
 
-def _examine_stream(
+def _check_stream(
     args: argparse.Namespace, stream: AudioSource, measure: Measure
 ) -> Iterator[Issue]:
     """Look at a stream for itself."""
-    if measure.sounding == 0:
+    if measure.non_silent == 0:
         peak = 20 * math.log10(measure.peak + 1e-20)
         found = "it is silent" if measure.peak == 0 else f"its peak is at {peak:.0f} dB"
         yield _warning("silent", stream, f"{found}; no part of it is above {_SILENT:.0f} dB")
@@ -170,7 +170,7 @@ def _needed(args: argparse.Namespace) -> float:
     return max(getattr(args, "seq_dur", 0) or 0, 0)
 
 
-def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
+def _check_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
     """Compare the stems of a track."""
     if len(measures) < 2:
         return
@@ -184,7 +184,7 @@ def _examine_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
         yield _warning("rates", track.path, found)
 
 
-def _examine_residual(
+def _check_residual(
     args: argparse.Namespace, mixture: AudioSource, residual: float
 ) -> Iterator[Issue]:
     """Compare the mixture with the sum of its stems."""
@@ -197,16 +197,16 @@ def _examine_residual(
     yield (_error if wrong else _warning)("residual", mixture, found)
 
 
-def _examine_whole(
-    args: argparse.Namespace, heard: Iterable[_Heard], splits: set[str]
+def _check_whole(
+    args: argparse.Namespace, analysed: Iterable[_Analysed], splits: set[str]
 ) -> Iterator[Issue]:
     """Look at what the files of a split have in common."""
     groups = defaultdict(list)
-    for stream in heard:
+    for stream in analysed:
         groups[stream.split, stream.source].append(stream.measure)
     for (split, source), measures in groups.items():
         place = Path(args.root or "MUSDB18", split)
-        if not any(measure.sounding for measure in measures):
+        if not any(measure.non_silent for measure in measures):
             found = f"{source} is silent in all of {len(measures)} files"
             yield _error("quiet-source", place, found)
         if all(measure.seconds < _needed(args) for measure in measures):
@@ -222,10 +222,10 @@ def _examine_whole(
         yield _error("unreadable", Path(args.root or "MUSDB18", split), found)
 
 
-def _summaries(heard: Iterable[_Heard]) -> tuple[SourceSummary, ...]:
+def _summaries(analysed: Iterable[_Analysed]) -> tuple[SourceSummary, ...]:
     """Say how much there is of each source."""
     groups = defaultdict(list)
-    for stream in heard:
+    for stream in analysed:
         groups[stream.split, stream.source].append(stream.measure)
     return tuple(
         SourceSummary(
@@ -233,7 +233,7 @@ def _summaries(heard: Iterable[_Heard]) -> tuple[SourceSummary, ...]:
             source,
             len(measures),
             sum(measure.seconds for measure in measures),
-            sum(measure.sounding for measure in measures),
+            sum(measure.non_silent for measure in measures),
             10 * math.log10(sum(m.power * m.seconds for m in measures) / seconds + 1e-20),
             tuple(sorted({measure.sample_rate for measure in measures})),
             tuple(sorted({measure.channels for measure in measures})),

@@ -1,4 +1,4 @@
-"""Recordings that are in a data set twice, perhaps at another level or in another coding."""
+"""Recordings that are in a dataset twice, perhaps at another level or in another coding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from openunmix.data.check.measure import Measure, likeness
+from openunmix.data.check.measure import Measure, similarity
 from openunmix.data.check.report import Issue
 from openunmix.data.tracks import Track
 
@@ -39,7 +39,7 @@ def find_duplicates(streams: Iterable[tuple[str, str, Track, Measure]]) -> Itera
     pairs: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for source, found in by_source.items():
         for i, j in _candidates([measure for _, _, measure in found]):
-            if likeness(found[i][2].fingerprint, found[j][2].fingerprint) > _ALIKE:
+            if similarity(found[i][2].fingerprint, found[j][2].fingerprint) > _ALIKE:
                 pairs[found[i][:2] + found[j][:2]].append(source)
     for (split, place, other_split, other), sources in pairs.items():
         again = f"{', '.join(sources)}: the same recording as in {other}"

@@ -1,6 +1,6 @@
-"""Which files a data set is made of: found by names alone, none of them opened.
+"""Which files a dataset is made of: found by names alone, none of them opened.
 
-The data sets leave out what they cannot use; this lists it too, for :mod:`openunmix.data.check`.
+The datasets leave out what they cannot use; this lists it too, for :mod:`openunmix.data.check`.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ def inventory(args: argparse.Namespace, split: str) -> list[Track]:
     Parameters
     ----------
     args : argparse.Namespace
-        The options of a data set, as for :func:`openunmix.data.make_datasets`.
+        The options of a dataset, as for :func:`openunmix.data.make_datasets`.
     split : str
         ``"train"`` or ``"valid"``.
 
     Returns
     -------
     list of Track
-        Sorted by path. Of a data set of source folders, each file is a track of its own; the
-        data set ``"synthetic"`` has none.
+        Sorted by path. Of a dataset of source folders, each file is a track of its own; the
+        dataset ``"synthetic"`` has none.
 
     Raises
     ------
     AudioFileError
         If the folder of the split, or one that it needs, is missing or empty.
     ValueError
-        If the data set is unknown or has no root.
+        If the dataset is unknown or has no root.
     """
     if args.dataset == "synthetic":
         return []
     if args.dataset not in _FINDERS:
-        raise ValueError(f"unknown data set {args.dataset!r}; choose from {[*_FINDERS]}")
+        raise ValueError(f"unknown dataset {args.dataset!r}; choose from {[*_FINDERS]}")
     if args.root is None and args.dataset != "musdb":
-        raise ValueError(f"--root is missing: the folder of the data set {args.dataset!r}")
+        raise ValueError(f"--root is missing: the folder of the dataset {args.dataset!r}")
     tracks = _FINDERS[args.dataset](args, split)
     if not tracks:
         raise AudioFileError(f"{Path(args.root or 'MUSDB18', split)}: there are no tracks in it")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from openunmix.audio import AudioInfo, AudioSource, probe
 from openunmix.errors import AudioFileError
 
-__all__ = ["Measure", "likeness", "measure_together"]
+__all__ = ["Measure", "measure_together", "similarity"]
 
 Block = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class Measure:
         Largest absolute mean of a channel.
     clipped : float
         Share of the samples that are one of three or more equal ones near full scale.
-    sounding : float
+    non_silent : float
         Seconds that are louder than -60 dB.
     fingerprint : ndarray [shape=(2, frames)], real
         Level over time in dB, of the signal and of its differences.
@@ -59,7 +59,7 @@ class Measure:
     power: float
     offset: float
     clipped: float
-    sounding: float
+    non_silent: float
     fingerprint: Array
 
     @property
@@ -138,7 +138,7 @@ def _fingerprint(powers: Array) -> Array:
     return np.asarray(np.maximum(levels, levels.max(axis=1, keepdims=True) - _RANGE))
 
 
-def likeness(one: Array, other: Array) -> float:
+def similarity(one: Array, other: Array) -> float:
     """Correlate two fingerprints at the lag, of up to ten seconds, at which they are most alike.
 
     Parameters

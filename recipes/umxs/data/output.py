@@ -21,7 +21,7 @@ _PEAK = 0.9
 
 
 class Output:
-    """The folder of a data set.
+    """The folder of a dataset.
 
     Parameters
     ----------

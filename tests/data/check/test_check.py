@@ -14,7 +14,7 @@ from helpers.musdb_database import DB, STREAMS
 from helpers.sounds import noise, tone
 
 from openunmix.audio import write_stem_mp4
-from openunmix.data import examine, synthetic_song
+from openunmix.data import check_dataset, synthetic_song
 
 RATE = 8000
 SONG_RATE = 16000
@@ -47,8 +47,8 @@ def root(track_folder):
     return folder.parents[1]
 
 
-def examined(root, **options):
-    return examine(Namespace(**{**FIX, "root": root, **options}))
+def checked(root, **options):
+    return check_dataset(Namespace(**{**FIX, "root": root, **options}))
 
 
 def kinds(report, severity=None):
@@ -61,7 +61,7 @@ def kinds(report, severity=None):
 
 
 def test_nothing_is_wrong_with_good_tracks(root):
-    report = examined(root)
+    report = checked(root)
     assert report.issues == ()
     vocals = next(s for s in report.sources if (s.split, s.source) == ("train", "vocals"))
     assert (vocals.files, vocals.sample_rates, vocals.channels) == (2, (RATE,), (2,))
@@ -73,13 +73,13 @@ def test_nothing_is_wrong_with_good_tracks(root):
 
 def test_progress_counts_tracks(root):
     calls = []
-    examine(Namespace(**FIX, root=root), progress=lambda *call: calls.append(call))
+    check_dataset(Namespace(**FIX, root=root), progress=lambda *call: calls.append(call))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_split_that_is_missing_or_empty_is_an_error(root, tmp_path):
     Path(tmp_path, "empty", "train").mkdir(parents=True)
-    report = examined(tmp_path / "empty")
+    report = checked(tmp_path / "empty")
     assert kinds(report, "error") == {("missing", "train"), ("missing", "valid")}
     assert "no such folder" in report.text()
     assert "2 errors: do not train on this" in report.text()
@@ -90,7 +90,7 @@ def test_unusable_files_are_named(root):
     damaged.write_bytes(b"RIFF and then nothing")
     cut.write_bytes(cut.read_bytes()[:-20000])
     absent.mkdir()
-    report = examined(root)
+    report = checked(root)
     places = {(f.kind, f.path) for f in report.errors}
     assert places == {("unreadable", str(damaged)), ("unreadable", str(cut))}
     assert ("missing-stem", "c") in kinds(report, "warning")
@@ -102,7 +102,7 @@ def test_values_that_are_not_finite_are_an_error_with_their_position(root):
     audio, _ = soundfile.read(path)
     audio[5000, 1] = np.nan
     soundfile.write(path, audio, RATE, subtype="FLOAT")
-    (error,) = examined(root).errors
+    (error,) = checked(root).errors
     assert (error.kind, error.path) == ("unreadable", str(path))
     assert "channel 1 at sample 5000" in error.message
 
@@ -110,11 +110,11 @@ def test_values_that_are_not_finite_are_an_error_with_their_position(root):
 def test_silence_is_a_warning_and_for_a_whole_source_an_error(root):
     silent = torch.zeros(2, 3 * RATE)
     soundfile.write(root / "train/a/bass.wav", silent.T.numpy(), RATE)
-    report = examined(root)
+    report = checked(root)
     assert kinds(report) == {("silent", "bass.wav"), ("residual", "mixture.wav")}
     assert report.errors == []
     soundfile.write(root / "train/b/bass.wav", 1e-4 * silent.add(1).T.numpy(), RATE)
-    (error,) = examined(root).errors
+    (error,) = checked(root).errors
     assert (error.kind, error.message) == ("quiet-source", "bass is silent in all of 2 files")
 
 
@@ -122,7 +122,7 @@ def test_clipping_and_offset_are_warnings(root):
     audio, _ = soundfile.read(root / "train/a/vocals.wav")
     soundfile.write(root / "train/a/vocals.wav", np.clip(30 * audio, -1, 1), RATE)
     soundfile.write(root / "train/b/vocals.wav", audio[::-1] + 0.05, RATE)
-    report = examined(root)
+    report = checked(root)
     found = {(f.kind, f.path) for f in report.issues if f.kind != "residual"}
     assert found == {
         ("clipped", str(root / "train/a/vocals.wav")),
@@ -134,14 +134,14 @@ def test_clipping_and_offset_are_warnings(root):
 def test_loud_tone_is_not_clipped(root):
     loud = tone(3 * RATE, 50.0, amplitude=0.9999)
     soundfile.write(root / "train/a/vocals.wav", loud.T.numpy(), RATE)
-    assert ("clipped", "vocals.wav") not in kinds(examined(root))
+    assert ("clipped", "vocals.wav") not in kinds(checked(root))
 
 
 def test_stems_that_do_not_sum_to_the_mixture_are_told_in_decibels(root):
     path = root / "valid/c/mixture.wav"
     audio, _ = soundfile.read(path)
     soundfile.write(path, 0.5 * audio, RATE)  # the rest is as loud as the mixture
-    (found,) = examined(root).issues
+    (found,) = checked(root).issues
     assert (found.severity, found.kind, found.path) == ("warning", "residual", str(path))
     assert found.message.startswith("it differs from the sum of its stems by -0.0 dB") or (
         "by 0.0 dB" in found.message
@@ -151,7 +151,7 @@ def test_stems_that_do_not_sum_to_the_mixture_are_told_in_decibels(root):
 def test_lengths_rates_and_channels_that_differ_are_told(root):
     soundfile.write(root / "train/a/bass.wav", sound(5, 2.0).T.numpy(), RATE)
     soundfile.write(root / "train/b/bass.wav", sound(6, 6.0, 1).T.numpy(), 2 * RATE)
-    report = examined(root)
+    report = checked(root)
     assert report.errors == []
     assert {
         ("length", "a"),
@@ -162,13 +162,13 @@ def test_lengths_rates_and_channels_that_differ_are_told(root):
 
 
 def test_excerpts_longer_than_all_files_are_an_error(root):
-    report = examined(root, seq_dur=4.0)
+    report = checked(root, seq_dur=4.0)
     assert ("short", "train") in kinds(report, "error")
     assert "no file of vocals lasts 4 s, the longest 3.00 s" in report.text()
 
 
 def test_many_findings_of_a_kind_are_counted(root):
-    text = examined(root, sample_rate=44100).text()
+    text = checked(root, sample_rate=44100).text()
     assert text.count("training at 44100 Hz") == 5
     assert "and 4 more" in text
 
@@ -183,7 +183,7 @@ def test_song_in_train_and_valid_is_an_error_however_it_is_stored(tmp_path, chan
         song = synthetic_song(generator, 8 * SONG_RATE, SONG_RATE)
         for stem in ("vocals", "drums"):
             soundfile.write(folder / f"{stem}.wav", song[stem].T.numpy(), SONG_RATE)
-    assert not examined(tmp_path, **options).issues
+    assert not checked(tmp_path, **options).issues
     waveform = soundfile.read(tmp_path / "train/a/vocals.wav", dtype="float32")[0].T
     copy = tmp_path / "valid/c/vocals.wav"
     if change == "coding":
@@ -195,7 +195,7 @@ def test_song_in_train_and_valid_is_an_error_however_it_is_stored(tmp_path, chan
         soundfile.write(copy, waveform.T[SONG_RATE:], SONG_RATE)
     else:
         soundfile.write(copy, waveform.T * (0.3 if change == "level" else 1), SONG_RATE)
-    (error,) = [f for f in examined(tmp_path, **options).errors if f.kind == "duplicate"]
+    (error,) = [f for f in checked(tmp_path, **options).errors if f.kind == "duplicate"]
     assert error.path == str(tmp_path / "train/a")
     assert error.message == f"vocals: the same recording as in {tmp_path / 'valid/c'} of valid"
 
@@ -204,7 +204,7 @@ def test_song_that_is_twice_in_train_is_a_warning(root):
     for stem in ("vocals", "bass"):
         waveform, _ = soundfile.read(root / f"train/a/{stem}.wav")
         soundfile.write(root / f"train/b/{stem}.wav", waveform, RATE)
-    found = [f for f in examined(root).warnings if f.kind == "duplicate"]
+    found = [f for f in checked(root).warnings if f.kind == "duplicate"]
     assert [(f.path, f.message) for f in found] == [
         (str(root / "train/a"), f"vocals, bass: the same recording as in {root / 'train/b'}")
     ]
@@ -212,21 +212,21 @@ def test_song_that_is_twice_in_train_is_a_warning(root):
 
 def test_mixture_among_variable_stems_is_an_error(root):
     options = {"dataset": "trackfolder_var", "ext": ".wav", "silence_missing": False}
-    report = examined(root, **options)
+    report = checked(root, **options)
     assert kinds(report, "error") == {("mixture-as-stem", "mixture.wav")}
     (root / "train/a/mixture.wav").rename(root / "train/a/mixture.flac")
-    assert len(examined(root, **options).errors) == 2
+    assert len(checked(root, **options).errors) == 2
 
 
 def test_pairs_of_aligned_files_need_not_sum_up(root):
-    report = examined(root, dataset="aligned", input_file="mix*", output_file="vocals.wav")
+    report = checked(root, dataset="aligned", input_file="mix*", output_file="vocals.wav")
     assert report.issues == ()
     assert [s.source for s in report.sources] == ["mixture", "vocals", "mixture", "vocals"]
 
 
 def test_source_folders_need_files_of_every_source(root):
     options = {"dataset": "sourcefolder", "target_dir": "a", "interferer_dirs": ["b"], "ext": "wav"}
-    report = examined(root, **options)
+    report = checked(root, **options)
     (error,) = report.errors
     assert (error.kind, "no files *wav for the source a" in error.message) == ("missing", True)
     assert {(s.split, s.source, s.files) for s in report.sources} == {
@@ -240,14 +240,14 @@ def test_stems_may_have_any_format(root):
     (root / "train/a/bass.wav").unlink()
     audio, _ = soundfile.read(root / "train/b/bass.wav")
     soundfile.write(root / "train/a/bass.flac", audio[::-1], RATE)
-    report = examined(root, **options)
+    report = checked(root, **options)
     assert {(s.split, s.source, s.files) for s in report.sources if s.source == "bass"} == {
         ("train", "bass", 2),
         ("valid", "bass", 1),
     }
 
 
-def test_streams_of_musdb_are_examined(tmp_path, track_folder, monkeypatch):
+def test_streams_of_musdb_are_checked(tmp_path, track_folder, monkeypatch):
     monkeypatch.setattr("openunmix.data.musdb._import_musdb", lambda: Namespace(DB=DB))
     (tmp_path / "train").mkdir()
     names = sorted(STREAMS, key=STREAMS.get)
@@ -259,18 +259,18 @@ def test_streams_of_musdb_are_examined(tmp_path, track_folder, monkeypatch):
         folder = track_folder(name, files, 44100)
         stems = {stem: folder / f"{stem}.wav" for stem in names[1:]}
         write_stem_mp4(tmp_path / f"train/{name}.stem.mp4", folder / "mixture.wav", stems)
-    report = examine(Namespace(dataset="musdb", root=tmp_path, is_wav=False, seq_dur=1.0))
+    report = check_dataset(Namespace(dataset="musdb", root=tmp_path, is_wav=False, seq_dur=1.0))
     assert [(f.kind, Path(f.path).name) for f in report.errors] == [("residual", "A.stem.mp4")]
     assert len(report.sources) == 10
 
 
-def test_synthetic_songs_need_no_doctor():
-    report = examine(Namespace(dataset="synthetic", root=None))
+def test_synthetic_songs_need_no_check():
+    report = check_dataset(Namespace(dataset="synthetic", root=None))
     assert (report.sources, report.issues) == ((), ())
 
 
 def test_options_that_cannot_work_are_refused():
-    with pytest.raises(ValueError, match="unknown data set 'tape'"):
-        examine(Namespace(dataset="tape", root="."))
+    with pytest.raises(ValueError, match="unknown dataset 'tape'"):
+        check_dataset(Namespace(dataset="tape", root="."))
     with pytest.raises(ValueError, match="--root is missing"):
-        examine(Namespace(dataset="aligned", root=None))
+        check_dataset(Namespace(dataset="aligned", root=None))
