@@ -24,17 +24,16 @@ _COMMAND = "umx-serve"
 
 _DAY = 86400.0
 
-# Characters of the shortest token that is taken; random ones have 43.
-_SHORTEST_TOKEN = 16
+_MIN_TOKEN = 16  # characters; random tokens have 43
 
 _DEFAULTS = Settings(Path())
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=_COMMAND,
-        description="Separate songs in a browser, on this machine alone unless told otherwise.",
+        description="Separate songs in a browser. By default, only this machine can use it.",
     )
     parser.add_argument("--version", action="version", version=f"Open-Unmix {__version__}")
     _add_network_options(parser.add_argument_group("network"))
@@ -44,31 +43,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
-    """Say where to listen, and to whom."""
+    """Add address, token and names."""
     group.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, which only this machine reaches)",
+        help="address to listen on (default: 127.0.0.1, which only this machine can reach)",
     )
     group.add_argument(
-        "--port", type=int, default=8765, help="port (default: 8765; 0: any that is free)"
+        "--port", type=int, default=8765, help="port (default: 8765; 0: any free one)"
     )
     group.add_argument(
         "--token",
-        help="what clients must show; needed and made up where others can reach the server "
-        "(default: $OPENUNMIX_TOKEN)",
+        help="token that clients must send; required, and generated if missing, where others can "
+        "reach the server (default: $OPENUNMIX_TOKEN)",
     )
     group.add_argument(
         "--allow-host",
         action="append",
         metavar="NAME",
-        help="a name of this server besides localhost, as behind a proxy; can be repeated",
+        help="another host name of this server, as behind a proxy; can be repeated",
     )
     group.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def _add_separation_options(group: argparse._ArgumentGroup) -> None:
-    """Say what to compute with."""
+    """Add model and device."""
     group.add_argument(
         "--model",
         help="the default model: a name, or the path of a model folder (default: "
@@ -85,50 +84,25 @@ def _add_separation_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:
-    """Say how much to take on, and what to keep."""
+    """Add the folder and its limits."""
     group.add_argument(
-        "--data", type=Path, metavar="FOLDER", help=f"where songs are kept (default: {_folder()})"
+        "--data", type=Path, metavar="FOLDER", help=f"uploads and results (default: {_folder()})"
     )
-    group.add_argument(
-        "--max-upload",
-        type=float,
-        default=_DEFAULTS.max_upload / 1e6,
-        metavar="MB",
-        help=f"size of a file (default: {_DEFAULTS.max_upload / 1e6:g})",
-    )
-    group.add_argument(
-        "--max-duration",
-        type=float,
-        default=_DEFAULTS.max_duration,
-        metavar="SECONDS",
-        help=f"length of a file (default: {_DEFAULTS.max_duration:g})",
-    )
-    group.add_argument(
-        "--max-jobs",
-        type=int,
-        default=_DEFAULTS.max_jobs,
-        metavar="N",
-        help=f"files that may wait (default: {_DEFAULTS.max_jobs})",
-    )
-    group.add_argument(
-        "--max-disk",
-        type=float,
-        default=_DEFAULTS.max_disk / 1e9,
-        metavar="GB",
-        help=f"size of all that is kept (default: {_DEFAULTS.max_disk / 1e9:g})",
-    )
-    group.add_argument(
-        "--keep",
-        type=float,
-        default=_DEFAULTS.retention / _DAY,
-        metavar="DAYS",
-        help=f"remove results after so long (default: {_DEFAULTS.retention / _DAY:g}; 0: never)",
-    )
+    for option, kind, default, unit, text in (
+        ("--max-upload", float, _DEFAULTS.max_upload / 1e6, "MB", "maximum size of a file"),
+        ("--max-duration", float, _DEFAULTS.max_duration, "SECONDS", "maximum length of a file"),
+        ("--max-jobs", int, _DEFAULTS.max_jobs, "N", "maximum number of files in the queue"),
+        ("--max-disk", float, _DEFAULTS.max_disk / 1e9, "GB", "maximum size of the folder"),
+        ("--keep", float, _DEFAULTS.retention / _DAY, "DAYS", "remove results after; 0: never"),
+    ):
+        group.add_argument(
+            option, type=kind, default=default, metavar=unit, help=f"{text} (default: {default:g})"
+        )
     group.add_argument("--quiet", action="store_true", help="only errors")
 
 
 def _folder() -> Path:
-    """Return where songs are kept if nothing else is said."""
+    """Default of --data."""
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return home / "openunmix" / "serve"
 
@@ -139,9 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal says to stop; return the exit code."""
+    """Serve until a signal arrives; return the exit code."""
     settings = _settings(args)
-    from openunmix.web.server import Server  # what it needs may be missing
+    from openunmix.web.server import Server  # needs the extra
 
     if not args.quiet:
         logging.getLogger("openunmix.web").setLevel(logging.INFO)
@@ -154,12 +128,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """Return the settings that the arguments ask for."""
+    """Return the settings of the arguments."""
     token = args.token or os.environ.get("OPENUNMIX_TOKEN") or None
-    if token is not None and (len(token) < _SHORTEST_TOKEN or not token.isascii()):
+    if token is not None and (len(token) < _MIN_TOKEN or not token.isascii()):
         raise ValueError(
-            f"--token needs at least {_SHORTEST_TOKEN} characters, of ASCII; without the option "
-            "a good one is made up"
+            f"--token needs at least {_MIN_TOKEN} ASCII characters; without the option, a random "
+            "one is generated"
         )
     local = _is_loopback(args.host)
     if token is None and (not local or args.allow_host):
@@ -180,7 +154,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether only programs of this machine reach an address."""
+    """Whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -188,7 +162,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens."""
+    """Open the socket to listen on."""
     if not 0 <= port <= 65535:
         raise ValueError(f"--port {port}: ports go from 0 to 65535")
     try:
@@ -197,35 +171,35 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
-        # Python adds to the reason what is said here anyway; names that are not found have others.
+        # Python adds the address to strerror; failed look-ups have negative numbers and own texts.
         known = error.errno is not None and error.errno > 0
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise OSError(
             f"cannot listen on {host}, port {port}: {reason}; choose another --host or "
-            "--port (0 takes any that is free)"
+            "--port (0: any free one)"
         ) from error
 
 
 def _address(host: str, listener: socket.socket) -> str:
-    """Return the address of the server, for browsers."""
+    """URL of the server."""
     name = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    if host in ("0.0.0.0", "::"):  # all addresses; this machine has a name
+    if host in ("0.0.0.0", "::"):  # all interfaces
         name = socket.gethostname()
     return f"http://{name}:{listener.getsockname()[1]}/"
 
 
 def _announce(address: str, settings: Settings, args: argparse.Namespace) -> None:
-    """Say where the server is; the address alone goes to stdout, for scripts."""
+    """Report where the server is; on stdout only the URL, for scripts."""
     if settings.hosts is None:
         say(
             _COMMAND,
             f"warning: others can reach this server, as {args.host} is not loopback. They need "
-            "the token below; it is sent without encryption unless there is a proxy with TLS",
+            "the token below, which is sent unencrypted unless a proxy adds TLS",
         )
     shown = settings.token and not (args.token or os.environ.get("OPENUNMIX_TOKEN"))
     page = f"{address}?token={settings.token}" if shown else address
     print(page, flush=True)
     if not args.quiet:
-        say(_COMMAND, f"songs are kept in {settings.folder}; Ctrl-C ends the server")
+        say(_COMMAND, f"uploads and results are in {settings.folder}; press Ctrl-C to stop")
     if args.open:
         webbrowser.open(page)

@@ -1,4 +1,4 @@
-"""Listen to stems in a browser: a page that plays them, in a file or in a notebook."""
+"""A player for stems in the browser: as a page, in a notebook, or on a server."""
 
 from __future__ import annotations
 

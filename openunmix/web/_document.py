@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from openunmix._pages import render
 from openunmix.web._pictures import LOWEST, Grid
-from openunmix.web._tracks import BIT_RATE, Track
+from openunmix.web._stems import BIT_RATE, EncodedStem
 
 __all__ = ["Document", "base64_of"]
 
@@ -39,7 +39,7 @@ class Document:
     """
 
     title: str
-    tracks: list[Track]
+    tracks: list[EncodedStem]
     has_original: bool
     details: Mapping[str, str] = field(default_factory=dict)
     downloads: Mapping[str, str] = field(default_factory=dict)
@@ -112,13 +112,13 @@ def base64_of(path: Path) -> Iterator[bytes]:
             yield base64.b64encode(chunk)
 
 
-def _waveform(track: Track, peak: float) -> dict[str, Any]:
+def _waveform(track: EncodedStem, peak: float) -> dict[str, Any]:
     """Peak and RMS per column, relative to the highest peak on the page."""
     levels = track.picture.waveform() * (255 / max(peak, 1e-9))
     return _pixels(levels, track.picture.hop / track.sample_rate)
 
 
-def _spectrogram(track: Track, loudest: float) -> dict[str, Any]:
+def _spectrogram(track: EncodedStem, loudest: float) -> dict[str, Any]:
     """Bands from low to high, in dB relative to the loudest band on the page."""
     values = (track.picture.spectrogram() - (loudest - _RANGE)) * (255 / _RANGE)
     values = np.round(values / _STEP) * _STEP

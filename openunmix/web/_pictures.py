@@ -1,4 +1,4 @@
-"""What the page draws of a stem: its waveform and its spectrogram, gathered while it is read."""
+"""Waveform and spectrogram of a stem, computed block by block."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ __all__ = ["BANDS", "LOWEST", "Grid", "Picture"]
 
 Array = npt.NDArray[np.float32]
 
-BANDS = 128  # rows of a spectrogram, at equal distances in log frequency
-LOWEST = 40.0  # lower edge of the first band in Hz
+BANDS = 128  # of a spectrogram, equally spaced in log frequency
+LOWEST = 40.0  # Hz, lower edge of the first band
 _HIGHEST = 20_000.0
 
-_COLUMNS = 1600  # of a waveform; a spectrogram has half of them
-_WINDOW = 0.09  # seconds; becomes a power of two: 4096 samples at 44.1 kHz
+_COLUMNS = 1600  # of a waveform; a spectrogram has half as many
+_WINDOW = 0.09  # seconds, rounded to a power of two: 4096 samples at 44.1 kHz
 _TINY = 1e-12  # power of silence, -120 dB
 
 
 class Grid(NamedTuple):
-    """The axes that all pictures of a page share.
-
-    A column of a waveform spans ``hop`` samples, one of a spectrogram twice as many.
-    """
+    """Axes of all pictures of a page."""
 
     sample_rate: int
-    hop: int
+    hop: int  # samples of a column of a waveform; of a spectrogram, twice as many
 
     @classmethod
     def of(cls, sample_rate: int, duration: float) -> Grid:
-        """Return the grid for a duration in seconds, exact or estimated."""
+        """Grid for a duration in seconds, exact or estimated."""
         return cls(sample_rate, max(32, math.ceil(duration * sample_rate / _COLUMNS)))
 
     @property
@@ -42,48 +39,35 @@ class Grid(NamedTuple):
 
 
 class Picture:
-    """Waveform and spectrogram of audio that comes in blocks.
-
-    Parameters
-    ----------
-    grid : Grid
-        The axes; its sample rate is the one of the blocks.
-
-    Attributes
-    ----------
-    samples : int
-        How many have come.
-    hop : int
-        Samples of a column of the waveform.
-    """
+    """Waveform and spectrogram of a signal on a grid."""
 
     def __init__(self, grid: Grid) -> None:
         self.hop = grid.hop
         window = 2 ** round(math.log2(_WINDOW * grid.sample_rate))
-        self._frames = math.ceil(2 * grid.hop / (window // 2))  # of a column, not overlapping much
+        self._frames = math.ceil(2 * grid.hop / (window // 2))  # per column, with little overlap
         self._stride = math.ceil(2 * grid.hop / self._frames)
         self._window = np.hanning(window + 1)[:-1].astype(np.float32)
         self._bands = _band_weights(grid, window)
         self._levels: list[Array] = []
         self._powers: list[Array] = []
-        self._waiting = np.zeros((0, 0), dtype=np.float32)
+        self._pending = np.zeros((0, 0), dtype=np.float32)
         # The first frame is centred on the first column.
         self._signal = np.zeros((window - self._stride) // 2, dtype=np.float32)
-        self.samples = 0
+        self.samples = 0  # so far
 
     def add(self, block: Array) -> None:
-        """Take the next samples, of shape (channels, samples)."""
+        """Process a block (channels, samples)."""
         self.samples += block.shape[1]
-        if not self._waiting.size:
-            self._waiting = block[:, :0]
-        self._draw_waveform(np.concatenate([self._waiting, block], axis=1))
+        if not self._pending.size:
+            self._pending = block[:, :0]
+        self._draw_waveform(np.concatenate([self._pending, block], axis=1))
         self._draw_spectrogram(np.concatenate([self._signal, block.mean(axis=0)]))
 
     def finish(self) -> None:
-        """Draw what is left, as if silence followed."""
-        if self._waiting.size:
-            missing = self.hop - self._waiting.shape[1]
-            self._draw_waveform(np.pad(self._waiting, ((0, 0), (0, missing))))
+        """Process the remaining samples, padded with silence."""
+        if self._pending.size:
+            missing = self.hop - self._pending.shape[1]
+            self._draw_waveform(np.pad(self._pending, ((0, 0), (0, missing))))
         columns = math.ceil(self.samples / (self._frames * self._stride))
         missing = columns * self._frames - sum(map(len, self._powers))
         padding = max(0, (missing - 1) * self._stride + len(self._window) - len(self._signal))
@@ -91,11 +75,11 @@ class Picture:
             self._draw_spectrogram(np.pad(self._signal, (0, padding)))
 
     def waveform(self) -> Array:
-        """Return peak and root mean square of every column, of shape (2, columns)."""
+        """Peak and RMS (2, columns)."""
         return np.concatenate(self._levels, axis=1)
 
     def spectrogram(self) -> Array:
-        """Return the power of every band in dB, of shape (bands, columns); a full sine has 0."""
+        """Power (bands, columns) in dB relative to a full-scale sine."""
         frames = np.concatenate(self._powers)
         columns = len(frames) // self._frames
         power = frames[: columns * self._frames].reshape(columns, self._frames, BANDS).mean(axis=1)
@@ -107,16 +91,16 @@ class Picture:
         return int(self._frames * self._stride)
 
     def _draw_waveform(self, waveform: Array) -> None:
-        """Reduce all complete columns, and keep the rest."""
+        """Reduce all complete columns of a waveform (channels, samples), and keep the rest."""
         channels, samples = waveform.shape
         columns = samples // self.hop
-        used, self._waiting = np.split(waveform, [columns * self.hop], axis=1)
+        used, self._pending = np.split(waveform, [columns * self.hop], axis=1)
         cells = used.reshape(channels, columns, self.hop)
         peak = np.abs(cells).max(axis=(0, 2), initial=0)
         self._levels.append(np.stack([peak, np.sqrt(np.square(cells).mean(axis=(0, 2)))]))
 
     def _draw_spectrogram(self, signal: Array) -> None:
-        """Transform all complete frames, and keep the rest."""
+        """Transform all complete frames of a signal (samples,), and keep the rest."""
         size = len(self._window)
         frames = max(0, (len(signal) - size) // self._stride + 1)
         self._signal = signal[frames * self._stride :]
@@ -128,16 +112,16 @@ class Picture:
 
 
 def _band_weights(grid: Grid, window: int) -> Array:
-    """Return how much each bin of a power spectrum gives to each band, (bins, bands).
+    """Weights (bins, bands) that integrate a power spectrum over each band.
 
-    The spectrum between the bins is taken to be linear, and integrated over the band, so that
-    the narrow bands at the bottom are as smooth as the wide ones at the top.
+    The spectrum is linearly interpolated between bins, so that the narrow low bands are as smooth
+    as the wide high ones.
     """
     edges = np.geomspace(LOWEST, grid.highest, BANDS + 1) * window / grid.sample_rate
     distance = edges[None, :] - np.arange(window // 2 + 1)[:, None]
     below = np.clip(distance + 1, 0, 1) ** 2 / 2
     above = (1 - np.clip(1 - distance, 0, 1) ** 2) / 2
-    # A sine of amplitude 1 has the power (sum of the window / 2)^2 at its peak, which the
-    # window spreads over 1.5 bins; a Hann window sums to half its length.
+    # A full-scale sine has the power (sum(window) / 2)^2 at its peak, spread over 1.5 bins (the
+    # noise bandwidth of a Hann window), and a Hann window sums to half its length.
     full_scale = 1.5 * (window / 4) ** 2
     return np.asarray(np.diff(below + above, axis=1) / full_scale, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The page inside a notebook."""
+"""The player in a notebook."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Waveform = Tensor | npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class StemPlayer:
-    """A page that IPython shows below the cell that returns it.
+    """A player page that IPython shows below the cell that returns it.
 
     Parameters
     ----------
     page : str
-        The whole page, HTML.
+        HTML.
     height : int
-        Of the frame it is shown in, in CSS pixels.
+        Height of the frame in CSS pixels.
     """
 
     page: str
     height: int
 
     def _repr_html_(self) -> str:
-        """Return the frame. It holds the page itself, so no server is asked for it."""
+        """Frame that contains the page itself, so that it needs no server."""
         return (
             f'<iframe title="Stem player" srcdoc="{html.escape(self.page)}" '
             f'style="width: 100%; height: {self.height}px; border: 0"></iframe>'
@@ -64,25 +64,25 @@ def show(
         Waveforms as `openunmix.predict.separate` returns them, of shape (channels, samples),
         (samples,) or (1, channels, samples).
     sample_rate : int
-        In Hz.
+        Sample rate in Hz.
     mixture : Tensor or ndarray, optional
-        The original to compare with; the sum of the estimates without it.
+        The original to compare with; the sum of the estimates by default.
     title : str
-        The heading.
+        Heading.
     details : mapping of str to str, optional
-        What else to show: model, settings, licence.
+        Additional information to show: model, settings, licence.
     height : int, optional
-        Of the frame, in CSS pixels; enough for all stems without it.
+        Height of the frame in CSS pixels; enough for all stems by default.
 
     Returns
     -------
     StemPlayer
-        To be the last line of a cell, or given to ``IPython.display.display``.
+        Value for the last line of a cell, or for ``IPython.display.display``.
 
     Raises
     ------
     ValueError
-        If there are no estimates, or one of them is not the waveform of one piece.
+        If there are no estimates, or one of them is not a single waveform.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = {
@@ -98,7 +98,7 @@ def show(
 
 
 def _write(path: Path, name: str, waveform: Waveform, sample_rate: int) -> Path:
-    """Write a waveform as a file."""
+    """Write a waveform (channels, samples), (samples,) or (1, channels, samples) as a file."""
     samples = torch.as_tensor(waveform).detach().to("cpu", torch.float32)
     if samples.ndim == 3 and len(samples) == 1:
         samples = samples[0]
@@ -107,7 +107,7 @@ def _write(path: Path, name: str, waveform: Waveform, sample_rate: int) -> Path:
     if samples.ndim != 2 or not samples.numel():
         raise ValueError(
             f"{name!r} has the shape {tuple(torch.as_tensor(waveform).shape)}, expected "
-            "(channels, samples) of one piece"
+            "(channels, samples)"
         )
     with AudioWriter(path, sample_rate, len(samples), "32f") as writer:
         writer.write(samples)

@@ -1,10 +1,11 @@
-"""A page that plays stems: one HTML file that needs nothing else."""
+"""The player page: one HTML file that plays stems and needs nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,12 +13,12 @@ from openunmix._files import replacing
 from openunmix.audio import AudioSource
 from openunmix.errors import AudioFileError
 from openunmix.web._document import Document, base64_of
-from openunmix.web._tracks import Source, Track, encoded
+from openunmix.web._stems import EncodedStem, StemSource, encoded
 
 __all__ = ["MAX_AUDIO_SIZE", "page_html", "write_page"]
 
+#: Maximum bytes of base64 audio in a page: four stems and the original of about four minutes.
 MAX_AUDIO_SIZE = 24_000_000
-"""Bytes of audio that a page holds: of four stems and their original four minutes and a bit."""
 
 _SIDECAR = re.compile(r"index-audio-\d+-[0-9a-f]{8}\.js")
 
@@ -34,28 +35,27 @@ def write_page(
 ) -> Path:
     """Write a page that plays stems, as ``index.html``.
 
-    The page works without a network and from ``file://``. The audio in it is Opus of about
-    112 kbit/s. If that comes to more than 24 MB, it is written beside the page, as
-    ``index-audio-<number>-<hash>.js``: browsers load nothing else from a disk.
+    The page works offline and from ``file://``. Its audio is Opus at about 112 kbit/s. If that
+    exceeds 24 MB, it is written beside the page, as scripts ``index-audio-<number>-<hash>.js``,
+    because browsers load no other files from disk.
 
     Parameters
     ----------
     folder : Path
-        Where to write; made if it does not exist.
+        Output folder; created if it does not exist.
     stems : mapping of str to Path
-        The audio file of every stem, in the order in which they are shown.
+        Audio file of every stem, in the order of the page.
     title : str
-        The heading.
+        Heading.
     mixture : Path or AudioSource, optional
-        The original to compare with, or the part of it that was separated. Without it the
-        original is the sum of the stems.
-    mixture_gain : float, optional
-        The factor by which the stems were turned down, so that the original is too.
+        The original to compare with. Without it, the original is the sum of the stems.
+    mixture_gain : float
+        Gain of the original: the one by which the stems were scaled to avoid clipping.
     details : mapping of str to str, optional
-        What else to show: model, settings, licence.
+        Additional information to show: model, settings, licence.
     downloads : mapping of str to str, optional
-        By stem, the relative URL of a lossless file to download, quoted. Without it the page
-        makes a WAV of the audio in it.
+        By stem, the quoted relative URL of a lossless file to download. Without it, the page
+        offers a WAV of its own audio.
 
     Returns
     -------
@@ -69,15 +69,12 @@ def write_page(
     ValueError
         If there are no stems, or a download is not of a stem or not a relative URL.
     """
-    downloads = downloads or {}
-    _check(stems, downloads)
-    sources = _sources(stems, mixture, mixture_gain)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with encoded(sources, folder) as tracks:
-            document = Document(title, tracks, mixture is not None, details or {}, downloads)
+        with _document(stems, title, mixture, mixture_gain, details, downloads, folder) as document:
             beside = document.audio_size > MAX_AUDIO_SIZE
-            sidecars = [_write_sidecar(folder, *item) for item in enumerate(tracks) if beside]
+            sidecars = [
+                _write_sidecar(folder, *item) for item in enumerate(document.tracks) if beside
+            ]
             path = folder / "index.html"
             with replacing(path) as temporary, temporary.open("wb") as file:
                 file.writelines(document.pieces(sidecars))
@@ -93,35 +90,38 @@ def page_html(
     stems: Mapping[str, Path],
     *,
     title: str,
-    mixture: Path | AudioSource | None = None,
+    mixture: Path | None = None,
     details: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the page of `write_page` as a string, with all audio in it whatever its length.
-
-    Parameters
-    ----------
-    stems : mapping of str to Path
-        The audio file of every stem.
-    title : str
-        The heading.
-    mixture : Path or AudioSource, optional
-        The original; the sum of the stems without it.
-    details : mapping of str to str, optional
-        What else to show.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
-    _check(stems, {})
-    with encoded(_sources(stems, mixture, 1.0)) as tracks:
-        document = Document(title, tracks, mixture is not None, details or {})
+    """Page of :func:`write_page` as a string, with all audio in it whatever its size."""
+    with _document(stems, title, mixture, details=details) as document:
         return b"".join(document.pieces()).decode()
 
 
+@contextmanager
+def _document(
+    stems: Mapping[str, Path],
+    title: str,
+    mixture: Path | AudioSource | None,
+    gain: float = 1.0,
+    details: Mapping[str, str] | None = None,
+    downloads: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[Document]:
+    """Page whose encoded audio is in ``folder`` as long as the block lasts."""
+    _check(stems, downloads or {})
+    sources = [StemSource(name, AudioSource(Path(path))) for name, path in stems.items()]
+    if mixture is not None:
+        audio = mixture if isinstance(mixture, AudioSource) else AudioSource(Path(mixture))
+        sources.append(StemSource("original", audio, gain))
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with encoded(sources, folder) as encoded_stems:
+        yield Document(title, encoded_stems, mixture is not None, details or {}, downloads or {})
+
+
 def _check(stems: Mapping[str, Path], downloads: Mapping[str, str]) -> None:
-    """Raise if there is nothing to play, or a download that is not one."""
+    """Raise ValueError without stems, or if a download is not of a stem or not a relative URL."""
     if not stems:
         raise ValueError("there are no stems to play; give at least one")
     for name, url in downloads.items():
@@ -135,30 +135,19 @@ def _check(stems: Mapping[str, Path], downloads: Mapping[str, str]) -> None:
             )
 
 
-def _sources(
-    stems: Mapping[str, Path], mixture: Path | AudioSource | None, mixture_gain: float
-) -> list[Source]:
-    """Return the stems and the original in the order of the page."""
-    sources = [Source(name, AudioSource(Path(path))) for name, path in stems.items()]
-    if mixture is not None:
-        part = mixture if isinstance(mixture, AudioSource) else AudioSource(Path(mixture))
-        sources.append(Source("original", part, mixture_gain))
-    return sources
-
-
-def _write_sidecar(folder: Path, number: int, track: Track) -> str:
-    """Write the audio of a track as a script; return its name, which changes with the audio."""
-    digest = hashlib.sha256(track.audio.read_bytes()).hexdigest()[:8]
+def _write_sidecar(folder: Path, number: int, stem: EncodedStem) -> str:
+    """Write the audio of a stem as a script; return its name, which contains a hash."""
+    digest = hashlib.sha256(stem.audio.read_bytes()).hexdigest()[:8]
     path = folder / f"index-audio-{number}-{digest}.js"
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(f'player.receive({number}, "'.encode())
-        file.writelines(base64_of(track.audio))
+        file.writelines(base64_of(stem.audio))
         file.write(b'")\n')
     return path.name
 
 
 def _remove_other_sidecars(folder: Path, sidecars: list[str]) -> None:
-    """Remove what an earlier page had beside it."""
+    """Remove the scripts of an earlier page."""
     for path in folder.glob("index-audio-*.js"):
         if _SIDECAR.fullmatch(path.name) and path.name not in sidecars:
             path.unlink(missing_ok=True)

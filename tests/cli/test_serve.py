@@ -87,7 +87,7 @@ def test_token_can_be_kept_out_of_the_list_of_processes(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--token", "short"], "--token needs at least 16 characters"),
+        (["--token", "short"], "--token needs at least 16 ASCII characters"),
         (["--port", "70000"], "--port 70000: ports go from 0 to 65535"),
         (["--max-jobs", "0"], "max_jobs=0 must be positive"),
         (["--keep", "-1"], "must not be negative"),
@@ -199,6 +199,6 @@ def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
     out, err = process.communicate(timeout=30)
     assert (state, process.returncode, out) == ("done", 0, "")
     lines = err.splitlines()
-    assert lines[0].startswith(f"umx-serve: songs are kept in {tmp_path / 'data'}")
+    assert lines[0].startswith(f"umx-serve: uploads and results are in {tmp_path / 'data'}")
     assert [line for line in lines if f"{job}: done in " in line]
     assert "Traceback" not in err

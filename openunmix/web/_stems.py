@@ -1,0 +1,77 @@
+"""Stems of a page: encoded for the browser and drawn, in one pass over each file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from openunmix.audio import AudioSource, AudioWriter, downmix_to_stereo
+from openunmix.web._pictures import Grid, Picture
+
+__all__ = ["BIT_RATE", "EncodedStem", "StemSource", "encoded"]
+
+#: Bit rate of the audio in the page, in bit/s for two channels.
+BIT_RATE = 112_000
+
+_UNKNOWN = 300.0  # seconds to lay the pictures out for if no file states its duration
+
+
+class StemSource(NamedTuple):
+    """Where the audio of a stem or the original is, and its gain."""
+
+    name: str
+    audio: AudioSource
+    gain: float = 1.0
+
+
+class EncodedStem(NamedTuple):
+    """A stem or the original as the page needs it."""
+
+    name: str
+    audio: Path  # Opus in Ogg
+    sample_rate: int  # of the source, in Hz
+    picture: Picture
+
+
+@contextmanager
+def encoded(sources: list[StemSource], above: Path | None = None) -> Iterator[list[EncodedStem]]:
+    """Encode stems into a temporary folder in ``above``, which is removed at the end."""
+    duration = _duration(sources)
+    prefix = ".umx-player-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=above, ignore_cleanup_errors=True) as name,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
+        paths = [Path(name, f"{number}.opus") for number in range(len(sources))]
+        yield list(pool.map(_encode, sources, paths, [duration] * len(sources)))
+
+
+def _duration(sources: list[StemSource]) -> float:
+    """Longest duration that the files state, in seconds."""
+    durations = [0.0]
+    for source in sources:
+        with source.audio.open() as reader:
+            durations.append((reader.length or 0) / reader.info.sample_rate)
+    return max(durations) or _UNKNOWN
+
+
+def _encode(source: StemSource, path: Path, duration: float) -> EncodedStem:
+    """Encode and draw a file, block by block."""
+    with source.audio.open() as reader:
+        rate = reader.info.sample_rate
+        channels = min(2, reader.info.channels)
+        picture = Picture(Grid.of(rate, duration))
+        with AudioWriter(path, rate, channels, bit_rate=BIT_RATE * channels // 2) as writer:
+            for block in reader:
+                stereo = np.float32(source.gain) * downmix_to_stereo(block, reader.info.layout)
+                picture.add(stereo)
+                writer.write(stereo)
+        picture.finish()
+        return EncodedStem(source.name, path, rate, picture)
