@@ -1,4 +1,4 @@
-"""Channel layouts: the order in which channels are delivered, and the way down to stereo."""
+"""Channel layouts, and the downmix to stereo."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _VORBIS_LAYOUTS: dict[int, tuple[str, ...]] = {
 }
 
 _HALF_POWER = 0.5**0.5
-# Weights of a channel in (left, right), ITU-R BS.775-3, table 2. Channels that the
-# table does not know (side, height, wide) count as surround channels of their side.
+# Weights of a channel in (left, right), ITU-R BS.775-3, table 2. Channels that are not in
+# the table (side, height, wide) count as surround channels of their side.
 _WEIGHTS: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -48,28 +48,12 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
 
 
 def default_layout(channels: int) -> tuple[str, ...]:
-    """Name the channels of a file that does not name them.
-
-    Parameters
-    ----------
-    channels : int
-        How many.
-
-    Returns
-    -------
-    tuple of str
-        In the order of WAV; empty beyond eight.
-
-    Examples
-    --------
-    >>> default_layout(6)
-    ('FL', 'FR', 'FC', 'LFE', 'BL', 'BR')
-    """
+    """Names of the channels in the order of WAV, if a file does not name them; () beyond eight."""
     return _LAYOUTS.get(channels, ())
 
 
 def order_of_vorbis(channels: int) -> list[int]:
-    """Find which channel of a Vorbis or Opus stream is the first, second ... in WAV order."""
+    """Return the indices that bring the channels of Vorbis and Opus to the order of WAV."""
     stored = _VORBIS_LAYOUTS.get(channels)
     if stored is None:
         return list(range(channels))
@@ -77,7 +61,7 @@ def order_of_vorbis(channels: int) -> list[int]:
 
 
 def _weights(name: str) -> tuple[float, float]:
-    """Weigh one channel for (left, right)."""
+    """Weights of a channel in (left, right)."""
     if name in _WEIGHTS:
         return _WEIGHTS[name]
     if name.endswith("L"):
@@ -88,21 +72,19 @@ def _weights(name: str) -> tuple[float, float]:
 
 
 def downmix_to_stereo(block: Block, layout: Sequence[str] | None = None) -> Block:
-    """Stereo from three to eight channels, by the equations of ITU-R BS.775 [1]_.
+    """Downmix of three to eight channels to stereo by ITU-R BS.775 [1]_.
 
     Left is ``FL + 0.7071 FC + 0.7071 BL``, right likewise; a single surround channel
-    counts half on both sides and the low-frequency channel is left out. The sum is not
-    scaled down, so that the front channels keep their level: the result may exceed 1,
-    which costs nothing in floating point.
+    has the weight 0.5 in both, the low-frequency channel 0. Not normalised: the front
+    channels keep their level, and the result may exceed 1.
 
     Parameters
     ----------
     block : ndarray [shape=(channels, samples)], float32
         Any number of samples. One or two channels are returned as they are.
     layout : sequence of str, optional
-        Names of the channels in order, such as `AudioInfo.layout`. Without it the
-        usual layout for the number of channels in the order of WAV:
-        FL FR FC LFE BL BR SL SR.
+        Names of the channels in order, such as `AudioInfo.layout`; by default the usual
+        layout for the number of channels in the order of WAV (FL FR FC LFE BL BR SL SR).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The two ways to decode a file: libsndfile, and FFmpeg for what libsndfile cannot."""
+"""Decoders: libsndfile, and FFmpeg for what libsndfile does not read well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from openunmix.audio._paths import StrPath, absolute, check_regular_file, codec_errors, shown
+from openunmix.audio._paths import StrPath, absolute, check_regular_file, codec_errors, quote
 from openunmix.audio.channels import Block, default_layout, order_of_vorbis
 from openunmix.errors import AudioFileError
 
@@ -27,16 +27,16 @@ __all__ = ["AudioInfo", "Decoder", "open_decoder"]
 
 _logger = logging.getLogger(__name__)
 
-_CHUNK = 65536  # samples per channel that libsndfile decodes at once
+_CHUNK = 65536  # samples per channel that libsndfile decodes in one call
 
-# First bytes of what libsndfile reads well. Anything else goes to FFmpeg, and so does
-# MP3: libsndfile's decoder prints on stderr and stops at the length the header claims.
+# Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder
+# prints on stderr and stops at the length that the header claims.
 _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd")
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What an audio file says about itself.
+    """Format of an audio file, as its header states it.
 
     Attributes
     ----------
@@ -45,19 +45,18 @@ class AudioInfo:
     channels : int
         Number of channels.
     samples : int or None
-        Samples per channel. Exact for what libsndfile reads (WAV, FLAC, Ogg, AIFF);
-        otherwise the estimate of the container, good to 0.1 s in MP3 and MP4, or None.
+        Length. Exact for WAV, FLAC, Ogg and AIFF; otherwise the container's estimate,
+        within 0.1 s for MP3 and MP4, or None.
     duration : float or None
         In seconds: ``samples / sample_rate``.
     format : str
         The container, such as ``"wav"`` or ``"mp4"``.
     codec : str
-        The coding, such as ``"pcm_24"`` or ``"aac"``.
+        The codec, such as ``"pcm_24"`` or ``"aac"``.
     layout : tuple of str
-        Names of the channels in the order in which they are delivered (FL, FR, FC, LFE,
-        BL, BR, ...); empty if unknown.
+        Names of the channels in order (FL, FR, FC, LFE, BL, BR, ...); empty if unknown.
     streams : int
-        Number of audio streams in the file.
+        Number of audio streams.
     """
 
     sample_rate: int
@@ -71,23 +70,21 @@ class AudioInfo:
 
 
 class Decoder(Protocol):
-    """An open file that gives its samples in chunks of any size, once."""
+    """An open file, decoded once in chunks of any size."""
 
     info: AudioInfo
 
     def chunks(self, first: int) -> Iterator[Block]:
-        """Chunks of shape (channels, samples) from the sample `first` to the end."""
-        ...
+        """Yield chunks of shape (channels, samples) from the sample `first` to the end."""
 
     def close(self) -> None:
         """Close the file."""
-        ...
 
 
 def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
-    """Open a file with the library that fits its content; the extension means nothing."""
+    """Open a file with the library that fits its content, whatever its extension."""
     check_regular_file(path)
-    with codec_errors(f"{shown(path)} cannot be read"), open(path, "rb") as file:
+    with codec_errors(f"{quote(path)} cannot be read"), open(path, "rb") as file:
         magic = file.read(4)
     decoder = _open_sndfile(path) if magic in _SNDFILE_MAGIC else None
     if decoder is None:
@@ -102,12 +99,12 @@ def _check_stream(path: StrPath, stream: int, streams: int) -> None:
     """Raise unless the file has that audio stream."""
     if not 0 <= stream < streams:
         raise AudioFileError(
-            f"{shown(path)} has no audio stream {stream}: it has {streams}, counted from 0"
+            f"{quote(path)} has no audio stream {stream}: it has {streams}, counted from 0"
         )
 
 
 def _drop(chunks: Iterator[Block], count: int) -> Iterator[Block]:
-    """Leave out the first `count` samples."""
+    """Drop the first `count` samples."""
     for chunk in chunks:
         if count < chunk.shape[1]:
             yield chunk[:, count:]
@@ -115,9 +112,9 @@ def _drop(chunks: Iterator[Block], count: int) -> Iterator[Block]:
 
 
 def _truncated(path: StrPath, found: int, expected: int | str) -> AudioFileError:
-    """Make the error for a file that ends too early."""
+    """Error for a file that ends too early."""
     return AudioFileError(
-        f"{shown(path)} is damaged or cut short: decoding stopped after {found} of {expected} "
+        f"{quote(path)} is damaged or cut short: decoding stopped after {found} of {expected} "
         "samples; fetch or export it again"
     )
 
@@ -164,34 +161,34 @@ class _SndfileDecoder:
         if self._handle.format == "OGG":
             if not _has_end_of_stream(self._path):
                 raise AudioFileError(
-                    f"{shown(self._path)} is cut short: its last page does not end the Ogg "
+                    f"{quote(self._path)} is cut short: its last page does not end the Ogg "
                     "stream; fetch it again, or repair it by remuxing"
                 )
             return
         found = re.search(r"\b(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", self._handle.extra_info)
-        # A program that writes to a pipe cannot know the length and claims the maximum;
-        # others count their header in.
+        # Programs that write to a pipe do not know the length and state the maximum; others
+        # include their header.
         if found and int(found[2]) + 4096 < int(found[1]) < 0x7FFFF000:
             raise AudioFileError(
-                f"{shown(self._path)} is cut short: its header announces {found[1]} bytes of "
+                f"{quote(self._path)} is cut short: its header announces {found[1]} bytes of "
                 f"audio, the file has {found[2]}; fetch or export it again"
             )
 
     def chunks(self, first: int) -> Iterator[Block]:
-        """Chunks from the sample `first` to the end."""
-        # After a seek, Vorbis and Opus differ from a decode of the whole until their
-        # predictors and overlaps have settled: only what keeps no state may seek.
+        """Yield chunks from the sample `first` to the end."""
+        # After a seek, Vorbis and Opus differ from the whole decoded file until their predictors
+        # and overlaps have settled; the other formats have no such state.
         if self._handle.format == "OGG":
             return _drop(self._decode(0), first)
         first = min(first, self._handle.frames)
-        with codec_errors(f"{shown(self._path)} cannot be decoded"):
+        with codec_errors(f"{quote(self._path)} cannot be decoded"):
             self._handle.seek(first)
         return self._decode(first)
 
     def _decode(self, position: int) -> Iterator[Block]:
-        """All chunks from the position on."""
+        """Yield the chunks from the position on."""
         while position < self._handle.frames:
-            with codec_errors(f"{shown(self._path)} is damaged after sample {position}"):
+            with codec_errors(f"{quote(self._path)} is damaged after sample {position}"):
                 chunk = self._handle.read(_CHUNK, dtype="float32", always_2d=True).T
             if chunk.shape[1] == 0:
                 raise _truncated(self._path, position, self._handle.frames)
@@ -216,10 +213,10 @@ def _has_end_of_stream(path: StrPath) -> bool:
 
 
 class _QuietFile(FileIO):
-    """A file to read; PyAV prints the exception when damage sends it to a negative offset."""
+    """File whose `seek` returns -1 instead of raising, which PyAV would print."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to an offset; -1 where that is impossible."""
+        """Move to an offset; return -1 if it is negative, as in damaged files."""
         try:
             return super().seek(offset, whence)
         except OSError:
@@ -240,12 +237,12 @@ class _AvDecoder:
             raise
 
     def _open(self, index: int) -> None:
-        """Find the stream and describe it."""
+        """Open the container and select the stream."""
         import av
 
-        # FFmpeg is given an open file, not a name it might take for a protocol, and a
-        # playlist inside the file may not lead it anywhere: no protocol is allowed.
-        with codec_errors(f"{shown(self._path)} is damaged or not an audio file"):
+        # An open file and no protocol: neither a name such as http:... nor a playlist inside
+        # the file can make FFmpeg open anything else.
+        with codec_errors(f"{quote(self._path)} is damaged or not an audio file"):
             self._container = av.open(
                 self._file,
                 mode="r",
@@ -254,45 +251,45 @@ class _AvDecoder:
             )
         streams = self._container.streams.audio
         if not streams:
-            raise AudioFileError(f"{shown(self._path)} has no audio stream; give an audio file")
+            raise AudioFileError(f"{quote(self._path)} has no audio stream; give an audio file")
         _check_stream(self._path, index, len(streams))
         self._stream = streams[index]
         codec = self._stream.codec_context
         if codec is None or not codec.sample_rate or not codec.layout.nb_channels:
             raise AudioFileError(
-                f"{shown(self._path)} has audio that cannot be decoded here; convert it to WAV"
+                f"{quote(self._path)} has audio that cannot be decoded here; convert it to WAV"
             )
         self.info = _describe(self._container, self._stream, len(streams))
 
     def chunks(self, first: int) -> Iterator[Block]:
-        """Chunks from the sample `first` to the end, by decoding everything before it."""
+        """Yield chunks from the sample `first` to the end; what is before it is decoded too."""
         return _drop(self._decode(), first)
 
     def _decode(self) -> Iterator[Block]:
-        """All chunks of the stream; raises where it is damaged."""
+        """Yield all chunks of the stream; raise where it is damaged."""
         found, damage = 0, None
         for frame in self._frames():
             if isinstance(frame, Exception):
                 damage = frame
                 continue
-            # Junk before the first and after the last frame is common (tags, a cut in
-            # the middle of a frame) and harmless; between frames it means lost audio.
+            # Undecodable data before the first and after the last frame is common and harmless
+            # (tags, a cut within a frame); between frames it means lost audio.
             if damage is not None and found:
                 raise AudioFileError(
-                    f"{shown(self._path)} is damaged after sample {found}: {damage}"
+                    f"{quote(self._path)} is damaged after sample {found}: {damage}"
                 ) from damage
             found += frame.shape[1]
             yield frame
         self._check_complete(found)
 
     def _frames(self) -> Iterator[Block | Exception]:
-        """Give the decoded frames and, where a packet cannot be decoded, the error."""
+        """Yield the decoded frames and, where a packet cannot be decoded, the error."""
         import av
 
         assert self._container is not None
         packets = self._container.demux(self._stream)
         while True:
-            with codec_errors(f"{shown(self._path)} is damaged or cut short"):
+            with codec_errors(f"{quote(self._path)} is damaged or cut short"):
                 packet = next(packets, None)
             if packet is None:
                 return
@@ -306,22 +303,22 @@ class _AvDecoder:
                 block = _to_float(frame)
                 if block.shape[0] != self.info.channels or frame.rate != self.info.sample_rate:
                     raise AudioFileError(
-                        f"{shown(self._path)} changes its channels or its sample rate on the "
+                        f"{quote(self._path)} changes its channels or its sample rate on the "
                         "way; convert it to WAV first"
                     )
-                # The last packet of an MP4 lasts as long as the audio, not as its frame.
+                # The last frame of an MP4 is padded; the packet's duration is that of the audio.
                 yield block[:, : packet.duration] if exact and packet.duration else block
 
     def _check_complete(self, found: int) -> None:
-        """Raise if much less came out than a trustworthy header says."""
+        """Raise if much less was decoded than a reliable header states."""
         expected, rate = self.info.samples, self.info.sample_rate
-        trusted = self.info.format == "mp4" or (
+        reliable = self.info.format == "mp4" or (
             self.info.format == "mp3" and _has_length_header(self._path)
         )
-        if trusted and expected is not None and found < expected - rate // 4:
+        if reliable and expected is not None and found < expected - rate // 4:
             raise _truncated(self._path, found, expected)
         if not found:
-            raise AudioFileError(f"{shown(self._path)} has no audio that can be decoded")
+            raise AudioFileError(f"{quote(self._path)} has no audio that can be decoded")
 
     def close(self) -> None:
         """Close the file."""
@@ -331,7 +328,7 @@ class _AvDecoder:
 
 
 def _describe(container: InputContainer, stream: AudioStream, streams: int) -> AudioInfo:
-    """Say what FFmpeg knows of a stream before decoding it."""
+    """Format of a stream, as FFmpeg knows it before decoding."""
     codec = stream.codec_context
     rate, channels = codec.sample_rate, codec.layout.nb_channels
     samples = None
@@ -344,7 +341,7 @@ def _describe(container: InputContainer, stream: AudioStream, streams: int) -> A
     return AudioInfo(
         sample_rate=rate,
         channels=channels,
-        samples=samples or None,  # a stream whose length is unknown may claim zero
+        samples=samples or None,  # 0 may mean unknown
         duration=samples / rate if samples else None,
         format="mp4" if "mp4" in names else names[0],
         codec=codec.name.removesuffix("float"),
@@ -367,10 +364,10 @@ def _to_float(frame: AudioFrame) -> Block:
 
 
 def _has_length_header(path: StrPath) -> bool:
-    """Whether the first frame of an MP3 says how many follow, so that none can be missed."""
+    """Whether the first frame of an MP3 states how many follow."""
     with open(path, "rb") as file:
         head = file.read(10)
-        # An ID3 tag comes first; its size has seven bits a byte.
+        # An ID3 tag may come first; its size has seven bits per byte.
         size = sum(byte << 7 * (3 - place) for place, byte in enumerate(head[6:10]))
         file.seek(10 + size if head[:3] == b"ID3" else 0)
         frame = file.read(4096)

@@ -1,4 +1,4 @@
-"""The formats that can be written, as data, and the two ways to encode them."""
+"""Output formats, and the two encoders that write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from openunmix.audio._paths import PartFile, StrPath, shown
+from openunmix.audio._paths import PartFile
 from openunmix.audio.channels import Block
 from openunmix.errors import AudioFileError
 
@@ -24,15 +24,15 @@ __all__ = [
     "supported_sample_rate",
 ]
 
-_CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack: more overflows it
+_CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack, which more would overflow
 
-# A WAV counts its bytes in 32 bits. What is missing to 4 GiB leaves room for tags.
+# A WAV counts its bytes in 32 bits; the difference to 4 GiB leaves room for tags.
 RIFF_LIMIT = 2**32 - 2**24
 
 # Peak of integer formats after a gain, below full scale so that rounding cannot clip.
 _CEILING = 0.9999
 
-# Bits per second of a channel.
+# Bits per second and channel.
 _BIT_RATE = 128_000
 
 
@@ -45,18 +45,18 @@ class OutputFormat:
     extension : str
         With its dot, in lower case.
     container, codec : str
-        What is inside; `codec` is ``"pcm"`` where `depths` says more.
+        What is inside; `codec` is ``"pcm"`` where there are `depths`.
     depths : tuple of str
-        Sample formats to choose from: ``"16"`` and ``"24"`` bits integer, ``"32f"``
-        float. Empty for lossy formats.
+        Sample formats: ``"16"`` and ``"24"`` bits integer, ``"32f"`` float; none for
+        lossy formats.
     default_depth : str or None
-        The one used when none is asked for.
+        The one that is used by default.
     lossless : bool
-        Whether samples come back as they were, up to rounding to the depth.
+        Whether decoding returns the samples, up to rounding to the depth.
     max_channels : int
-        Most channels the format takes here.
+        Maximum number of channels.
     sample_rates : tuple of int
-        The only sample rates it can hold, in Hz, ascending; empty for any.
+        Supported sample rates in Hz, ascending; empty for any.
     """
 
     extension: str
@@ -70,6 +70,7 @@ class OutputFormat:
 
 
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _ENCODED_RATES = (*_MPEG_RATES, 64000, 88200, 96000)
 
 OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
@@ -78,30 +79,15 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
         for entry in (
             OutputFormat(".wav", "WAV", "pcm", ("16", "24", "32f"), "32f", True, 1024),
             OutputFormat(".flac", "FLAC", "flac", ("16", "24"), "24", True, 8),
-            OutputFormat(
-                ".ogg",
-                "OGG",
-                "vorbis",
-                sample_rates=(*_ENCODED_RATES, 176400, 192000),
-            ),
-            OutputFormat(
-                ".opus",
-                "ogg",
-                "libopus",
-                sample_rates=(8000, 12000, 16000, 24000, 48000),
-            ),
-            OutputFormat(
-                ".mp3",
-                "MP3",
-                "mpeg_layer_iii",
-                sample_rates=_MPEG_RATES,
-            ),
+            OutputFormat(".ogg", "OGG", "vorbis", sample_rates=(*_ENCODED_RATES, 176400, 192000)),
+            OutputFormat(".opus", "ogg", "libopus", sample_rates=_OPUS_RATES),
+            OutputFormat(".mp3", "MP3", "mpeg_layer_iii", sample_rates=_MPEG_RATES),
             OutputFormat(".m4a", "ipod", "aac", sample_rates=_ENCODED_RATES),
         )
     }
 )
 
-# Lossy formats at about 256 kbit/s for stereo, MP3 at 320: stems are worked on further.
+# About 256 kbit/s for stereo, MP3 320, because stems are processed further.
 _QUALITY: Mapping[str, Mapping[str, Any]] = {
     ".ogg": {"compression_level": 0.2},
     ".mp3": {"compression_level": 0.0, "bitrate_mode": "CONSTANT"},
@@ -126,7 +112,7 @@ def output_format(extension: str) -> OutputFormat:
     Raises
     ------
     ValueError
-        If the format cannot be written; the message lists those that can.
+        If the format cannot be written; the message lists those supported.
     """
     key = "." + extension.lower().lstrip(".")
     if key not in OUTPUT_FORMATS:
@@ -137,20 +123,19 @@ def output_format(extension: str) -> OutputFormat:
 
 
 def supported_sample_rate(extension: str, sample_rate: int) -> int:
-    """Sample rate at which a format stores audio of a given sample rate.
+    """Sample rate at which a format stores audio.
 
     Parameters
     ----------
     extension : str
         Of the format, with or without its dot.
     sample_rate : int
-        In Hz.
+        Of the audio, in Hz.
 
     Returns
     -------
     int
-        The same where the format can hold it, else the next higher one, which loses
-        nothing, else the highest.
+        The same if the format supports it, else the next higher one, else the highest.
 
     Examples
     --------
@@ -189,15 +174,13 @@ def clipping_gain(peak: float, extension: str, depth: str | None = None) -> floa
 
 
 class Encoder(Protocol):
-    """Takes the samples of a file block by block."""
+    """An open file, encoded block by block."""
 
     def write(self, block: Block) -> None:
-        """Encode samples of shape (channels, samples)."""
-        ...
+        """Encode a block of shape (channels, samples)."""
 
     def close(self) -> None:
-        """Write what is still held back."""
-        ...
+        """Flush the encoder."""
 
 
 class SndfileEncoder:
@@ -211,7 +194,6 @@ class SndfileEncoder:
         sample_rate: int,
         channels: int,
         expected_samples: int | None,
-        name: StrPath,
     ) -> None:
         import soundfile
 
@@ -221,9 +203,8 @@ class SndfileEncoder:
         container = entry.container
         if self._limit is not None and (expected_samples or 0) > self._limit:
             container, self._limit = "RF64", None
-        self._written, self._name = 0, name
-        # Integers are clipped, not wrapped around, when a value exceeds full scale:
-        # soundfile asks libsndfile for that.
+        self._written, self._name = 0, file.quoted
+        # soundfile sets libsndfile to clip integers, not to wrap them around.
         self._handle = soundfile.SoundFile(
             file,
             "w",
@@ -235,23 +216,23 @@ class SndfileEncoder:
         )
 
     def write(self, block: Block) -> None:
-        """Encode samples of shape (channels, samples)."""
+        """Encode a block of shape (channels, samples)."""
         self._written += block.shape[1]
         if self._limit is not None and self._written > self._limit:
             raise AudioFileError(
-                f"{shown(self._name)} grew beyond the 4 GiB that a WAV can hold; give "
+                f"{self._name} grew beyond the 4 GiB that a WAV can hold; give "
                 "expected_samples, or write .flac"
             )
         for first in range(0, block.shape[1], _CHUNK):
             self._handle.write(np.ascontiguousarray(block[:, first : first + _CHUNK].T))
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Flush the encoder."""
         self._handle.close()
 
 
 class FfmpegEncoder:
-    """AAC in MP4 and Opus in Ogg through FFmpeg, one or several streams of the same shape."""
+    """AAC in MP4 and Opus in Ogg through FFmpeg: one stream, or several of the same format."""
 
     def __init__(
         self,
@@ -265,7 +246,7 @@ class FfmpegEncoder:
     ) -> None:
         import av
 
-        # Without a time scale this fine, MP4 rounds the length of the audio to 1 ms.
+        # By default MP4 rounds the length of the audio to 1 ms.
         options = {} if container == "ogg" else {"movie_timescale": str(sample_rate)}
         self._container = av.open(file, mode="w", format=container, options=options)
         self._layout = "mono" if channels == 1 else "stereo"
@@ -284,7 +265,7 @@ class FfmpegEncoder:
         self._positions = [0] * len(titles)
 
     def write(self, block: Block, stream: int = 0) -> None:
-        """Encode samples of shape (channels, samples) into a stream."""
+        """Encode a block of shape (channels, samples) of a stream."""
         import av
 
         if not block.shape[1]:
@@ -297,7 +278,7 @@ class FfmpegEncoder:
         self._container.mux(self._streams[stream].encode(frame))
 
     def close(self) -> None:
-        """Write what is still held back, and the index."""
+        """Flush the encoders and write the index."""
         try:
             for stream, position in zip(self._streams, self._positions, strict=True):
                 if position:

@@ -1,88 +1,72 @@
-"""Reading a file, or a part of it, in blocks."""
+"""Reading of audio files and excerpts, in blocks or as a whole."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from openunmix.audio._paths import StrPath, shown
+from openunmix.audio._paths import StrPath, quote
 from openunmix.audio.channels import Block
 from openunmix.audio.decoders import AudioInfo, open_decoder
 from openunmix.errors import AudioFileError
 
-__all__ = ["AudioReader", "check_finite", "regroup"]
+__all__ = ["AudioClip", "AudioReader", "probe", "read_audio", "rebuffer"]
 
 
-def check_finite(block: Block, path: StrPath, first_sample: int, sample_rate: int) -> None:
-    """Raise if a block has a value that is not a number.
+class AudioClip(NamedTuple):
+    """Audio in memory.
 
-    Parameters
+    Attributes
     ----------
-    block : ndarray [shape=(channels, samples)], float
-        The samples.
-    path : str or path
-        The file they come from.
-    first_sample : int
-        Position of the block's first sample in the file.
+    waveform : Tensor [shape=(channels, samples)], float32
+        Full scale at 1.
     sample_rate : int
         In Hz.
-
-    Raises
-    ------
-    AudioFileError
-        Naming the file and the position of the first NaN or infinity.
     """
-    finite = np.isfinite(block)
-    if finite.all():
-        return
-    sample = int(np.argmin(finite.all(axis=0)))
-    channel = int(np.argmin(finite[:, sample]))
-    position = first_sample + sample
-    raise AudioFileError(
-        f"{shown(path)} has the value {block[channel, sample]} in channel {channel} at sample "
-        f"{position} ({position / sample_rate:.3f} s); repair it or export the file again"
-    )
+
+    waveform: Tensor
+    sample_rate: int
 
 
 class AudioReader:
-    """An audio file as a stream of blocks.
+    """Reader of an audio file or an excerpt of it, block by block.
 
-    A context manager and an iterator, to be run through once. The memory it takes does
-    not depend on the length of the file. The content decides how it is decoded, not the
-    extension: libsndfile for WAV, FLAC, AIFF and Ogg, FFmpeg for everything else.
+    A context manager and an iterator, to be iterated once. The content of the file selects
+    the decoder, not its extension.
 
     Parameters
     ----------
     path : str or path
         A regular file.
     start : float >= 0
-        First sample to deliver, in seconds, rounded to a sample. Exact for every
-        format: where a seek would not be, everything before is decoded and dropped.
+        Start of the excerpt in seconds, rounded to a sample. Exact for every format: where
+        seeking is not, everything before is decoded and dropped.
     duration : float, optional
-        Seconds to deliver; None or a negative value means to the end. A file that ends
-        earlier delivers less.
+        Its duration in seconds; None or a negative value means to the end. Less is read
+        from a file that ends earlier.
     block : int > 0
-        Samples of every block but the last; 65536 are 1.5 s at 44.1 kHz.
+        Length of every block but the last, in samples; 65536 are 1.5 s at 44.1 kHz.
     stream : int, optional
-        Which audio stream of a file with several, counted from 0, which is the default
-        and the mixture of a ``.stem.mp4``.
+        Index of the audio stream; the default, 0, is the mixture of a ``.stem.mp4``.
 
     Attributes
     ----------
     info : AudioInfo
-        What the file says about itself.
+        Format of the file.
     length : int or None
-        Samples that will be delivered; as exact as ``info.samples``.
+        Length of the excerpt in samples; as exact as ``info.samples``.
 
     Raises
     ------
     AudioFileError
-        If the file is missing, no regular file, empty, unreadable, not audio, without
-        such a stream, or ends before `start`; while iterating, if it is damaged, cut
-        short or has values that are not finite. The message names the file.
+        If the file is missing, no regular file, empty, unreadable, not audio, without such
+        a stream, or ends before `start`; while iterating, if it is damaged, truncated or has
+        values that are not finite. The message names the file.
     ValueError
         If `start`, `duration` or `block` is out of range.
     """
@@ -118,30 +102,30 @@ class AudioReader:
         self._blocks = self._read()
 
     def _expected_length(self) -> int | None:
-        """Count the samples to come; raise where the header already says that there are none."""
+        """Length of the excerpt; raise if the header already shows that there is none."""
         samples = self.info.samples
         if samples == 0:
-            raise AudioFileError(f"{shown(self.path)} has no samples; export it again")
+            raise AudioFileError(f"{quote(self.path)} has no samples; export it again")
         if samples is None:
             return self._limit
-        # An estimate may be a little short, so only the decoder decides at the edge.
+        # The container's estimate may be short, so at the edge the decoder decides.
         if self._first > samples + self.info.sample_rate:
             raise self._beyond_the_end(samples)
-        left = max(0, samples - self._first)
-        return left if self._limit is None else min(left, self._limit)
+        remaining = max(0, samples - self._first)
+        return remaining if self._limit is None else min(remaining, self._limit)
 
     def _beyond_the_end(self, samples: int) -> AudioFileError:
-        """Make the error for a start after the last sample."""
+        """Error for a start after the last sample."""
         return AudioFileError(
-            f"{shown(self.path)} lasts {samples / self.info.sample_rate:.3f} s; "
+            f"{quote(self.path)} lasts {samples / self.info.sample_rate:.3f} s; "
             f"it has nothing from start={self._start:g} s on"
         )
 
     def _read(self) -> Iterator[Block]:
-        """Regroup what the decoder gives to blocks of one size."""
+        """Yield the excerpt in blocks of one size."""
         position = self._first
-        for block in regroup(self._decoder.chunks(self._first), self._block, self._limit):
-            check_finite(block, self.path, position, self.info.sample_rate)
+        for block in rebuffer(self._decoder.chunks(self._first), self._block, self._limit):
+            _check_finite(block, self.path, position, self.info.sample_rate)
             position += block.shape[1]
             yield block
         if position == self._first:
@@ -160,29 +144,89 @@ class AudioReader:
     def __enter__(self) -> AudioReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
-def regroup(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
-    """Chunks of any size as blocks of one size, the last one shorter, at most `limit` in all."""
+def probe(path: StrPath) -> AudioInfo:
+    """Format and length of an audio file, without decoding it.
+
+    Parameters
+    ----------
+    path : str or path
+        A regular file.
+
+    Returns
+    -------
+    AudioInfo
+        Of the first audio stream.
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, no regular file, empty, unreadable or not audio.
+    """
+    decoder = open_decoder(path)
+    decoder.close()
+    return decoder.info
+
+
+def read_audio(
+    path: StrPath,
+    start: float = 0.0,
+    duration: float | None = None,
+    stream: int | None = None,
+) -> AudioClip:
+    """Read a file, or an excerpt of it, into memory.
+
+    Parameters
+    ----------
+    path, start, duration, stream
+        As in `AudioReader`.
+
+    Returns
+    -------
+    AudioClip
+        Waveform and sample rate.
+
+    Raises
+    ------
+    AudioFileError, ValueError
+        As in `AudioReader`.
+    """
+    with AudioReader(path, start=start, duration=duration, stream=stream) as reader:
+        waveform = np.concatenate(list(reader), axis=1)
+        return AudioClip(torch.from_numpy(waveform), reader.info.sample_rate)
+
+
+def rebuffer(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
+    """Yield chunks of any size as blocks of `size` samples, at most `limit` samples in all."""
     held: list[Block] = []
-    holding = given = 0
+    holding = yielded = 0
     for chunk in chunks:
         if limit is not None:
-            chunk = chunk[:, : limit - given - holding]
+            chunk = chunk[:, : limit - yielded - holding]
         while holding + chunk.shape[1] >= size:
             take = size - holding
             yield np.concatenate([*held, chunk[:, :take]], axis=1)
-            chunk, held, holding, given = chunk[:, take:], [], 0, given + size
+            chunk, held, holding, yielded = chunk[:, take:], [], 0, yielded + size
         held.append(chunk)
         holding += chunk.shape[1]
-        if given + holding == limit:
+        if yielded + holding == limit:
             break
     if holding:
         yield np.concatenate(held, axis=1)
+
+
+def _check_finite(block: Block, path: StrPath, first_sample: int, sample_rate: int) -> None:
+    """Raise if a block has a value that is not finite; name its position in the file."""
+    finite = np.isfinite(block)
+    if finite.all():
+        return
+    sample = int(np.argmin(finite.all(axis=0)))
+    channel = int(np.argmin(finite[:, sample]))
+    position = first_sample + sample
+    raise AudioFileError(
+        f"{quote(path)} has the value {block[channel, sample]} in channel {channel} at sample "
+        f"{position} ({position / sample_rate:.3f} s); repair it or export the file again"
+    )

@@ -1,4 +1,4 @@
-"""Sample rate conversion, of streams and of whole signals, by soxr."""
+"""Sample rate conversion of streams and of whole signals, by soxr."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Resampler", "resample", "resampled_length"]
 
 
 def resampled_length(length: int, rate_in: int, rate_out: int) -> int:
-    """Count the samples that a signal has after conversion.
+    """Length of a signal after conversion.
 
     Parameters
     ----------
     length : int
-        Samples before.
+        Length before, in samples.
     rate_in, rate_out : int > 0
         Sample rates in Hz.
 
@@ -30,17 +30,17 @@ def resampled_length(length: int, rate_in: int, rate_out: int) -> int:
 
 
 class Resampler:
-    """Converts a stream of blocks from one sample rate to another.
+    """Sample rate converter for a stream of blocks.
 
-    The filter is soxr's high quality one: linear phase, its delay taken out, so that a
-    sample keeps its time. Blocks of any sizes give the samples that one block would.
+    The filter is soxr's HQ: linear phase, its delay compensated. The output does not
+    depend on how the signal is cut into blocks.
 
     Parameters
     ----------
     rate_in, rate_out : int > 0
         Sample rates in Hz. Equal rates pass blocks through.
     channels : int > 0
-        Number of channels of every block.
+        Number of channels.
 
     Raises
     ------
@@ -71,18 +71,18 @@ class Resampler:
         block : ndarray [shape=(channels, samples)], float32
             The next samples; there may be none.
         last : bool
-            True with the last block: what the filter still holds comes out too.
+            Whether this is the last block, which flushes the filter.
 
         Returns
         -------
         ndarray [shape=(channels, samples)], float32
             The samples that are ready, possibly none. All blocks together have
-            ``round(samples * rate_out / rate_in)`` of them.
+            `resampled_length` samples.
 
         Raises
         ------
         ValueError
-            If the block does not have `channels` channels.
+            If the block has another number of channels.
         """
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ValueError(
@@ -100,28 +100,27 @@ class Resampler:
         return resampled
 
     def _fit(self, block: Block) -> Block:
-        """Cut or fill the last block so that the total is exact; soxr rounds .5 up."""
+        """Crop or pad the last block to the exact total; soxr rounds .5 up, `round` to even."""
         missing = resampled_length(self._taken, self.rate_in, self.rate_out) - self._given
         block = block[:, : max(missing, 0)]
         return np.pad(block, ((0, 0), (0, missing - block.shape[1])))
 
 
 def resample(waveform: Tensor, rate_in: int, rate_out: int) -> Tensor:
-    """Convert a whole signal from one sample rate to another.
+    """Convert the sample rate of a whole signal.
 
     Parameters
     ----------
     waveform : Tensor [shape=(..., samples)], real
-        Any leading axes. Gradients do not flow through.
+        Any leading axes. Not differentiable.
     rate_in, rate_out : int > 0
         Sample rates in Hz.
 
     Returns
     -------
     Tensor [shape=(..., samples)], real
-        ``round(samples * rate_out / rate_in)`` samples, computed in float32 and
-        returned in the dtype and on the device of the input. Equal to what `Resampler`
-        gives in blocks.
+        `resampled_length` samples, computed in float32, in the dtype and on the device
+        of the input. Equal to the output of `Resampler`.
 
     Raises
     ------
@@ -133,10 +132,10 @@ def resample(waveform: Tensor, rate_in: int, rate_out: int) -> Tensor:
     >>> resample(torch.zeros(2, 44100), 44100, 16000).shape
     torch.Size([2, 16000])
     """
-    length = resampled_length(waveform.shape[-1], rate_in, rate_out) if rate_in > 0 else 0
-    flat = waveform.detach().reshape(-1, waveform.shape[-1]) if waveform.numel() else None
-    if flat is None:
+    if not waveform.numel():
+        length = resampled_length(waveform.shape[-1], rate_in, rate_out) if rate_in > 0 else 0
         return waveform.new_zeros(*waveform.shape[:-1], length)
+    flat = waveform.detach().reshape(-1, waveform.shape[-1])
     resampler = Resampler(rate_in, rate_out, flat.shape[0])
     block = resampler.process(flat.to("cpu", torch.float32).numpy(), last=True)
     return torch.from_numpy(block.copy()).reshape(*waveform.shape[:-1], -1).to(waveform)

@@ -1,4 +1,4 @@
-"""Where audio is: a file, which of its streams, and which part of it."""
+"""Location of audio: a file, one of its streams, an excerpt of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AUDIO_EXTENSIONS = (
     *(".ac3", ".wma", ".mp2", ".mp3", ".aac", ".mka", ".m4a", ".oga", ".ogg", ".opus"),
     *(".ape", ".wv", ".au", ".caf", ".aif", ".aiff", ".flac", ".w64", ".rf64", ".wav"),
 )
-"""Extensions of the files that are taken for audio when a folder is searched, in lower case.
-Where a folder holds the same audio in several formats, the last one is preferred."""
+"""Extensions of audio files, in lower case, for searching folders.
+If a file is there in several formats, the last one is preferred."""
 
 
 class AudioSource(NamedTuple):
-    """Where audio is: an excerpt of one stream of a file.
+    """Location of audio: a stream of a file, or an excerpt of it.
 
     Attributes
     ----------
@@ -57,6 +57,6 @@ class AudioSource(NamedTuple):
         Returns
         -------
         AudioReader
-            A context manager and an iterator over blocks, see there for what it raises.
+            At the start of the excerpt; its errors are documented there.
         """
         return AudioReader(self.path, self.start, self.duration, block, self.stream)

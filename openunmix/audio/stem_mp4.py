@@ -1,8 +1,7 @@
-"""The ``.stem.mp4`` of Native Instruments: mixture and stems as streams of one file.
+"""Native Instruments' ``.stem.mp4``: mixture and stems as streams of one file.
 
-It is an MP4 whose audio streams are the mixture, which alone is enabled for players that
-know nothing of stems, and then the stems; names and colours of the stems are JSON in the
-atom ``moov/udta/stem``.
+The first audio stream of the MP4 is the mixture, the only one enabled for players without
+support for stems. Names and colours of the stems are JSON in the atom ``moov/udta/stem``.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from openunmix.audio._paths import PartFile, StrPath, codec_errors, shown
+from openunmix.audio._paths import PartFile, StrPath, codec_errors, quote
 from openunmix.audio.channels import Block, downmix_to_stereo
 from openunmix.audio.encoders import FfmpegEncoder, supported_sample_rate
-from openunmix.audio.reading import AudioReader, regroup
+from openunmix.audio.reading import AudioReader, rebuffer
 from openunmix.audio.resampling import Resampler
 from openunmix.audio.tags import copy_tags
 from openunmix.errors import AudioFileError
@@ -27,16 +26,16 @@ from openunmix.errors import AudioFileError
 __all__ = ["STEM_MP4", "STEM_MP4_STREAMS", "write_stem_mp4"]
 
 STEM_MP4 = ".stem.mp4"
-"""The extension of such files."""
+"""Extension of the format."""
 
 STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-"""The order of the streams, by MUSDB18 and by what DJ software expects."""
+"""Order of the streams in MUSDB18 and in DJ software."""
 
-_BLOCK = 65536  # samples; blocks of all streams must have one size to stay side by side
+_BLOCK = 65536  # samples; one size for all streams, so that they are interleaved
 
 _COLORS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 
-# Both processors of the format, off, at the values its own editor writes.
+# Both processors of the format, disabled, with the values that its own editor writes.
 _MASTERING_DSP = {
     "compressor": {
         "enabled": False,
@@ -61,27 +60,27 @@ def write_stem_mp4(
     tags_from: StrPath | None = None,
     gain: float = 1.0,
 ) -> None:
-    """Write a mixture and its stems as a ``.stem.mp4``, for players and DJ software.
+    """Write a mixture and its stems as a ``.stem.mp4`` for DJ software.
 
-    Every stream is stereo AAC at 256 kbit/s and starts with the same sample; one that is
-    shorter than the others ends in silence. AAC clips what exceeds full scale, see
-    `clipping_gain`. The file is written block by block and gets its name when it is complete.
+    All streams are stereo AAC at 256 kbit/s, aligned; shorter ones are padded with silence.
+    AAC clips what exceeds full scale, see `clipping_gain`. Written block by block, to a
+    temporary file that is renamed at the end.
 
     Parameters
     ----------
     path : str or path
-        The file to write, by convention ``<track>.stem.mp4``.
+        The file to write.
     mixture : str, path or AudioReader
         The first stream.
     stems : mapping of str to str, path or AudioReader
-        Name and audio of every stem, in order. The format is meant for four; with any
-        other number the file is still an MP4 that this package reads.
+        Name and audio of every stem, in order. The format has four; with another number
+        the file is still an MP4 that this package reads.
     colors : sequence of str
-        A colour ``#RRGGBB`` for every stem, repeated as needed.
+        Colours ``#RRGGBB`` of the stems, repeated as needed.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
     gain : float
-        Factor for all streams.
+        Applied to all streams.
 
     Raises
     ------
@@ -97,7 +96,7 @@ def write_stem_mp4(
         readers = [_reader(source, stack) for source in (mixture, *stems.values())]
         rate = _common_rate(readers)
         part = stack.enter_context(PartFile(path))
-        with codec_errors(f"{shown(path)} could not be written"):
+        with codec_errors(f"{quote(path)} could not be written"):
             _encode(part, readers, rate, ("mixture", *stems), gain)
             part.close()
             _insert_atom(part, _stem_atom(tuple(stems), colors))
@@ -107,19 +106,19 @@ def write_stem_mp4(
 
 
 def _reader(source: StrPath | AudioReader, stack: ExitStack) -> AudioReader:
-    """Get a reader for the source; one that we open is closed again."""
+    """Reader of a source; one that is opened here is closed with the stack."""
     if isinstance(source, AudioReader):
         return source
     return stack.enter_context(AudioReader(source))
 
 
 def _common_rate(readers: Sequence[AudioReader]) -> int:
-    """Get the sample rate that all readers share."""
+    """Sample rate of all readers; raise if they differ."""
     rate = readers[0].info.sample_rate
     for reader in readers:
         if reader.info.sample_rate != rate:
             raise AudioFileError(
-                f"{shown(reader.path)} has {reader.info.sample_rate} Hz and the mixture has "
+                f"{quote(reader.path)} has {reader.info.sample_rate} Hz and the mixture has "
                 f"{rate} Hz; resample one of them"
             )
     return rate
@@ -132,37 +131,33 @@ def _encode(
     titles: tuple[str, ...],
     gain: float,
 ) -> None:
-    """Encode all readers side by side, the shorter ones filled up with silence."""
+    """Encode all readers, interleaved, the shorter ones padded with silence."""
     rate = supported_sample_rate(".m4a", rate_in)
     encoder = FfmpegEncoder(part, "mp4", "aac", rate, 2, titles=titles)
     resamplers = [Resampler(rate_in, rate, 2) for _ in readers]
-    nothing = np.zeros((2, 0), dtype=np.float32)
+    empty = np.zeros((2, 0), dtype=np.float32)
     try:
-        streams = [regroup(reader, _BLOCK, None) for reader in readers]
-        for blocks in zip_longest(*streams, fillvalue=nothing):
+        streams = [rebuffer(reader, _BLOCK, None) for reader in readers]
+        for blocks in zip_longest(*streams, fillvalue=empty):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
-                filled = _filled(_stereo(block * np.float32(gain)), length)
-                encoder.write(resamplers[stream].process(filled), stream)
+                stereo = _stereo(block * np.float32(gain))
+                padded = np.pad(stereo, ((0, 0), (0, length - stereo.shape[1])))
+                encoder.write(resamplers[stream].process(padded), stream)
             part.check()
         for stream, resampler in enumerate(resamplers):
-            encoder.write(resampler.process(nothing, last=True), stream)
+            encoder.write(resampler.process(empty, last=True), stream)
     finally:
         encoder.close()
 
 
 def _stereo(block: Block) -> Block:
-    """Bring the block to two channels."""
+    """Convert a block to two channels."""
     return np.repeat(block, 2, axis=0) if block.shape[0] == 1 else downmix_to_stereo(block)
 
 
-def _filled(block: Block, length: int) -> Block:
-    """Fill the block with silence at its end up to the length."""
-    return np.pad(block, ((0, 0), (0, length - block.shape[1])))
-
-
 def _stem_atom(names: Sequence[str], colors: Sequence[str]) -> bytes:
-    """Make the atom that tells players what the streams are."""
+    """Atom that describes the stems."""
     content: dict[str, Any] = {
         "version": 1,
         "mastering_dsp": _MASTERING_DSP,
@@ -174,7 +169,7 @@ def _stem_atom(names: Sequence[str], colors: Sequence[str]) -> bytes:
 
 
 def _atom(kind: bytes, content: bytes) -> bytes:
-    """Make an MP4 atom: its size in bytes, its type, its content."""
+    """MP4 atom: its size in bytes, its type, its content."""
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
@@ -189,11 +184,7 @@ def _atoms(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _insert_atom(part: PartFile, atom: bytes) -> None:
-    """Add an atom to ``moov/udta`` of an MP4 that FFmpeg has just written.
-
-    FFmpeg writes the audio (``mdat``) first and the index (``moov``) last, so that the
-    index can grow without moving the audio it points to.
-    """
+    """Add an atom to ``moov/udta``, which may grow, because FFmpeg writes ``moov`` last."""
     with open(part.path, "rb+") as file:
         offset = _find_last_moov(file)
         file.seek(offset)
@@ -205,13 +196,13 @@ def _insert_atom(part: PartFile, atom: bytes) -> None:
 
 
 def _find_last_moov(file: Any) -> int:
-    """Offset of the atom ``moov``, which must be the last one."""
+    """Offset of the atom ``moov``, the last one."""
     end = file.seek(0, 2)
     offset, kind, start = 0, b"", 0
     while offset < end:
         file.seek(offset)
         size, kind = struct.unpack(">I4s", file.read(8))
-        if size == 1:  # the size takes 64 bits, behind the type
+        if size == 1:  # the size has 64 bits and follows the type
             (size,) = struct.unpack(">Q", file.read(8))
         start, offset = offset, offset + size
     assert (kind, offset) == (b"moov", end), "FFmpeg writes moov last"

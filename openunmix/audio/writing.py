@@ -1,17 +1,16 @@
-"""Writing a file in blocks, complete or not at all."""
+"""Writing of audio files in blocks, completely or not at all."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from openunmix.audio._paths import PartFile, StrPath, codec_errors, shown
+from openunmix.audio._paths import PartFile, StrPath, codec_errors, quote
 from openunmix.audio.channels import Block
 from openunmix.audio.encoders import (
     Encoder,
@@ -28,35 +27,31 @@ __all__ = ["AudioWriter"]
 
 
 class AudioWriter:
-    """An audio file to be written block by block.
+    """Writer of an audio file, block by block.
 
-    A context manager. The samples go to a temporary file in the same folder, which
-    takes the name `path` when the block is left, replacing what was there; on an
-    exception it is removed. The extension chooses the format, see `OUTPUT_FORMATS`.
-    Every format but WAV in float clips what exceeds full scale (AAC with audible harm):
-    choosing a gain is up to the caller.
+    A context manager. The samples go to a temporary file in the same folder, which is
+    renamed to `path` at the end and removed on an exception. The extension selects the
+    format, see `OUTPUT_FORMATS`. Every format but WAV in float clips what exceeds full
+    scale: the caller chooses the gain, see `clipping_gain`.
 
     Parameters
     ----------
     path : str or path
         The file to write; its folder must exist.
     sample_rate : int > 0
-        Of the blocks, in Hz. A format that cannot hold it is written at
-        `supported_sample_rate`, resampled.
+        Of the blocks, in Hz. They are resampled to `supported_sample_rate`.
     channels : int > 0
         Of the blocks.
     depth : str, optional
-        ``"16"``, ``"24"`` or ``"32f"`` where the format has a choice; its default
-        otherwise.
+        ``"16"``, ``"24"`` or ``"32f"`` where the format has several.
     expected_samples : int, optional
-        How many samples per channel will come at most. A WAV that would exceed 4 GiB
-        becomes an RF64, which most programs read as a WAV; without this number it is
-        an error when that size is reached.
+        Upper bound of the length. If it exceeds the 4 GiB of a WAV, an RF64 is written,
+        which most programs read as a WAV; without it, reaching that size is an error.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
     bit_rate : int, optional
-        Of Opus, in bits per second for all channels together, met on average. Without it
-        the stems are of a quality to work on further.
+        Average bit rate of Opus for all channels together, in bits per second; 128 kbit/s
+        per channel by default.
 
     Attributes
     ----------
@@ -66,9 +61,9 @@ class AudioWriter:
     Raises
     ------
     AudioFileError
-        If the file cannot be written; the message names it. Nothing is left behind.
+        If the file cannot be written; the message names it.
     ValueError
-        If the format is unknown or cannot hold what is asked for.
+        If the format is unknown or does not support what is asked for.
     """
 
     def __init__(
@@ -103,7 +98,7 @@ class AudioWriter:
             raise
 
     def _checked(self, depth: str | None, sample_rate: int) -> str | None:
-        """Choose the depth; raise where the format cannot hold what is asked for."""
+        """Return the depth; raise if the format does not support what is asked for."""
         entry = self._entry
         if depth is not None and depth not in entry.depths:
             raise ValueError(
@@ -120,33 +115,20 @@ class AudioWriter:
         return depth or entry.default_depth
 
     def _make_encoder(self, expected_samples: int | None) -> Encoder:
-        """Make the encoder for the format, on the temporary file."""
-        entry = self._entry
+        """Return the encoder of the format, on the temporary file."""
+        entry, rate, channels = self._entry, self.sample_rate, self.channels
         if entry.codec in ("aac", "libopus"):
             return FfmpegEncoder(
-                self._part,
-                entry.container,
-                entry.codec,
-                self.sample_rate,
-                self.channels,
-                self._bit_rate,
+                self._part, entry.container, entry.codec, rate, channels, self._bit_rate
             )
-        return SndfileEncoder(
-            self._part,
-            entry,
-            self._depth,
-            self.sample_rate,
-            self.channels,
-            expected_samples,
-            self.path,
-        )
+        return SndfileEncoder(self._part, entry, self._depth, rate, channels, expected_samples)
 
     def _errors(self) -> AbstractContextManager[None]:
-        """Name the file in any failure of the disk or of a library."""
-        return codec_errors(f"{shown(self.path)} could not be written")
+        """Translate errors of the disk and of the codecs."""
+        return codec_errors(f"{quote(self.path)} could not be written")
 
     def write(self, block: npt.NDArray[np.floating] | Tensor) -> None:
-        """Append samples.
+        """Append a block.
 
         Parameters
         ----------
@@ -156,12 +138,12 @@ class AudioWriter:
         Raises
         ------
         AudioFileError
-            If the disk is full or fails; leaving the context then removes the file.
+            If the disk is full or fails.
         ValueError
-            If the block does not have the channels announced, or after closing.
+            If the block has another number of channels, or after closing.
         """
         if not self._open:
-            raise ValueError(f"{shown(self.path)} is closed; write before leaving the context")
+            raise ValueError(f"{quote(self.path)} is closed; write before leaving the context")
         if isinstance(block, Tensor):
             block = block.detach().to("cpu", torch.float32).numpy()
         self._encode(np.asarray(block, dtype=np.float32), last=False)
@@ -175,12 +157,12 @@ class AudioWriter:
             self._part.check()
 
     def close(self) -> None:
-        """Finish the file and give it its name.
+        """Complete the file and rename it to its target.
 
         Raises
         ------
         AudioFileError
-            If that fails; the temporary file is removed.
+            If the disk is full or fails; the temporary file is then removed.
         """
         if not self._open:
             return
@@ -197,16 +179,16 @@ class AudioWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Give up: remove the temporary file and leave what was there before."""
+        """Remove the temporary file; an earlier file at `path` remains."""
         if self._open:
             self._open = False
-            # It still writes into the file, which must be open for that.
+            # Closing an encoder writes to the file, which must still be open.
             with suppress(AudioFileError), self._errors():
                 self._close_encoder()
             self._part.discard()
 
     def _close_encoder(self) -> None:
-        """Let the encoder write what it holds back, once."""
+        """Flush the encoder, once."""
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
             encoder.close()
@@ -214,12 +196,7 @@ class AudioWriter:
     def __enter__(self) -> AudioWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
             self.close()
         else:

@@ -7,6 +7,7 @@ import pytest
 from helpers.files import music, read, snr, write
 
 from openunmix import audio
+from openunmix.audio.channels import default_layout
 
 LAYOUTS = {"3.0": 3, "quad": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 
@@ -40,7 +41,7 @@ def test_ogg_channels_are_reordered_to_the_order_of_wav(tmp_path, codec, channel
         7: ("FL", "FC", "FR", "SL", "SR", "BC", "LFE"),
         8: ("FL", "FC", "FR", "SL", "SR", "BL", "BR", "LFE"),
     }[channels]
-    order = audio.default_layout(channels)
+    order = default_layout(channels)
     block = tones(channels)
     shuffled = block[[order.index(name) for name in stored]]
     path = tmp_path / "a.ogg"
@@ -66,9 +67,7 @@ def test_downmix_follows_bs775():
 def test_downmix_of_equal_sides_is_symmetric_and_loses_only_low_frequencies(channels):
     weights = audio.downmix_to_stereo(np.eye(channels, dtype=np.float32))
     assert weights.sum(axis=1)[0] == pytest.approx(weights.sum(axis=1)[1])
-    silent = [
-        n for n, w in zip(audio.default_layout(channels), weights.T, strict=True) if not any(w)
-    ]
+    silent = [n for n, w in zip(default_layout(channels), weights.T, strict=True) if not any(w)]
     assert silent in ([], ["LFE"])
 
 

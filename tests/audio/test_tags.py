@@ -7,7 +7,8 @@ import mutagen
 import numpy as np
 import pytest
 
-from openunmix.audio import AudioWriter, copy_tags, read_audio
+from openunmix.audio import AudioWriter, read_audio
+from openunmix.audio.tags import copy_tags
 
 EXTENSIONS = [".mp3", ".flac", ".ogg", ".opus", ".m4a", ".wav"]
 TEXTS = {
