@@ -11,14 +11,9 @@ __all__ = ["Progress", "printable"]
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Bars in seconds of audio: one for the file, one for all if there are several.
+    """Progress bars in seconds of audio: of the current file, and of all if there are several.
 
-    Parameters
-    ----------
-    durations : sequence of float
-        Seconds of each file, 0 if they cannot be told beforehand.
-    quiet : bool
-        Draw nothing. Bars are drawn on a terminal only, in any case.
+    Durations are 0 while unknown. Bars are only drawn on a terminal, and not if ``quiet``.
     """
 
     def __init__(self, durations: Sequence[float], quiet: bool) -> None:
@@ -30,7 +25,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._before = 0.0
 
     def _bar(self, name: str, seconds: float) -> Any:
-        """Return a new bar."""
+        """Add a bar."""
         from tqdm import tqdm
 
         known = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
@@ -47,19 +42,19 @@ class Progress(AbstractContextManager["Progress"]):
         return self._stack.enter_context(bar)
 
     def start(self, name: str, duration: float) -> None:
-        """Begin with a file of a name and a number of seconds."""
+        """Start a file."""
         self._before, self._duration = 0.0, duration
         self._file = self._bar(name, duration)
 
     def update(self, seconds: float) -> None:
-        """Show how many seconds of the file are done."""
+        """Update the seconds of the current file that are done."""
         for bar in (self._file, self._all):
             if bar is not None:
                 bar.update(seconds - self._before)
         self._before = seconds
 
     def finish(self) -> None:
-        """Be done with a file, however it ended."""
+        """Finish the current file, successful or not."""
         if self._all is not None:
             self._all.update(max(self._duration - self._before, 0))
         if self._file is not None:
@@ -78,5 +73,5 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def printable(line: str) -> str:
-    """Escape what a file name may hold that would move the cursor or break the line."""
+    """Escape control characters, which file names may contain."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)

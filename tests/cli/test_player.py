@@ -60,4 +60,4 @@ def test_missing_player_counts_as_not_existing(umx, capsys):
 def test_player_of_a_stem_mp4_is_wrong_usage(umx, capsys):
     song()
     assert umx("song.wav", "--player", "--ext", ".stem.mp4") == 2
-    assert "--player needs a file for each stem" in capsys.readouterr().err
+    assert "--player needs a file per stem" in capsys.readouterr().err

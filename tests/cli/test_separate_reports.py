@@ -129,7 +129,7 @@ def test_only_errors_reach_a_real_stderr_if_quiet(model, arguments):
         "umx: --audio-backend sox is deprecated",
         "umx: song.wav: 6 channels mixed down to stereo",
         "umx: song.wav: 0 s in ",
-        "; all turned down by 0.",
+        "; all stems scaled by 0.",
     ):
         assert message in process.stderr
     assert "|" not in process.stderr  # bars are for terminals
@@ -143,6 +143,6 @@ def test_loud_song_in_an_integer_format_is_reported(umx, capsys):
     (record,) = json.loads(captured.out)["files"]
     assert record["peak"] > 1
     assert record["gain"] * record["peak"] == pytest.approx(1, abs=1e-3)
-    assert f"all turned down by {record['gain']:.3f}" in captured.err
+    assert f"all stems scaled by {record['gain']:.3f}" in captured.err
     waveform = record["gain"] * 5 * mixture(8000)
     assert decibels(total("song_tiny") - waveform, waveform) < -90
