@@ -1,11 +1,11 @@
-"""What blocks and precision cost: estimates against those of the whole song in float32.
+"""Accuracy of chunks and precision: estimates against those of the whole song in float32.
 
 ::
 
     python benchmarks/accuracy.py DATA/valid DATA/train/eif-Lithium --model umxs
 
-Prints the tables of ``docs/performance.md``. A folder is a track with stems, or holds such tracks;
-the mixture is the sum of the stems, at most four minutes of it, which in memory are a single block.
+Prints the tables of ``docs/performance.md``. A folder is a track with stems, or contains such
+tracks; the mixture is the sum of the stems, at most four minutes, which in memory are one chunk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WINDOWS = [300, 150, 600, None]
 
 @dataclass
 class Difference:
-    """Levels in dB of a difference, one for each 50 ms of each target, and the change of SDR."""
+    """Levels in dB of an error, one per 50 ms and target, in total, and the change of SDR."""
 
     local: Tensor
     song: Tensor
@@ -46,7 +46,7 @@ class Difference:
 
 
 def main() -> None:
-    """Print how far every setting is from the whole song in float32."""
+    """Print the error of every setting, relative to the whole song in float32."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--model", default="umxs")
@@ -90,7 +90,7 @@ HALF = {
 
 
 def print_windows(separator: Separator, songs: Sequence[TrackAudio]) -> None:
-    """Print the median SDR of every target for some windows of the filter."""
+    """Print the median SDR of every target for several windows of the Wiener filter."""
     targets = list(separator.target_models)
     print("\n| window | " + " | ".join(targets) + " |")
     print("|---|" + "---|" * len(targets))
@@ -117,14 +117,14 @@ def beginning(song: TrackAudio) -> TrackAudio:
 
 
 def difference(song: TrackAudio, exact: Tensor, estimates: Tensor) -> Difference:
-    """Compare estimates (targets, channels, samples) of a song with those of the whole song."""
+    """Compare estimates (targets, channels, samples) with those of the whole song."""
     error, level = powers(estimates - exact), powers(exact)
-    heard = level > 1e-6 * level.amax()  # within 60 dB of the loudest
+    non_silent = level > 1e-6 * level.amax()  # within 60 dB of the loudest
     average = level.mean(dim=-1, keepdim=True)
     total = (estimates - exact).double().square().sum() / exact.double().square().sum()
     change = sdr_mdx21(song.stacked, estimates) - sdr_mdx21(song.stacked, exact)
     return Difference(
-        decibels(error[heard] / level[heard]),
+        decibels(error[non_silent] / level[non_silent]),
         decibels(error / average.clamp(min=1e-12)).flatten(),
         float(decibels(total)),
         change,
@@ -140,7 +140,7 @@ def powers(waveforms: Tensor) -> Tensor:
 
 
 def decibels(ratio: Tensor) -> Tensor:
-    """Ten times the logarithm, not below -200."""
+    """Convert a power ratio to decibels, at least -200."""
     return 10 * torch.log10(ratio.clamp(min=1e-20))
 
 

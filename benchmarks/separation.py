@@ -1,4 +1,4 @@
-"""Speed and memory of separation, beside openunmix 1.3.0 in the same run.
+"""Speed and memory of separation, compared with openunmix 1.3.0 in the same run.
 
 Prints the tables of ``docs/performance.md``. The reference runs in an environment of its own::
 
@@ -7,8 +7,8 @@ Prints the tables of ``docs/performance.md``. The reference runs in an environme
     reference/bin/pip install --no-deps openunmix==1.3.0
     python benchmarks/separation.py --reference reference/bin/python
 
-It needs torchaudio only to be imported, so an empty module takes its place. All contenders have
-the same random weights, of the size of ``umxhq``, and take turns.
+It imports torchaudio without using it, so an empty module replaces that. All contenders have the
+same random weights, of the size of ``umxhq``, and take turns.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def machine() -> str:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies matrices of bfloat16; without, float32 takes its place."""
+    """Whether the processor supports bfloat16; otherwise float32 replaces it."""
     from openunmix.predict._runtime import usable_precision
 
     return usable_precision("bf16", torch.device("cpu")) == "bf16"
@@ -91,7 +91,7 @@ def save_weights(path: str) -> None:
 
 
 def print_speed(args: argparse.Namespace, weights: str) -> None:
-    """Print how long each contender takes, as medians over turns, and ratios of the same turn."""
+    """Print the time of each contender: medians over turns, and ratios within a turn."""
     contenders = {"float32": sys.executable}
     if has_bfloat16():
         contenders["bf16"] = sys.executable
@@ -115,14 +115,14 @@ def print_speed(args: argparse.Namespace, weights: str) -> None:
 
 
 def ratio_to_reference(runs: dict[str, list[dict[str, float]]], name: str) -> str:
-    """Return the median over turns of the reference's time by this one's."""
+    """Median over turns of the reference's time divided by this contender's."""
     pairs = zip(runs.get("reference", []), runs[name], strict=False)
     ratios = [slow["seconds"] / fast["seconds"] for slow, fast in pairs]
     return f"{statistics.median(ratios):.1f}" if ratios else "not measured"
 
 
 def print_memory(args: argparse.Namespace, weights: str) -> None:
-    """Print the peak memory of a process that separates streams of some lengths."""
+    """Print the peak memory of processes that separate streams of several lengths."""
     print("| streamed, float32 | peak GB | seconds of computing |")
     print("|---|---|---|")
     for seconds in args.memory:
@@ -134,7 +134,7 @@ def print_memory(args: argparse.Namespace, weights: str) -> None:
 
 
 def print_start(args: argparse.Namespace, folder: Path) -> None:
-    """Print how long ``umx`` takes from its start to the first sample written."""
+    """Print the time of ``umx`` from its start to the first sample written."""
     save_model(folder / "model", folder / "weights.pt")
     write_noise(folder / "song.wav", seconds=60)
     command = [str(Path(sys.executable).with_name("umx")), str(folder / "song.wav"), "--quiet"]
@@ -143,7 +143,7 @@ def print_start(args: argparse.Namespace, folder: Path) -> None:
     for _ in range(args.repeats):
         begun = time.perf_counter()
         process = subprocess.Popen(command)
-        # Estimates are spooled into a hidden folder; a header alone is smaller.
+        # Estimates are spooled in a hidden folder; a header alone is smaller.
         while not any(path.stat().st_size > 1000 for path in folder.glob(".umx-*/*")):
             time.sleep(0.005)
         seconds.append(time.perf_counter() - begun)
@@ -198,14 +198,14 @@ def measured(function: Any) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """Peak resident memory of this process in bytes; 0 where it cannot be told."""
+    """Peak resident memory of this process in bytes; 0 where it is unknown."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
     return 1024.0 * int(found[1]) if found else 0.0
 
 
 def separator(weights: str) -> Any:
-    """Return a separator with the weights; works in the reference's environment, too."""
+    """Build a separator; works in the environment of the reference, too."""
     from openunmix.model import OpenUnmix, Separator
 
     networks = {}
@@ -237,7 +237,7 @@ def work_engine(precision: str, seconds: int, weights: str) -> dict[str, float]:
 
 
 def work_stream(seconds: int, weights: str) -> dict[str, float]:
-    """Separate a stream that is never in memory as a whole."""
+    """Separate a stream that is never wholly in memory."""
     from openunmix.predict.stream import separate_blocks
 
     def blocks() -> Iterator[torch.Tensor]:
@@ -252,7 +252,7 @@ def work_stream(seconds: int, weights: str) -> dict[str, float]:
 
 
 def work_floor(seconds: int, weights: str) -> dict[str, float]:
-    """Do as many multiplications as the networks, in plain matrix products."""
+    """Compute as many multiplications as the networks, in plain matrix products."""
     frames = seconds * RATE / 1024
     inputs, hidden, outputs = 2 * 1487, 512, 2 * 2049
     recurrent = 3 * 2 * 4 * (hidden // 2) * (hidden + hidden // 2)
