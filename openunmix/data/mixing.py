@@ -18,6 +18,7 @@ from torch import Tensor
 
 from openunmix.data.augment.batches import Batch
 from openunmix.data.augment.effects import (
+    FAST_LENGTHS,
     apply_effects,
     draw_effects,
     pan_gains,
@@ -89,10 +90,9 @@ class _Excerpt(NamedTuple):
 class _Plan(NamedTuple):
     """What was drawn for a batch, by source and item."""
 
-    excerpts: list[list[list[_Excerpt]]]  # by source, by item: those whose sum the source is
-    gains: np.ndarray  # (sources, items), 0 if silent
-    pans: np.ndarray  # (sources, items), from -1 to 1, of mono sources
-    swapped: np.ndarray  # (sources, items)
+    excerpts: list[list[list[_Excerpt]]]  # those whose sum the source is
+    gains: np.ndarray  # (sources, items, 2) of both channels, 0 if silent
+    swapped: np.ndarray  # (sources, items), of stereo sources
 
 
 class Mixer:
@@ -132,12 +132,15 @@ class Mixer:
         self.library = library
         self.config = config
         self.order = [library.targets.index(target) for target in targets]
+        # A slice is a view, other indices are a copy.
+        first = self.order == [*range(len(self.order))]
+        self._chosen = slice(len(self.order)) if first else self.order
         self.samples = samples
         self.batch_size = batch_size
         self.sample_rate = sample_rate
         self.seed = seed
         self.channels = channels
-        self._fast = _fast_lengths(samples // 2 - 1, 2 * samples + 1)
+        self._fast = FAST_LENGTHS[(samples / 2 <= FAST_LENGTHS) & (2 * samples >= FAST_LENGTHS)]
         self._chances = {target: _chances(of) for target, of in library.by_target.items()}
         self._of_tracks = _chances(
             [max(track.values(), key=lambda stem: stem.samples) for track in library.tracks]
@@ -198,7 +201,7 @@ class Mixer:
         bandwidth = self._bandwidth(plan, items)
         return Batch(
             sources.sum(dim=1),
-            sources[:, self.order],
+            sources[:, self._chosen],
             None if bandwidth is None else bandwidth.to(sources.device),
             (step * self.batch_size + items).tolist(),
         )
@@ -218,9 +221,12 @@ class Mixer:
             gains = _factor(rng.normal(np.array(means)[:, None], config.spread, shape))
         gains *= _factor(rng.normal(0.0, config.loudness_spread, size))
         gains *= rng.random(shape) >= config.silent
-        # Angles of constant power panning, mostly near the centre.
-        angles = rng.normal(0, 0.15, shape).clip(-0.7, 0.7)
-        return _Plan(excerpts, gains, angles / (math.pi / 4), rng.random(shape) < 0.5)
+        is_mono = np.array([[_is_mono(of) for of in source] for source in excerpts])
+        # Positions between left and right, mostly near the centre.
+        positions = rng.normal(0, 0.19, shape).clip(-0.9, 0.9) * is_mono
+        sides = pan_gains(torch.from_numpy(positions)).numpy()
+        swapped = (rng.random(shape) < 0.5) & ~is_mono
+        return _Plan(excerpts, gains[..., None] * sides, swapped)
 
     def _coherent(self, rng: np.random.Generator) -> list[dict[str, _Excerpt]]:
         """Draw excerpts by target of one time of one track, for some items."""
@@ -302,38 +308,26 @@ class Mixer:
 
     def _sources(self, plan: _Plan, items: np.ndarray) -> Tensor:
         """Add up the excerpts of all sources of some items: (items, sources, 2, samples)."""
-        device, sources = self.library.device, len(self.library.targets)
-        mixed = torch.zeros(len(items), sources, 2, self.samples, device=device)
+        shape = len(items), len(self.library.targets), 2, self.samples
+        mixed = torch.zeros(shape, device=self.library.device)
         # Excerpts of one length and number of channels are resampled together.
         alike: dict[tuple[int, int], list[tuple[int, int, _Excerpt]]] = {}
         for row, item in enumerate(items):
-            for source in range(sources):
-                if plan.gains[source, item]:
-                    for excerpt in plan.excerpts[source][item]:
+            for source, excerpts in enumerate(plan.excerpts):
+                if plan.gains[source, item].any():
+                    for excerpt in excerpts[item]:
                         key = excerpt.samples, len(excerpt.stem.waveform)
                         alike.setdefault(key, []).append((row, source, excerpt))
-        for (samples, _), excerpts in alike.items():
-            gains = self._channel_gains(plan, items, excerpts).to(device)
-            for (row, source, _), waveform, gain in zip(
-                excerpts, self._resampled([e for _, _, e in excerpts], samples), gains, strict=True
-            ):
-                if plan.swapped[source, items[row]]:
-                    waveform = waveform.flip(0)
-                mixed[row, source, :, : waveform.shape[1]] += waveform * gain
+        for (samples, channels), placed in alike.items():
+            waveforms = self._resampled([excerpt for _, _, excerpt in placed], samples)
+            for (row, source, excerpt), waveform in zip(placed, waveforms, strict=True):
+                swapped = bool(plan.swapped[source, items[row]])
+                gains = plan.gains[source, items[row]] * self._scale(excerpt.stem) * excerpt.gain
+                for channel, gain in enumerate(gains.tolist()):
+                    part = waveform[(channel ^ swapped) % channels]
+                    # Converts, scales and adds in one pass over memory, which is what a CPU spends.
+                    mixed[row, source, channel, : len(part)].add_(part, alpha=gain)
         return mixed
-
-    def _channel_gains(
-        self, plan: _Plan, items: np.ndarray, excerpts: Sequence[tuple[int, int, _Excerpt]]
-    ) -> Tensor:
-        """Factors (excerpts, 2, 1) of the integers of stems: level, gain, and pan if mono."""
-        gains, pans = [], []
-        for row, source, excerpt in excerpts:
-            item = items[row]
-            scale = self._scale(excerpt.stem) * excerpt.gain / FULL_SCALE
-            gains.append(plan.gains[source, item] * scale)
-            pans.append(plan.pans[source, item] * _is_mono(plan.excerpts[source][item]))
-        panned = pan_gains(torch.tensor(pans)) * torch.tensor(gains)[:, None]
-        return panned[..., None].float()
 
     def _resampled(self, excerpts: Sequence[_Excerpt], samples: int) -> Sequence[Tensor]:
         """Cut excerpts of one length out of their stems, as (channels, up to samples of mixtures).
@@ -343,19 +337,21 @@ class Mixer:
         parts = [e.stem.waveform[:, e.start : e.start + samples] for e in excerpts]
         if samples == self.samples:
             return parts
-        padded = torch.zeros(len(parts), len(parts[0]), samples, device=self.library.device)
+        shape = len(parts), len(parts[0]), samples
+        padded = torch.empty(shape, device=self.library.device)
         for row, part in zip(padded, parts, strict=True):
             row[:, : part.shape[1]] = part
+            row[:, part.shape[1] :] = 0
         return resample_to(padded, self.samples).unbind()
 
     def _scale(self, stem: Stem) -> float:
-        """Return the factor that brings a stem to its level, before gains are drawn."""
+        """Return the factor that brings the integers of a stem to its level, before gains."""
         original = self.config.levels == "original"
         if original and stem.track in self.library.shared:
-            return 1.0
+            return 1 / FULL_SCALE
         sources = 1 + stem.target.count("+")
         level = float(_factor(self.config.level)) if original else 1.0
-        return level * math.sqrt(sources) / stem.level
+        return level * math.sqrt(sources) / stem.level / FULL_SCALE
 
     def _bandwidth(self, plan: _Plan, items: np.ndarray) -> Tensor | None:
         """Bandwidth (items, targets) of the targets in Hz, None if there is no limit."""
@@ -392,13 +388,3 @@ def _chances(stems: Sequence[Stem]) -> np.ndarray:
 def _start(place: float, available: int, wanted: int) -> int:
     """First sample of an excerpt at a place between 0 and 1 of what is available."""
     return int(place * (max(available - wanted, 0) + 1))
-
-
-def _fast_lengths(low: int, high: int) -> np.ndarray:
-    """Numbers between two limits whose only prime factors are 2, 3, 5 and 7, sorted."""
-    found = {1}
-    for factor in (2, 3, 5, 7):
-        for number in sorted(found):
-            while (number := number * factor) < high:
-                found.add(number)
-    return np.array(sorted(number for number in found if number >= low))

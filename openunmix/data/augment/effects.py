@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 
 __all__ = [
     "EFFECTS",
+    "FAST_LENGTHS",
     "EffectDraws",
     "Effects",
     "apply_effects",
@@ -38,6 +39,20 @@ _WINDOW, _HOP = 2048, 512  # of the phase vocoder
 _WAVES = 5
 _LOWEST = 60.0
 _LONGEST_REVERB = 1.6  # seconds
+
+
+def _smooth_numbers(limit: int) -> np.ndarray:
+    """Numbers below a limit whose only prime factors are 2, 3, 5 and 7, sorted."""
+    found = [1]
+    for factor in (2, 3, 5, 7):
+        for number in found:  # grows on the way
+            if number * factor < limit:
+                found.append(number * factor)
+    return np.unique(found)
+
+
+#: Lengths for which the FFT is fast.
+FAST_LENGTHS = _smooth_numbers(2**31)
 
 
 @dataclass(frozen=True)
@@ -128,31 +143,27 @@ def draw_effects(effects: Effects, is_dry: np.ndarray, rng: np.random.Generator)
 
 def apply_effects(waveforms: Tensor, draws: EffectDraws, sample_rate: float) -> Tensor:
     """Change waveforms (batch, 2, samples) by overdrive, double tracking and reverberation."""
+    chosen = [np.flatnonzero(values) for values in (draws.drive, draws.delay, draws.decay)]
+    if not any(map(len, chosen)):
+        return waveforms
+    changed = waveforms.clone()
+    driven, doubled, wet = (torch.from_numpy(items).to(waveforms.device) for items in chosen)
 
-    def amounts(values: np.ndarray, items: np.ndarray) -> Tensor:
-        return torch.from_numpy(values[items]).to(waveforms)
+    def amounts(values: np.ndarray, items: Tensor) -> Tensor:
+        return torch.from_numpy(values).to(waveforms)[items]
 
-    def rows(items: np.ndarray) -> Tensor:
-        return torch.from_numpy(items).to(waveforms.device)
-
-    driven, doubled, wet = (
-        np.flatnonzero(values) for values in (draws.drive, draws.delay, draws.decay)
-    )
     if len(driven):
-        changed = overdrive(waveforms[rows(driven)], amounts(draws.drive, driven))
-        waveforms = waveforms.index_copy(0, rows(driven), changed)
+        changed[driven] = overdrive(changed[driven], amounts(draws.drive, driven))
     if len(doubled):
         delay = (amounts(draws.delay, doubled) * sample_rate).round().long()
         gain, width = amounts(draws.double_gain, doubled), amounts(draws.width, doubled)
-        changed = double_track(waveforms[rows(doubled)], delay, gain, width)
-        waveforms = waveforms.index_copy(0, rows(doubled), changed)
+        changed[doubled] = double_track(changed[doubled], delay, gain, width)
     if len(wet):
-        noise = _noise(draws.seed[wet], round(_LONGEST_REVERB * sample_rate), waveforms)
         decay, pre_delay = amounts(draws.decay, wet), amounts(draws.pre_delay, wet)
+        noise = _noise(draws.seed[chosen[2]], round(draws.decay.max() * sample_rate), waveforms)
         response = impulse_response(noise, decay, pre_delay, sample_rate)
-        changed = reverberate(waveforms[rows(wet)], response, amounts(draws.wet, wet))
-        waveforms = waveforms.index_copy(0, rows(wet), changed)
-    return waveforms
+        changed[wet] = reverberate(changed[wet], response, amounts(draws.wet, wet))
+    return changed
 
 
 def _noise(seeds: np.ndarray, samples: int, like: Tensor) -> Tensor:
@@ -160,7 +171,8 @@ def _noise(seeds: np.ndarray, samples: int, like: Tensor) -> Tensor:
     found = []
     for seed in seeds.tolist():
         generator = torch.Generator(like.device).manual_seed(seed)
-        found.append(torch.randn(2, samples, generator=generator, device=like.device))
+        # As columns, so that shorter noise is the beginning of longer one.
+        found.append(torch.randn(samples, 2, generator=generator, device=like.device).T)
     return torch.stack(found).to(like)
 
 
@@ -247,7 +259,7 @@ def impulse_response(
 def reverberate(waveforms: Tensor, response: Tensor, wet: float | Tensor) -> Tensor:
     """Add to waveforms their convolution with an impulse response, times ``wet``."""
     samples = waveforms.shape[-1]
-    size = 1 << (samples + response.shape[-1] - 1).bit_length()
+    size = int(FAST_LENGTHS[np.searchsorted(FAST_LENGTHS, samples + response.shape[-1])])
     spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(response, size)
     reverberation: Tensor = torch.fft.irfft(spectrum, size)[..., :samples]
     return waveforms + _amount(wet) * reverberation
@@ -333,6 +345,7 @@ def resample_to(waveform: Tensor, length: int) -> Tensor:
     samples = waveform.shape[-1]
     if samples == length:
         return waveform
-    kept = torch.fft.rfft(waveform)[..., : length // 2 + 1]
-    result: Tensor = torch.fft.irfft(kept, length) * (length / samples)
+    # Normalised by the length before, as amplitudes stay: 1 / length * (length / samples).
+    kept = torch.fft.rfft(waveform, norm="forward")[..., : length // 2 + 1]
+    result: Tensor = torch.fft.irfft(kept, length, norm="forward")
     return result
