@@ -245,12 +245,11 @@ def save_folder(
         common = {key: value for key, value in first.state_dict().items() if _is_shared(key)}
         forget_hash(folder, SHARED_NAME)
         write_network(folder / SHARED_NAME, common, dtype)
-    # Networks know their options better than settings that were read from a file of 1.3.0.
-    given = config.architecture
-    bandwidth = given.bandwidth or first.architecture.bandwidth
-    options = replace(
-        first.architecture, bandwidth=bandwidth, bridged=given.bridged, shared=given.shared
-    )
+    # Networks know more of their options than settings that were read from a file of 1.3.0.
+    options, given = first.architecture, config.architecture
+    if type(options) is type(given):
+        bandwidth = given.bandwidth or options.bandwidth
+        options = replace(options, bandwidth=bandwidth, bridged=given.bridged, shared=shared)
     save_config(folder, replace(config, architecture=options))
 
 
