@@ -12,9 +12,7 @@ from openunmix.audio.channels import downmix_to_stereo
 from openunmix.audio.decoders import AudioInfo
 from openunmix.audio.encoders import (
     OUTPUT_FORMATS,
-    OutputFormat,
     clipping_gain,
-    output_format,
     supported_sample_rate,
 )
 from openunmix.audio.reading import AudioClip, AudioReader, probe, read_audio
@@ -33,11 +31,9 @@ __all__ = [
     "AudioReader",
     "AudioSource",
     "AudioWriter",
-    "OutputFormat",
     "Resampler",
     "clipping_gain",
     "downmix_to_stereo",
-    "output_format",
     "probe",
     "read_audio",
     "resample",

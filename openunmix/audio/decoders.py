@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import FileIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["AudioInfo", "Decoder", "open_decoder"]
+__all__ = ["AudioInfo", "open_decoder"]
 
 _logger = logging.getLogger(__name__)
 
@@ -69,19 +69,7 @@ class AudioInfo:
     streams: int = 1
 
 
-class Decoder(Protocol):
-    """An open file, decoded once in chunks of any size."""
-
-    info: AudioInfo
-
-    def chunks(self, first: int) -> Iterator[Block]:
-        """Yield chunks of shape (channels, samples) from the sample `first` to the end."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
-def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
+def open_decoder(path: StrPath, stream: int | None = None) -> _SndfileDecoder | _AvDecoder:
     """Open a file with the library that fits its content, whatever its extension."""
     check_regular_file(path)
     with codec_errors(f"{quote(path)} cannot be read"), open(path, "rb") as file:
@@ -122,7 +110,7 @@ def _truncated(path: StrPath, found: int, expected: int | str) -> AudioFileError
 # libsndfile ------------------------------------------------------------------------------
 
 
-def _open_sndfile(path: StrPath) -> Decoder | None:
+def _open_sndfile(path: StrPath) -> _SndfileDecoder | None:
     """Open the file with libsndfile; None if it cannot."""
     import soundfile
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from openunmix.errors import AudioFileError
 
 __all__ = [
     "OUTPUT_FORMATS",
-    "Encoder",
     "FfmpegEncoder",
     "OutputFormat",
     "SndfileEncoder",
@@ -36,37 +34,20 @@ _CEILING = 0.9999
 _BIT_RATE = 128_000
 
 
-@dataclass(frozen=True)
-class OutputFormat:
-    """A format that can be written.
+class OutputFormat(NamedTuple):
+    """A format that can be written; lossy if it has no `depths`."""
 
-    Attributes
-    ----------
-    extension : str
-        With its dot, in lower case.
-    container, codec : str
-        What is inside; `codec` is ``"pcm"`` where there are `depths`.
-    depths : tuple of str
-        Sample formats: ``"16"`` and ``"24"`` bits integer, ``"32f"`` float; none for
-        lossy formats.
-    default_depth : str or None
-        The one that is used by default.
-    lossless : bool
-        Whether decoding returns the samples, up to rounding to the depth.
-    max_channels : int
-        Maximum number of channels.
-    sample_rates : tuple of int
-        Supported sample rates in Hz, ascending; empty for any.
-    """
-
-    extension: str
+    extension: str  # with its dot, in lower case
     container: str
     codec: str
-    depths: tuple[str, ...] = ()
-    default_depth: str | None = None
-    lossless: bool = False
+    depths: tuple[str, ...] = ()  # "16" and "24" bits integer, "32f" float; the last is the default
     max_channels: int = 2
-    sample_rates: tuple[int, ...] = ()
+    sample_rates: tuple[int, ...] = ()  # in Hz, ascending; empty for any
+
+    @property
+    def default_depth(self) -> str | None:
+        """Depth that is used if none is given."""
+        return self.depths[-1] if self.depths else None
 
 
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -77,8 +58,8 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
     {
         entry.extension: entry
         for entry in (
-            OutputFormat(".wav", "WAV", "pcm", ("16", "24", "32f"), "32f", True, 1024),
-            OutputFormat(".flac", "FLAC", "flac", ("16", "24"), "24", True, 8),
+            OutputFormat(".wav", "WAV", "pcm", ("16", "24", "32f"), 1024),
+            OutputFormat(".flac", "FLAC", "flac", ("16", "24"), 8),
             OutputFormat(".ogg", "OGG", "vorbis", sample_rates=(*_ENCODED_RATES, 176400, 192000)),
             OutputFormat(".opus", "ogg", "libopus", sample_rates=_OPUS_RATES),
             OutputFormat(".mp3", "MP3", "mpeg_layer_iii", sample_rates=_MPEG_RATES),
@@ -97,23 +78,7 @@ _SUBTYPES = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 
 
 def output_format(extension: str) -> OutputFormat:
-    """Look up the format of an extension.
-
-    Parameters
-    ----------
-    extension : str
-        With or without its dot, in any case.
-
-    Returns
-    -------
-    OutputFormat
-        Its entry in `OUTPUT_FORMATS`.
-
-    Raises
-    ------
-    ValueError
-        If the format cannot be written; the message lists those supported.
-    """
+    """Return the format of an extension, with or without its dot, in any case."""
     key = "." + extension.lower().lstrip(".")
     if key not in OUTPUT_FORMATS:
         raise ValueError(
@@ -171,16 +136,6 @@ def clipping_gain(peak: float, extension: str, depth: str | None = None) -> floa
     if peak <= 1 or (entry and (depth or entry.default_depth) == "32f"):
         return 1.0
     return _CEILING / peak
-
-
-class Encoder(Protocol):
-    """An open file, encoded block by block."""
-
-    def write(self, block: Block) -> None:
-        """Encode a block of shape (channels, samples)."""
-
-    def close(self) -> None:
-        """Flush the encoder."""
 
 
 class SndfileEncoder:

@@ -6,11 +6,11 @@ support for stems. Names and colours of the stems are JSON in the atom ``moov/ud
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from openunmix.audio.channels import Block, downmix_to_stereo
 from openunmix.audio.encoders import FfmpegEncoder, supported_sample_rate
 from openunmix.audio.reading import AudioReader, rebuffer
 from openunmix.audio.resampling import Resampler
+from openunmix.audio.source import AudioSource
 from openunmix.audio.tags import copy_tags
 from openunmix.errors import AudioFileError
 
@@ -54,9 +55,8 @@ _MASTERING_DSP = {
 
 def write_stem_mp4(
     path: StrPath,
-    mixture: StrPath | AudioReader,
-    stems: Mapping[str, StrPath | AudioReader],
-    colors: Sequence[str] = _COLORS,
+    mixture: StrPath | AudioSource,
+    stems: Mapping[str, StrPath | AudioSource],
     tags_from: StrPath | None = None,
     gain: float = 1.0,
 ) -> None:
@@ -70,13 +70,11 @@ def write_stem_mp4(
     ----------
     path : str or path
         The file to write.
-    mixture : str, path or AudioReader
+    mixture : str, path or AudioSource
         The first stream.
-    stems : mapping of str to str, path or AudioReader
+    stems : mapping of str to str, path or AudioSource
         Name and audio of every stem, in order. The format has four; with another number
         the file is still an MP4 that this package reads.
-    colors : sequence of str
-        Colours ``#RRGGBB`` of the stems, repeated as needed.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
     gain : float
@@ -93,23 +91,21 @@ def write_stem_mp4(
     if not stems:
         raise ValueError("stems is empty, expected the name and the audio of each stem")
     with ExitStack() as stack:
-        readers = [_reader(source, stack) for source in (mixture, *stems.values())]
+        readers = [stack.enter_context(_open(source)) for source in (mixture, *stems.values())]
         rate = _common_rate(readers)
         part = stack.enter_context(PartFile(path))
         with codec_errors(f"{quote(path)} could not be written"):
             _encode(part, readers, rate, ("mixture", *stems), gain)
             part.close()
-            _insert_atom(part, _stem_atom(tuple(stems), colors))
+            _insert_atom(part, _stem_atom(tuple(stems)))
             if tags_from is not None:
                 copy_tags(tags_from, part.path)
             part.commit()
 
 
-def _reader(source: StrPath | AudioReader, stack: ExitStack) -> AudioReader:
-    """Reader of a source; one that is opened here is closed with the stack."""
-    if isinstance(source, AudioReader):
-        return source
-    return stack.enter_context(AudioReader(source))
+def _open(source: StrPath | AudioSource) -> AudioReader:
+    """Open a file or an excerpt."""
+    return source.open() if isinstance(source, AudioSource) else AudioReader(source)
 
 
 def _common_rate(readers: Sequence[AudioReader]) -> int:
@@ -138,7 +134,7 @@ def _encode(
     empty = np.zeros((2, 0), dtype=np.float32)
     try:
         streams = [rebuffer(reader, _BLOCK, None) for reader in readers]
-        for blocks in zip_longest(*streams, fillvalue=empty):
+        for blocks in itertools.zip_longest(*streams, fillvalue=empty):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
                 stereo = _stereo(block * np.float32(gain))
@@ -156,13 +152,14 @@ def _stereo(block: Block) -> Block:
     return np.repeat(block, 2, axis=0) if block.shape[0] == 1 else downmix_to_stereo(block)
 
 
-def _stem_atom(names: Sequence[str], colors: Sequence[str]) -> bytes:
+def _stem_atom(names: Sequence[str]) -> bytes:
     """Atom that describes the stems."""
     content: dict[str, Any] = {
         "version": 1,
         "mastering_dsp": _MASTERING_DSP,
         "stems": [
-            {"name": name, "color": colors[index % len(colors)]} for index, name in enumerate(names)
+            {"name": name, "color": color}
+            for name, color in zip(names, itertools.cycle(_COLORS), strict=False)
         ],
     }
     return _atom(b"stem", json.dumps(content).encode("utf-8"))

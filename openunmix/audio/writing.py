@@ -13,7 +13,6 @@ from torch import Tensor
 from openunmix.audio._paths import PartFile, StrPath, codec_errors, quote
 from openunmix.audio.channels import Block
 from openunmix.audio.encoders import (
-    Encoder,
     FfmpegEncoder,
     SndfileEncoder,
     output_format,
@@ -88,13 +87,13 @@ class AudioWriter:
         if expected_samples is not None:
             expected_samples = resampled_length(expected_samples, sample_rate, self.sample_rate)
         self._part, self._open = PartFile(path), True
-        self._encoder: Encoder | None = None
+        self._encoder: SndfileEncoder | FfmpegEncoder | None = None
         try:
             with self._errors():
                 self._encoder = self._make_encoder(expected_samples)
                 self._part.check()
         except BaseException:
-            self.discard()
+            self._discard()
             raise
 
     def _checked(self, depth: str | None, sample_rate: int) -> str | None:
@@ -114,7 +113,7 @@ class AudioWriter:
             raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
         return depth or entry.default_depth
 
-    def _make_encoder(self, expected_samples: int | None) -> Encoder:
+    def _make_encoder(self, expected_samples: int | None) -> SndfileEncoder | FfmpegEncoder:
         """Return the encoder of the format, on the temporary file."""
         entry, rate, channels = self._entry, self.sample_rate, self.channels
         if entry.codec in ("aac", "libopus"):
@@ -156,14 +155,8 @@ class AudioWriter:
             self._encoder.write(resampled)
             self._part.check()
 
-    def close(self) -> None:
-        """Complete the file and rename it to its target.
-
-        Raises
-        ------
-        AudioFileError
-            If the disk is full or fails; the temporary file is then removed.
-        """
+    def _finish(self) -> None:
+        """Complete the file and rename it to its target, or remove it and raise."""
         if not self._open:
             return
         try:
@@ -176,9 +169,9 @@ class AudioWriter:
                 self._part.commit()
             self._open = False
         finally:
-            self.discard()
+            self._discard()
 
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Remove the temporary file; an earlier file at `path` remains."""
         if self._open:
             self._open = False
@@ -198,6 +191,6 @@ class AudioWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
-            self.close()
+            self._finish()
         else:
-            self.discard()
+            self._discard()

@@ -23,12 +23,12 @@ import numpy as np
 
 from openunmix._files import workspace
 from openunmix.audio import (
+    OUTPUT_FORMATS,
     STEM_MP4,
     AudioReader,
     AudioSource,
     AudioWriter,
     clipping_gain,
-    output_format,
     supported_sample_rate,
     write_stem_mp4,
 )
@@ -175,7 +175,7 @@ def _check_channels(stream: FileStream, options: FileOptions) -> None:
             "%s: %d channels mixed down to stereo (ITU-R BS.775)", path, stream.file_channels
         )
     elif options.extension != STEM_MP4:
-        most = output_format(options.extension).max_channels
+        most = OUTPUT_FORMATS[options.extension].max_channels
         if stream.channels > most:
             raise AudioFileError(
                 f"{str(path)!r} has {stream.channels} channels and {options.extension} takes "

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openunmix import audio
+from openunmix.audio.encoders import output_format
 
 
 @pytest.mark.parametrize("extension", FORMATS)
@@ -134,9 +135,9 @@ def test_output_formats_describe_themselves():
     assert list(audio.OUTPUT_FORMATS) == list(FORMATS)
     for extension, entry in audio.OUTPUT_FORMATS.items():
         assert entry.extension == extension
-        assert entry.lossless == (extension in LOSSLESS)
+        assert bool(entry.depths) == (extension in LOSSLESS)
         assert (entry.default_depth in entry.depths) == bool(entry.depths)
-        assert audio.output_format(extension[1:].upper()) is entry
+        assert output_format(extension[1:].upper()) is entry
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import mutagen
 import numpy as np
 import pytest
 
-from openunmix.audio import AudioReader, AudioWriter, probe, read_audio, write_stem_mp4
+from openunmix.audio import AudioSource, AudioWriter, probe, read_audio, write_stem_mp4
 from openunmix.errors import AudioFileError
 
 RATE = 44100
@@ -93,11 +93,16 @@ def test_default_stream_is_the_mixture_and_the_only_enabled_one(tmp_path, tracks
 def test_metadata_names_and_colours_the_stems(tmp_path, tracks):
     path = tmp_path / "a.stem.mp4"
     stems = {name: tmp_path / f"{name}.wav" for name in NAMES}
-    write_stem_mp4(path, tmp_path / "mixture.wav", stems, colors=("#111111", "#222222"))
+    write_stem_mp4(path, tmp_path / "mixture.wav", stems)
     content = stem_json(path)
     assert content["version"] == 1
     assert [entry["name"] for entry in content["stems"]] == list(NAMES)
-    assert [entry["color"] for entry in content["stems"]] == ["#111111", "#222222"] * 2
+    assert [entry["color"] for entry in content["stems"]] == [
+        "#009E73",
+        "#D55E00",
+        "#CC79A7",
+        "#56B4E9",
+    ]
     assert set(content["mastering_dsp"]) == {"compressor", "limiter"}
     assert not any(unit["enabled"] for unit in content["mastering_dsp"].values())
 
@@ -114,12 +119,11 @@ def test_tags_and_stem_metadata_live_side_by_side(tmp_path, tracks):
     assert snr(tracks["drums"], read_audio(path, stream=1).waveform.numpy()) > 20
 
 
-def test_readers_mono_and_short_stems_are_taken(tmp_path):
+def test_excerpts_mono_and_short_stems_are_taken(tmp_path):
     mixture = write(tmp_path / "m.wav", stem(0))
     short = write(tmp_path / "s.flac", stem(1, 5000, 1))
     path = tmp_path / "a.stem.mp4"
-    with AudioReader(mixture, start=0.5, block=1000) as reader:
-        write_stem_mp4(path, reader, {"a": mixture, "b": short})
+    write_stem_mp4(path, AudioSource(mixture, start=0.5), {"a": mixture, "b": short})
     first, _, last = (read_audio(path, stream=k).waveform.numpy() for k in range(3))
     assert first.shape == last.shape == (2, LENGTH)
     begin = round(0.5 * RATE)
