@@ -1,4 +1,4 @@
-"""Files on disk: replaced as a whole or not at all, and recognised by their hash."""
+"""Atomic replacement of files, temporary folders, hashes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,16 @@ __all__ = ["replacing", "sha256_of", "temporary_path", "workspace"]
 
 _PREFIX, _SUFFIX = ".umx-", ".part"
 
-# Seconds without a write after which a folder is of a process that was killed. A running one
-# writes every few seconds; only --exact may compute for hours before it does.
+# Seconds without a write after which a workspace counts as left by a process that was killed.
+# Running ones write every few seconds, except that --exact may compute for hours before.
 _STALE = 24 * 3600
 
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder on one disk with the folder of the outputs.
+    """Yield a temporary folder on the disk of `folder`, which need not exist.
 
-    What processes that were killed have left there is removed.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the outputs go; it need not exist.
-
-    Yields
-    ------
-    Path
-        The temporary folder, which is removed at the end, whatever happens.
-
-    Raises
-    ------
-    AudioFileError
-        If nothing can be written there, or the disk fails in the block.
+    Raises `AudioFileError` if the disk cannot be written to. Stale workspaces are removed.
     """
     above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     _remove_stale(above)
@@ -57,52 +42,24 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def _remove_stale(above: Path) -> None:
-    """Remove the temporary folders into which nothing has been written for long."""
-    for left in above.glob(f"{_PREFIX}*{_SUFFIX}"):
+    """Remove the workspaces of processes that were killed."""
+    for stale in above.glob(f"{_PREFIX}*{_SUFFIX}"):
         try:
-            last = max(path.stat().st_mtime for path in (left, *left.iterdir()))
-        except OSError:  # no folder, or its process has just removed it
+            last = max(path.stat().st_mtime for path in (stale, *stale.iterdir()))
+        except OSError:  # not a folder, or its process has just removed it
             continue
         if time.time() - last > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-_READ_SIZE = 1 << 20
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a path beside another, to write to before taking its name.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-
-    Returns
-    -------
-    Path
-        A hidden name in the same folder with the same suffix, for nobody else to use. It is cut
-        short: with the random part it must stay below the 255 bytes that a name may have.
-    """
+    """Return a unique hidden path beside another, with its suffix, at most 255 bytes long."""
     return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block succeeds.
-
-    A reader sees the old file or the new one, never a part; after an error the old one stays.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write. Its folder must exist.
-
-    Yields
-    ------
-    Path
-        A path that does not exist yet, with the same suffix as ``path``.
-    """
+    """Yield a temporary path beside `path` that replaces it atomically if the block succeeds."""
     temporary = temporary_path(path)
     try:
         yield temporary
@@ -112,20 +69,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits in lower case.
-    """
-    digest = hashlib.sha256()
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     with path.open("rb") as file:
-        while block := file.read(_READ_SIZE):
+        while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What the commands share: options, how they report on stderr, and what exit codes mean."""
+"""Options that commands share, messages on stderr, and exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXIT_CODES = "Exit code: 0 if all went well, 1 if {what} failed, 2 for wrong usa
 
 
 class Group(Protocol):
-    """What parsers and their groups have in common."""
+    """A parser or a group of it."""
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Add an option."""
@@ -43,7 +43,7 @@ def add_targets(group: Group) -> None:
 
 
 def add_aggregate(group: Group, verb: str) -> None:
-    """Add --aggregate; the verb says what is done with the sums."""
+    """Add --aggregate; `verb` is what is done with the sums."""
     group.add_argument(
         "--aggregate",
         type=_aggregate,
@@ -68,7 +68,7 @@ def _aggregate(text: str) -> dict[str, list[str]]:
 
 
 def add_filter_options(group: Group) -> None:
-    """Add what says how to go from magnitudes to waveforms."""
+    """Add the options of the Wiener filter and the STFT."""
     group.add_argument(
         "--niter", type=int, default=1, help="EM iterations of the Wiener filter (default: 1)"
     )
@@ -95,7 +95,7 @@ def add_quiet(group: Group) -> None:
 
 
 def choose_device(name: str = "auto", no_cuda: bool = False) -> str:
-    """Return the device to compute on; raise ValueError if it is not there."""
+    """Return the device to compute on; raise ValueError if it is not available."""
     if no_cuda or name == "cpu":
         return "cpu"
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -112,24 +112,11 @@ def run_command(
     argv: Sequence[str] | None,
     interrupted: str,
 ) -> int:
-    """Parse the arguments, run the command, and turn what it raises into a line and an exit code.
+    """Parse the arguments and run the command; return its exit code.
 
-    Parameters
-    ----------
-    command : argparse.ArgumentParser
-        The parser. If it has --quiet or --verbose, they say what is logged.
-    run : callable
-        Does what the arguments ask for; returns 0, or 1 if something failed that it has told.
-    argv : sequence of str, optional
-        The arguments, those of the process if not given.
-    interrupted : str
-        What to say after Ctrl-C: what is kept, and what the same command does.
-
-    Returns
-    -------
-    int
-        0 if all went well, 1 if something failed, 2 for a model that is not known, 130 after
-        Ctrl-C. Other wrong usage, which `run` tells by a ValueError, ends the process with 2.
+    An error becomes a line on stderr and 1, or 2 for an unknown model. A ValueError is wrong
+    usage and ends the process with 2. Ctrl-C prints `interrupted` (what is kept, and what the
+    same command does then) and returns 130.
     """
     args = command.parse_args(argv)
     logging.basicConfig(level=_log_level(args), format=f"{command.prog}: %(message)s")
@@ -146,7 +133,7 @@ def run_command(
 
 
 def _log_level(args: argparse.Namespace) -> int:
-    """Return from which level on messages are shown."""
+    """Return the level from which messages are logged, by --quiet and --verbose."""
     if getattr(args, "verbose", False):
         return logging.INFO
     return logging.ERROR if getattr(args, "quiet", False) else logging.WARNING

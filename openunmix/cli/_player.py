@@ -1,4 +1,4 @@
-"""The page that `umx --player` writes beside the stems of a song."""
+"""The player page that `umx --player` writes beside the stems of a track."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from openunmix._version import __version__
 from openunmix.audio import AudioSource
-from openunmix.cli._paths import song_name
+from openunmix.cli._paths import track_name
 from openunmix.predict.files import FileResult
 from openunmix.pretrained import ResolvedModel
 from openunmix.web import write_page
@@ -19,12 +19,12 @@ __all__ = ["write_player"]
 def write_player(
     source: AudioSource, result: FileResult, model: ResolvedModel, args: argparse.Namespace
 ) -> Path:
-    """Write the page of a song that was separated; return its path."""
+    """Write the player page of a separated track; return its path."""
     first = next(iter(result.outputs.values()))
     return write_page(
         first.parent,
         result.outputs,
-        title=song_name(source.path),
+        title=track_name(source.path),
         mixture=source,
         mixture_gain=result.gain,
         details={
@@ -38,7 +38,7 @@ def write_player(
 
 
 def _settings(args: argparse.Namespace) -> str:
-    """Say how the song was separated."""
+    """Describe how the track was separated."""
     window = f"windows of {args.wiener_win_len} frames" if args.wiener_win_len else "the whole song"
     iterations = f"{args.niter} iteration{'' if args.niter == 1 else 's'}"
     settings = [f"Wiener filter with {iterations} on {window}"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openunmix.cli._paths import find_inputs, output_folders, song_name
+from openunmix.cli._paths import find_inputs, output_folders, track_name
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_links_that_lead_in_circles_stay_to_be_reported():
     ],
 )
 def test_song_is_named_after_its_file(name, song):
-    assert song_name(Path("folder") / name) == song
+    assert track_name(Path("folder") / name) == song
 
 
 def test_outputs_go_to_a_folder_for_each_song():
