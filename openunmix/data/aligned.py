@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
+
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.base import Pair, UnmixDataset
+from openunmix.data.base import Pair
+from openunmix.data.excerpts import Excerpt, FileDataset
+from openunmix.data.layouts import aligned_tracks
 from openunmix.data.recordings import Recording
-from openunmix.data.tracks import files_of
 
 __all__ = ["AlignedDataset"]
 
 
-class AlignedDataset(UnmixDataset):
+class AlignedDataset(FileDataset):
     """Track folders with a mixture and a target, which need not be a part of the mixture.
 
     ::
@@ -67,20 +70,12 @@ class AlignedDataset(UnmixDataset):
         )
         self.input_file = input_file
         self.output_file = output_file
-        self._pairs = self._tracks(self._look_at)
-        self._settle(recording for pair in self._pairs for recording in pair)
-        self.tuple_paths = [(mixture.path, target.path) for mixture, target in self._pairs]
-
-    def _look_at(self, folder: Path) -> tuple[Recording, Recording] | str:
-        """Return a track's mixture and target, or why it cannot be used."""
-        files = []
-        for name in (self.input_file, self.output_file):
-            found = files_of(folder, name)
-            if not found:
-                return f"there is no {name}"
-            files.append(found[0])
-        mixture, target = map(Recording.open, files)
-        return self._too_short(mixture, target) or (mixture, target)
+        folder = Path(root).expanduser()
+        tracks = aligned_tracks(folder, split, input_file, output_file)
+        opened = self._open(tracks, folder / split, with_mixture=True)
+        self._fix_channels(opened)
+        self._pairs = [(track.recordings[0], track.recordings[1]) for track in opened]
+        self.tuple_paths = [(x.source.path, y.source.path) for x, y in self._pairs]
 
     def __getitem__(self, index: int) -> Pair:
         """Return the mixture and the target of track ``index``."""
@@ -90,26 +85,16 @@ class AlignedDataset(UnmixDataset):
         excerpt = self._excerpt([mixture, target], generator)
         same = copy.deepcopy(generator)
         return Pair(
-            self.augment(self.read(mixture, excerpt), generator),
-            self.augment(self.read(target, excerpt), same),
+            self.augment(self._read(mixture, excerpt), generator),
+            self.augment(self._read(target, excerpt), same),
         )
 
-    def bandwidths(self, index: int) -> dict[str, float]:
-        """Return the bandwidth of a target at a lower rate than that of the dataset.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        dict of str to float
-            Half of its rate in Hz by the file's name without extension.
-        """
-        target = self._pairs[self._checked(index)][1]
-        limited = target.sample_rate < self._rate
-        return {Path(self.output_file).stem: target.sample_rate / 2} if limited else {}
+    def _choose(
+        self, index: int, generator: np.random.Generator
+    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+        """Choose the excerpt of the target."""
+        pair = self._pairs[index]
+        return {Path(self.output_file).stem: (pair[1], self._excerpt(pair, generator))}
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -7,26 +7,19 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.base import Excerpt, ExcerptDataset, Pair
+from openunmix.data.base import Pair
+from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.layouts import musdb_tracks
 from openunmix.data.recordings import Recording
-from openunmix.data.tracks import usable
 from openunmix.errors import DownloadError, MissingExtraError
 
-__all__ = ["MUSDBDataset", "open_database", "stream_of"]
-
-
-class _Track(NamedTuple):
-    """The mixture of a track, as its engineer made it, and its stems by name."""
-
-    mixture: Recording
-    stems: dict[str, Recording]
+__all__ = ["MUSDBDataset", "open_database"]
 
 
 class MUSDBDataset(ExcerptDataset):
@@ -119,70 +112,41 @@ class MUSDBDataset(ExcerptDataset):
         self.mus = open_database(self.root, *args, download=download, **options)
         self.root = Path(self.mus.root)
         self.parts = _parts(target, self.mus.setup["targets"])
-        found = {Path(track.path): self._look_at(track) for track in self.mus.tracks}
-        self.tracks = usable(found, self.root)
-        self._settle(r for track in self.tracks for r in [track.mixture, *track.stems.values()])
+        tracks = musdb_tracks(self.mus, split, is_wav)
+        self.tracks = self._open(tracks, self.root, with_mixture=True)
+        self._fix_channels(self.tracks)
 
-    def _look_at(self, track: Any) -> _Track | str:
-        """Return a track's streams, or why it cannot be used."""
-        names = list(self.mus.setup["sources"])
-        missing = [name for name in names if name not in track.sources]
-        if missing:
-            return f"there is no {', no '.join(missing)}"
-        stems = {name: self._open(track.sources[name]) for name in names}
-        found = _Track(self._open(track), stems)
-        return (self._is_mixed() and self._too_short(*stems.values())) or found
-
-    def _open(self, stream: Any) -> Recording:
-        """Look at a mixture or stem that musdb has found."""
-        return Recording.open(*stream_of(stream, self.is_wav))
-
-    def _is_mixed(self) -> bool:
-        """Whether items are mixed here and not whole tracks."""
-        return self.split == "train" and self._excerpt_length is not None
+    @property
+    def _is_whole(self) -> bool:
+        """Whether items are whole tracks with their own mixture."""
+        return self.split != "train" or self._excerpt_length is None
 
     def _choose(
         self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording, Excerpt]]:
+    ) -> dict[str, tuple[Recording | None, Excerpt]]:
         """Choose the stems of an item."""
         track = self.tracks[index // self.samples_per_track]
-        if not self._is_mixed():
-            whole = Excerpt(0, self.length(track.mixture, *track.stems.values()))
-            return {name: (stem, whole) for name, stem in track.stems.items()}
-        excerpt = self._excerpt(track.stems.values(), generator)
-        chosen = {}
-        for name in track.stems:
+        if self._is_whole:
+            whole = Excerpt(0, self._length(*track.recordings))
+            return {name: (stem, whole) for name, stem in track.sources.items()}
+        excerpt = self._excerpt(track.sources.values(), generator)
+        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
+        for name in track.sources:
             if self.random_track_mix:
                 track = self.tracks[generator.integers(len(self.tracks))]
-                excerpt = self._excerpt(track.stems.values(), generator)
-            chosen[name] = (track.stems[name], excerpt)
+                excerpt = self._excerpt(track.sources.values(), generator)
+            chosen[name] = (track.sources[name], excerpt)
         return chosen
-
-    def augment(self, waveform: Tensor, generator: np.random.Generator) -> Tensor:
-        """Apply the augmentations to a source of a training item.
-
-        Parameters
-        ----------
-        waveform : Tensor [shape=(channels, samples)], real
-            The source.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        Tensor [shape=(channels, samples)], real
-            The augmented source; whole tracks are left as they are.
-        """
-        return super().augment(waveform, generator) if self._is_mixed() else waveform
 
     def __getitem__(self, index: int) -> Pair:
         """Return item ``index``: a new mixture for training, otherwise a whole track."""
         sources = self.sources(index)
         target = torch.stack([sources[name] for name in self.parts]).sum(dim=0)
-        if self._is_mixed():
+        if not self._is_whole:
             return Pair(torch.stack(list(sources.values())).sum(dim=0), target)
         mixture = self.tracks[self._checked(index) // self.samples_per_track].mixture
-        return Pair(self.read(mixture, Excerpt(0, target.shape[-1])), target)
+        assert mixture is not None, "MUSDB18 has mixtures"
+        return Pair(self._read(mixture, Excerpt(0, target.shape[-1])), target)
 
     def __len__(self) -> int:
         return len(self.tracks) * self.samples_per_track
@@ -200,31 +164,7 @@ class MUSDBDataset(ExcerptDataset):
 
 
 def open_database(root: Path | None, *args: Any, download: bool, **options: Any) -> Any:
-    """Find the tracks of MUSDB18 with the package musdb.
-
-    Parameters
-    ----------
-    root : Path, optional
-        Folder with ``train/`` and ``test/``.
-    *args
-        For ``musdb.DB``.
-    download : bool
-        Whether to fetch the previews.
-    **options
-        For ``musdb.DB``.
-
-    Returns
-    -------
-    musdb.DB
-        With its ``tracks`` and ``setup``.
-
-    Raises
-    ------
-    MissingExtraError
-        If the package musdb, or the ffmpeg program that it needs, is not installed.
-    DownloadError
-        If the previews cannot be fetched.
-    """
+    """Open MUSDB18 with the package musdb, or fetch its previews; returns a ``musdb.DB``."""
     musdb = _import_musdb()
     folder = None if root is None else str(root)
     try:
@@ -233,26 +173,6 @@ def open_database(root: Path | None, *args: Any, download: bool, **options: Any)
         if not download:
             raise
         raise DownloadError(f"the previews of MUSDB18 could not be fetched: {error}") from error
-
-
-def stream_of(stem: Any, is_wav: bool) -> tuple[Path, int]:
-    """Tell where the audio of a mixture or stem is that the package musdb has found.
-
-    Parameters
-    ----------
-    stem : musdb.MultiTrack or musdb.Source
-        What it has found.
-    is_wav : bool
-        Whether each is a file of its own.
-
-    Returns
-    -------
-    path : Path
-        The file.
-    stream : int
-        Which of its audio streams.
-    """
-    return Path(stem.path), 0 if is_wav else stem.stem_id
 
 
 def _import_musdb() -> ModuleType:

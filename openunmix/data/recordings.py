@@ -16,7 +16,7 @@ from torch import Tensor
 
 from openunmix.audio import (
     AudioClip,
-    AudioReader,
+    AudioSource,
     Resampler,
     downmix_to_stereo,
     read_audio,
@@ -38,13 +38,7 @@ _BYTES = 4  # of a float32
 
 
 def decoded_folder() -> Path:
-    """Return the folder of converted files, which need not exist yet.
-
-    Returns
-    -------
-    Path
-        As said above; ``XDG_CACHE_HOME`` takes the place of ``~/.cache``.
-    """
+    """Folder of converted files: ``OPENUNMIX_DECODED``, or one in the user's cache."""
     chosen = os.environ.get("OPENUNMIX_DECODED")
     if chosen:
         return Path(chosen)
@@ -52,28 +46,9 @@ def decoded_folder() -> Path:
     return Path(cache, "openunmix", "decoded")
 
 
-def decoded_file(path: Path, stream: int, sample_rate: int) -> Path:
-    """Convert a stream, unless that has been done.
-
-    Parameters
-    ----------
-    path : Path
-        An audio file.
-    stream : int
-        Which of its audio streams.
-    sample_rate : int
-        Rate wanted in Hz.
-
-    Returns
-    -------
-    Path
-        A file of float32 samples, the channels of one time after each other.
-
-    Raises
-    ------
-    AudioFileError
-        If the stream cannot be read, or the result cannot be written.
-    """
+def decoded_file(source: AudioSource, sample_rate: int) -> Path:
+    """Convert a stream at the first call; return a file of interleaved float32 samples."""
+    path, stream = source.path, source.stream or 0
     try:
         status = path.stat()
     except OSError as error:
@@ -83,7 +58,7 @@ def decoded_file(path: Path, stream: int, sample_rate: int) -> Path:
     target = decoded_folder() / f"{name}.f32"
     if not target.exists():
         try:
-            _convert(path, stream, sample_rate, target)
+            _convert(source, sample_rate, target)
         except AudioFileError:
             raise
         except OSError as error:
@@ -94,10 +69,10 @@ def decoded_file(path: Path, stream: int, sample_rate: int) -> Path:
     return target
 
 
-def _convert(path: Path, stream: int, sample_rate: int, target: Path) -> None:
+def _convert(source: AudioSource, sample_rate: int, target: Path) -> None:
     """Decode and resample in blocks to a temporary file, and give it its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with AudioReader(path, stream=stream) as reader:
+    with source.open() as reader:
         resampler = Resampler(reader.info.sample_rate, sample_rate, reader.info.channels)
         empty = np.zeros((reader.info.channels, 0), dtype=np.float32)
         handle, name = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
@@ -113,22 +88,7 @@ def _convert(path: Path, stream: int, sample_rate: int, target: Path) -> None:
 
 
 def read_decoded(file: Path, channels: int, start: int, length: int) -> Tensor:
-    """Read an excerpt of a converted file.
-
-    Parameters
-    ----------
-    file : Path
-        What :func:`decoded_file` returned.
-    channels : int
-        Its number of channels.
-    start, length : int
-        First sample, and the number of them.
-
-    Returns
-    -------
-    Tensor [shape=(channels, samples)], real
-        Fewer samples where the file ends.
-    """
+    """Excerpt (channels, samples) of a converted file; shorter where the file ends."""
     offset = _BYTES * channels * start
     samples = np.fromfile(file, dtype="<f4", count=channels * length, offset=offset)
     return torch.from_numpy(samples.reshape(-1, channels).T.astype(np.float32, order="C"))
@@ -140,119 +100,48 @@ _DIRECT = ("pcm_s8", "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float", "double")
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio stream in a file.
+    """An audio stream in a file, with its own sample rate in Hz and length in samples."""
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    sample_rate : int
-        Its own rate in Hz.
-    channels : int
-        Its number of channels.
-    samples : int
-        Its length at its own rate.
-    stream : int
-        Which audio stream of the file: 0, or the place of a stem in a ``.stem.mp4``.
-    codec : str
-        How it is coded.
-    """
-
-    path: Path
+    source: AudioSource
     sample_rate: int
     channels: int
     samples: int
-    stream: int = 0
     codec: str = "pcm_16"
 
     @classmethod
-    def open(cls, path: Path, stream: int = 0) -> Recording:
-        """Look at a file.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        stream : int
-            Which of its audio streams.
-
-        Returns
-        -------
-        Recording
-            What it says about itself. A file that does not tell its length is decoded.
-
-        Raises
-        ------
-        AudioFileError
-            If it cannot be read as audio.
-        """
-        with AudioReader(path, stream=stream) as reader:
+    def open(cls, source: AudioSource) -> Recording:
+        """Read the header; a file without a length in it is decoded."""
+        with source.open() as reader:
             info = reader.info
             samples = info.samples or sum(block.shape[1] for block in reader)
-        return cls(path, info.sample_rate, info.channels, samples, stream, info.codec)
+        return cls(source, info.sample_rate, info.channels, samples, info.codec)
 
     def is_direct(self, sample_rate: int) -> bool:
-        """Tell whether excerpts are read from the file itself.
-
-        Parameters
-        ----------
-        sample_rate : int
-            The rate wanted in Hz.
-
-        Returns
-        -------
-        bool
-            If not, the file is converted once, see :mod:`openunmix.data.recordings`.
-        """
+        """Whether excerpts at this rate are read from the file itself, without conversion."""
         return sample_rate == self.sample_rate and self.codec in _DIRECT
 
     def length(self, sample_rate: int) -> int:
-        """Count the samples at another rate.
-
-        Parameters
-        ----------
-        sample_rate : int
-            Hz.
-
-        Returns
-        -------
-        int
-            As many as :meth:`read` can give.
-        """
+        """Length in samples at another rate in Hz."""
         return resampled_length(self.samples, self.sample_rate, sample_rate)
 
     def read(self, start: int, length: int, sample_rate: int) -> Tensor:
-        """Read an excerpt at any rate.
+        """Read an excerpt (channels, samples) of the whole file resampled to a rate in Hz.
 
-        Parameters
-        ----------
-        start, length : int
-            First sample and number of samples, at the rate wanted.
-        sample_rate : int
-            The rate wanted in Hz.
-
-        Returns
-        -------
-        Tensor [shape=(channels, samples)], real
-            What these samples are in the whole file after resampling.
-
-        Raises
-        ------
-        AudioFileError
-            If the file cannot be read, or has become shorter.
+        ``start`` and ``length`` are in samples at that rate.
         """
         length = min(length, self.length(sample_rate) - start)
+        path = self.source.path
         if self.is_direct(sample_rate):
             begin, duration = start / sample_rate, length / sample_rate
-            waveform = read_audio(self.path, begin, duration, self.stream).waveform
+            waveform = read_audio(path, begin, duration, self.source.stream).waveform
         else:
-            file = decoded_file(self.path, self.stream, sample_rate)
+            file = decoded_file(self.source, sample_rate)
             waveform = read_decoded(file, self.channels, start, length)
         missing = length - waveform.shape[-1]
         # The length in the header of a compressed file is an estimate.
         if missing > sample_rate // 4:
             raise AudioFileError(
-                f"{str(self.path)!r} ends {missing / sample_rate:.3f} s before its length of "
+                f"{str(path)!r} ends {missing / sample_rate:.3f} s before its length of "
                 f"{self.samples / self.sample_rate:.3f} s; it is damaged or was changed while in "
                 "use"
             )
@@ -260,30 +149,9 @@ class Recording:
 
 
 def to_channels(waveform: Tensor, channels: int) -> Tensor:
-    """Bring a waveform to a number of channels.
+    """Convert a waveform (channels, samples) to a number of channels.
 
-    Parameters
-    ----------
-    waveform : Tensor [shape=(channels, samples)], real
-        Any number of channels.
-    channels : int
-        How many to return.
-
-    Returns
-    -------
-    Tensor [shape=(channels, samples)], real
-        As it is where it fits; mono duplicated; the mean of all channels for mono; more than
-        two downmixed to stereo.
-
-    Raises
-    ------
-    ValueError
-        If there is no way from one number to the other.
-
-    Examples
-    --------
-    >>> to_channels(torch.ones(1, 3), 2).shape
-    torch.Size([2, 3])
+    Mono is duplicated, stereo averaged for mono, more than two channels downmixed to stereo.
     """
     present = waveform.shape[0]
     if present == channels:
@@ -316,7 +184,7 @@ def load_info(path: str | Path) -> dict[str, Any]:
     AudioFileError
         If the file cannot be read as audio.
     """
-    recording = Recording.open(Path(path))
+    recording = Recording.open(AudioSource(Path(path)))
     return {
         "samplerate": recording.sample_rate,
         "samples": recording.samples,

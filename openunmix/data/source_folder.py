@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.base import Excerpt, ExcerptDataset
+from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.layouts import source_tracks
 from openunmix.data.recordings import Recording
-from openunmix.data.tracks import files_of, usable
 from openunmix.errors import AudioFileError
 
 __all__ = ["SourceFolderDataset"]
@@ -86,22 +86,26 @@ class SourceFolderDataset(ExcerptDataset):
         self.source_folders = [*self.interferer_dirs, target_dir]
         if len(set(self.source_folders)) < len(self.source_folders):
             raise ValueError(f"{self.source_folders}: a folder is given twice; name each once")
-        place = Path(root, split).expanduser()
-        self.source_tracks = {name: self._look_at(place / name) for name in self.source_folders}
-        self._settle(track for tracks in self.source_tracks.values() for track in tracks)
-
-    def _look_at(self, folder: Path) -> list[Recording]:
-        """Return the sounds of a source."""
-        if not folder.is_dir():
-            raise AudioFileError(f"{folder}: no such folder; check the names of the sources")
-        recordings = map(Recording.open, files_of(folder, f"*{self.ext}"))
-        return usable({found.path: self._too_short(found) or found for found in recordings}, folder)
+        folder = Path(root).expanduser()
+        for name in self.source_folders:
+            if not (folder / split / name).is_dir():
+                raise AudioFileError(
+                    f"{folder / split / name}: no such folder; check the names of the sources"
+                )
+        opened = {
+            name: self._open(source_tracks(folder, split, name, ext), folder / split / name)
+            for name in self.source_folders
+        }
+        self._fix_channels(track for tracks in opened.values() for track in tracks)
+        self.source_tracks = {
+            name: [track.sources[name] for track in tracks] for name, tracks in opened.items()
+        }
 
     def _choose(
         self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording, Excerpt]]:
+    ) -> dict[str, tuple[Recording | None, Excerpt]]:
         """Choose a random sound of each source."""
-        chosen = {}
+        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
         for name, tracks in self.source_tracks.items():
             track = tracks[generator.integers(len(tracks))]
             chosen[name] = (track, self._excerpt([track], generator, centred=True))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.base import Excerpt, ExcerptDataset
+from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.layouts import fixed_tracks, variable_tracks
 from openunmix.data.recordings import Recording
-from openunmix.data.tracks import files_of
 from openunmix.errors import AudioFileError
 
 __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
@@ -85,48 +82,27 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
                 f"target {target_file!r} and interferers {self.interferer_files} have a name in "
                 "common; name each source once"
             )
-        self.tracks = self._tracks(self._look_at)
-        self._settle(recording for track in self.tracks for recording in track.values())
-
-    def _look_at(self, folder: Path) -> dict[str, Recording] | str:
-        """Return a track's stems, or why it cannot be used."""
-        missing = [name for name in self.source_files.values() if not (folder / name).is_file()]
-        if missing:
-            return f"there is no {', no '.join(missing)}"
-        stems = {
-            source: Recording.open(folder / name) for source, name in self.source_files.items()
-        }
-        return self._too_short(*stems.values()) or stems
+        folder = Path(root).expanduser()
+        tracks = fixed_tracks(folder, split, list(self.source_files.values()))
+        self.tracks = self._open(tracks, folder / split)
+        self._fix_channels(self.tracks)
 
     def _choose(
         self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording, Excerpt]]:
+    ) -> dict[str, tuple[Recording | None, Excerpt]]:
         """Choose the stems of track ``index``, or of random tracks for the interferers."""
         track = self.tracks[index]
-        excerpt = self._excerpt(track.values(), generator)
-        chosen = {}
+        excerpt = self._excerpt(track.recordings, generator)
+        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
         for name in self.source_files:
             if self.random_track_mix and name != self.target:
                 track = self.tracks[generator.integers(len(self.tracks))]
-                excerpt = self._excerpt(track.values(), generator)
-            chosen[name] = (track[name], excerpt)
+                excerpt = self._excerpt(track.recordings, generator)
+            chosen[name] = (track.sources[name], excerpt)
         return chosen
 
     def __len__(self) -> int:
         return len(self.tracks)
-
-
-@dataclass(frozen=True)
-class _Track:
-    """Stems of a track: the target, if it has one, and any number of interferers by name."""
-
-    target: Recording | None
-    interferers: dict[str, Recording]
-
-    @property
-    def recordings(self) -> list[Recording]:
-        """All stems."""
-        return [*([self.target] if self.target else []), *self.interferers.values()]
 
 
 class VariableSourcesTrackFolderDataset(ExcerptDataset):
@@ -195,62 +171,35 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         self.ext = ext
         self.random_interferer_mix = random_interferer_mix
         self.silence_missing_targets = silence_missing_targets
-        self.tracks = self._tracks(self._look_at)
-        self._settle(recording for track in self.tracks for recording in track.recordings)
-
-    def _look_at(self, folder: Path) -> _Track | str:
-        """Return a track's stems, or why it cannot be used."""
-        target = folder / self.target_file
-        others = [path for path in files_of(folder, f"*{self.ext}") if path != target]
-        if not target.is_file() and not self.silence_missing_targets:
-            return f"there is no {self.target_file}"
-        if not target.is_file() and not others:
-            return f"there is no file *{self.ext}"
-        mixture = next((path for path in others if path.stem == "mixture"), None)
-        if mixture is not None:
-            raise AudioFileError(
-                f"{mixture}: the mixture would be taken for one of the stems; move it out of the "
-                "folder, or choose another --ext"
-            )
-        track = _Track(
-            Recording.open(target) if target.is_file() else None,
-            {path.name: Recording.open(path) for path in others},
-        )
-        return self._too_short(*track.recordings) or track
+        folder = Path(root).expanduser()
+        tracks = variable_tracks(folder, split, target_file, ext, silence_missing_targets)
+        for track in tracks:
+            if track.mixture and track.mixture.path.name.endswith(ext) and not track.missing:
+                raise AudioFileError(
+                    f"{track.mixture}: the mixture would be taken for one of the stems; move it "
+                    "out of the folder, or choose another --ext"
+                )
+        self.tracks = self._open(tracks, folder / split)
+        self._fix_channels(self.tracks)
 
     def _choose(
         self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording, Excerpt]]:
+    ) -> dict[str, tuple[Recording | None, Excerpt]]:
         """Choose the target of track ``index``, and its interferers or those of a random track."""
         track = other = self.tracks[index]
         excerpt = other_excerpt = self._excerpt(track.recordings, generator)
         if self.random_interferer_mix:
             other = self.tracks[generator.integers(len(self.tracks))]
             other_excerpt = self._excerpt(other.recordings, generator)
-        chosen = {name: (found, other_excerpt) for name, found in other.interferers.items()}
-        if track.target is not None:
-            chosen[self.target] = (track.target, excerpt)
+        chosen: dict[str, tuple[Recording | None, Excerpt]] = {
+            recording.source.path.name: (recording, other_excerpt)
+            for name, recording in other.sources.items()
+            if name != self.target
+        }
+        target = track.sources.get(self.target)
+        # Silence in place of a missing target is as long as what it is mixed with.
+        chosen[self.target] = (target, other_excerpt if target is None and chosen else excerpt)
         return chosen
-
-    def sources(self, index: int) -> dict[str, Tensor]:
-        """Read the sources of track ``index``; a target that it lacks is silent.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        dict of str to Tensor [shape=(channels, samples)], real
-            Interferers by file name, and then the target by file name without extension.
-        """
-        sources = super().sources(index)
-        if self.target not in sources:
-            length = self._excerpt_length or self.length(*self.tracks[index].recordings)
-            silence = torch.zeros(self.channels or 1, length)
-            sources[self.target] = torch.zeros_like(next(iter(sources.values()), silence))
-        return sources
 
     def __len__(self) -> int:
         return len(self.tracks)

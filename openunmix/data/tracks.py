@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,20 +25,14 @@ __all__ = [
     "Track",
     "TrackAudio",
     "audio_files",
-    "files_of",
     "find_sources",
     "find_tracks",
+    "is_visible",
     "read_alike",
     "shape_text",
     "total",
-    "track_folders",
     "track_of",
-    "usable",
 ]
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 #: Name of the file of a mixture, without its extension.
 MIXTURE = "mixture"
@@ -194,7 +186,7 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
     folder = root / subset if (root / subset).is_dir() else root
     if not folder.is_dir():
         raise AudioFileError(f"{root}: no such folder; give a folder of tracks")
-    entries = [path for path in sorted(folder.iterdir()) if _is_visible(path)]
+    entries = [path for path in sorted(folder.iterdir()) if is_visible(path)]
     tracks = [] if is_wav else [_stem_mp4(path, subset) for path in entries if _is_stem_mp4(path)]
     if not tracks:
         tracks = [track_of(path, subset) for path in entries if path.is_dir()]
@@ -238,40 +230,9 @@ def audio_files(folder: Path) -> dict[str, Path]:
         (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS),
         key=lambda path: (AUDIO_EXTENSIONS.index(path.suffix.lower()), path.name),
     )
-    return {path.stem: path for path in files if path.is_file() and _is_visible(path)}
+    return {path.stem: path for path in files if path.is_file() and is_visible(path)}
 
 
-def track_folders(root: Path, split: str) -> list[Path]:
-    """Sorted track folders of a split, without hidden ones; AudioFileError if it is missing."""
-    folder = root / split
-    if not folder.is_dir():
-        raise AudioFileError(f"{folder}: no such folder; --root needs a folder for each split")
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
-
-
-def files_of(folder: Path, pattern: str) -> list[Path]:
-    """Sorted files in a folder that match a name or glob, without hidden ones."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and _is_visible(path))
-
-
-def _is_visible(path: Path) -> bool:
+def is_visible(path: Path) -> bool:
     """Whether the name does not start with a dot, as those of programs' own files do."""
     return not path.name.startswith(".")
-
-
-def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
-    """Keep the tracks that can be used; log the reasons (str) why the others cannot.
-
-    Raises AudioFileError if none can be used.
-    """
-    reasons = {path: reason for path, reason in tracks.items() if isinstance(reason, str)}
-    for path, reason in reasons.items():
-        logger.warning("skipped %s: %s", path, reason)
-    kept = [track for track in tracks.values() if not isinstance(track, str)]
-    if not kept:
-        first = next((f"{path}: {reason}" for path, reason in reasons.items()), "it is empty")
-        raise AudioFileError(
-            f"{folder}: none of {len(tracks)} tracks can be used ({first}); check the dataset's "
-            "files and options"
-        )
-    return kept

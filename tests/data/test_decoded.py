@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.files import RATE, music, write
 
-from openunmix.audio import read_audio, resample
+from openunmix.audio import AudioSource, read_audio, resample
 from openunmix.data.recordings import Recording, decoded_folder
 from openunmix.errors import AudioFileError
 
@@ -21,7 +21,7 @@ def test_what_cannot_be_read_in_parts_is_converted_once(tmp_path, monkeypatch, k
     sound, rate = music(), 16000 if kind == "rate" else RATE
     path = tmp_path / f"a.{'wav' if kind == 'rate' else kind}"
     write(path, sound)
-    recording = Recording.open(path)
+    recording = Recording.open(AudioSource(path))
     assert not recording.is_direct(rate)
     whole = recording.read(0, recording.length(rate), rate)
     clip = read_audio(path)
@@ -36,17 +36,17 @@ def test_what_cannot_be_read_in_parts_is_converted_once(tmp_path, monkeypatch, k
 def test_file_that_was_changed_is_converted_again(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENUNMIX_DECODED", str(tmp_path / "decoded"))
     path = write(tmp_path / "a.wav", music(RATE))
-    first = Recording.open(path).read(0, 100, 8000)
+    first = Recording.open(AudioSource(path)).read(0, 100, 8000)
     write(path, 0.5 * music(RATE))
     os.utime(path, ns=(1, 1))
-    second = Recording.open(path).read(0, 100, 8000)
+    second = Recording.open(AudioSource(path)).read(0, 100, 8000)
     torch.testing.assert_close(second, 0.5 * first, atol=1e-3, rtol=0)
 
 
 def test_conversion_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENUNMIX_DECODED", str(tmp_path / "decoded"))
     path = write(tmp_path / "a.wav", music(RATE))
-    recording = Recording.open(path)
+    recording = Recording.open(AudioSource(path))
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(AudioFileError, match=r"a\.wav.* is cut short"):
         recording.read(0, 100, 8000)
@@ -59,7 +59,7 @@ def test_conversion_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("OPENUNMIX_DECODED", str(tmp_path / "file" / "decoded"))
-    recording = Recording.open(write(tmp_path / "a.wav", music(RATE)))
+    recording = Recording.open(AudioSource(write(tmp_path / "a.wav", music(RATE))))
     with pytest.raises(AudioFileError, match=r"Not a directory.*OPENUNMIX_DECODED"):
         recording.read(0, 100, 8000)
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openunmix.data.base import excerpt_of, item_generator
+from openunmix.data.base import item_generator
+from openunmix.data.excerpts import excerpt_of
 
 
 @given(

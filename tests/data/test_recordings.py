@@ -13,7 +13,7 @@ from helpers.sounds import noise, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openunmix.audio import resample, write_stem_mp4
+from openunmix.audio import AudioSource, resample, write_stem_mp4
 from openunmix.data import load_audio, load_info
 from openunmix.data.recordings import Recording, to_channels
 from openunmix.errors import AudioFileError
@@ -60,7 +60,7 @@ def test_start_counts_without_a_duration(write, dur):
 
 def test_excerpt_is_exact_at_the_own_rate(write):
     waveform = noise(RATE)
-    recording = Recording.open(write("a.wav", waveform))
+    recording = Recording.open(AudioSource(write("a.wav", waveform)))
     assert torch.equal(recording.read(123, 4567, RATE), waveform[:, 123 : 123 + 4567])
 
 
@@ -68,7 +68,7 @@ def test_excerpt_is_exact_at_the_own_rate(write):
 @pytest.mark.parametrize("start", [0, 1, 1234, "last"])
 def test_excerpt_at_another_rate_is_that_of_the_whole_file(write, rate, start):
     waveform = noise(2 * RATE)
-    recording = Recording.open(write("a.wav", waveform))
+    recording = Recording.open(AudioSource(write("a.wav", waveform)))
     whole = resample(waveform, RATE, rate)
     assert recording.length(rate) == whole.shape[-1]
     start = whole.shape[-1] - 1000 if start == "last" else start
@@ -84,7 +84,7 @@ def test_stems_of_an_mp4_are_its_streams(tmp_path, write):
     path = tmp_path / "song.stem.mp4"
     write_stem_mp4(path, mixture, files)
     for stream, name in enumerate(stems, start=1):
-        found = Recording.open(path, stream)
+        found = Recording.open(AudioSource(path, stream))
         excerpt = found.read(10000, 20000, 44100)
         assert excerpt.shape == (2, 20000)
         assert float((excerpt - stems[name][:, 10000:30000]).abs().max()) < 0.02  # AAC
@@ -99,11 +99,11 @@ def test_file_without_a_length_is_measured(write, monkeypatch):
     monkeypatch.setattr(
         decoders, "_describe", lambda c, s, n: decoders.AudioInfo(RATE, 2, None, None, "x", "x", ())
     )
-    assert Recording.open(path).samples == RATE
+    assert Recording.open(AudioSource(path)).samples == RATE
 
 
 def test_file_that_became_shorter_is_named(write):
-    recording = Recording.open(write("a.wav", noise(RATE)))
+    recording = Recording.open(AudioSource(write("a.wav", noise(RATE))))
     write("a.wav", noise(RATE // 2))
     with pytest.raises(AudioFileError, match=r"a\.wav.* ends 0.500 s before its length of 1.000 s"):
         recording.read(0, RATE, RATE)

@@ -1,0 +1,135 @@
+"""Layouts of folders: which tracks each kind of dataset is made of, found by name alone.
+
+The datasets skip tracks with missing files; the check reports them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openunmix.audio import AudioSource
+from openunmix.data.tracks import MIXTURE, Track, is_visible
+from openunmix.errors import AudioFileError
+
+__all__ = [
+    "aligned_tracks",
+    "files_of",
+    "fixed_tracks",
+    "musdb_tracks",
+    "source_tracks",
+    "track_folders",
+    "usable",
+    "variable_tracks",
+]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def track_folders(root: Path, split: str) -> list[Path]:
+    """Sorted track folders of a split, without hidden ones; AudioFileError if it is missing."""
+    folder = root / split
+    if not folder.is_dir():
+        raise AudioFileError(f"{folder}: no such folder; --root needs a folder for each split")
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_visible(path))
+
+
+def files_of(folder: Path, pattern: str) -> list[Path]:
+    """Sorted files in a folder that match a name or glob, without hidden ones."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and is_visible(path))
+
+
+def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
+    """Keep the usable tracks and log the reasons to skip the others; AudioFileError for none."""
+    reasons = {path: reason for path, reason in tracks.items() if isinstance(reason, str)}
+    for path, reason in reasons.items():
+        logger.warning("skipped %s: %s", path, reason)
+    kept = [track for track in tracks.values() if not isinstance(track, str)]
+    if not kept:
+        first = next((f"{path}: {reason}" for path, reason in reasons.items()), "it is empty")
+        raise AudioFileError(
+            f"{folder}: none of {len(tracks)} tracks can be used ({first}); check the dataset's "
+            "files and options"
+        )
+    return kept
+
+
+def aligned_tracks(root: Path, split: str, input_file: str, output_file: str) -> list[Track]:
+    """Folders with a file for the input of the network and one for its target; names or globs."""
+    tracks = []
+    for folder in track_folders(root, split):
+        found = {name: files_of(folder, name) for name in (input_file, output_file)}
+        files = {name: AudioSource(paths[0]) for name, paths in found.items() if paths}
+        missing = tuple(name for name in found if name not in files)
+        target = files.get(output_file)
+        sources = {Path(output_file).stem: target} if target else {}
+        mixture = files.get(input_file)
+        tracks.append(Track(folder.name, split, sources, mixture, folder, missing))
+    return tracks
+
+
+def source_tracks(root: Path, split: str, name: str, ext: str) -> list[Track]:
+    """Files in the folder of a source, each a track of its own."""
+    folder = root / split / name
+    return [
+        Track(path.stem, split, {name: AudioSource(path)}, path=path)
+        for path in files_of(folder, f"*{ext}")
+    ]
+
+
+def fixed_tracks(root: Path, split: str, files: Sequence[str]) -> list[Track]:
+    """Folders that all have the same stems."""
+    tracks = []
+    for folder in track_folders(root, split):
+        found = [name for name in files if (folder / name).is_file()]
+        sources = {Path(name).stem: AudioSource(folder / name) for name in found}
+        missing = tuple(name for name in files if name not in found)
+        tracks.append(Track(folder.name, split, sources, _mixture(folder), folder, missing))
+    return tracks
+
+
+def variable_tracks(
+    root: Path, split: str, target_file: str, ext: str, silence_missing: bool = False
+) -> list[Track]:
+    """Folders with any stems beside the target, which is named first; it may be missing."""
+    tracks = []
+    for folder in track_folders(root, split):
+        files = [folder / target_file, *files_of(folder, f"*{ext}")]
+        stems = [path for path in dict.fromkeys(files) if path.is_file() and path.stem != MIXTURE]
+        sources: dict[str, AudioSource] = {}
+        for path in stems:
+            sources[path.name if path.stem in sources else path.stem] = AudioSource(path)
+        missing: tuple[str, ...] = ()
+        if not files[0].is_file():
+            missing = () if silence_missing else (target_file,)
+        if not sources and silence_missing:
+            missing = (f"file *{ext}",)
+        tracks.append(Track(folder.name, split, sources, _mixture(folder, ext), folder, missing))
+    return tracks
+
+
+def musdb_tracks(database: Any, split: str | None, is_wav: bool) -> list[Track]:
+    """Tracks that the package musdb has found."""
+
+    def source_of(stem: Any) -> AudioSource:
+        return AudioSource(Path(stem.path), None if is_wav else stem.stem_id)
+
+    tracks = []
+    for found in database.tracks:
+        names = list(database.setup["sources"])
+        stems = {name: source_of(found.sources[name]) for name in names if name in found.sources}
+        missing = tuple(name for name in names if name not in stems)
+        mixture, path = source_of(found), Path(found.path)
+        tracks.append(Track(found.name, split or "", stems, mixture, path, missing))
+    return tracks
+
+
+def _mixture(folder: Path, ext: str = "") -> AudioSource | None:
+    """Return the mixture beside the stems, if any, preferably of this extension."""
+    files = files_of(folder, f"{MIXTURE}.*")
+    files.sort(key=lambda path: not path.name.endswith(ext))
+    return AudioSource(files[0]) if files else None
