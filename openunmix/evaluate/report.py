@@ -19,7 +19,6 @@ from openunmix.evaluate.published import PUBLISHED
 from openunmix.evaluate.scores import (
     METHOD,
     METRICS,
-    WHOLE_TRACK,
     TrackScores,
     median_over_tracks,
 )
@@ -28,7 +27,7 @@ __all__ = ["worst_tracks", "write_report"]
 
 _WORST = 10
 _PUBLISHED_TARGETS = ("vocals", "drums", "bass", "other")
-_CAPTIONS = {
+_WHOLE_TRACK = {
     "sdr_mdx21": "SDR of the Music Demixing Challenge 2021, dB, median over tracks",
     "si_sdr": "SI-SDR (Le Roux et al. 2019), dB, median over tracks",
 }
@@ -54,7 +53,7 @@ def write_report(
         raise ValueError("a report needs at least one system; systems is empty")
     name, tracks = next(iter(systems.items()))
     medians = {system: median_over_tracks(scores) for system, scores in systems.items()}
-    targets = list(dict.fromkeys(t for s in systems.values() for track in s for t in track.frames))
+    targets = list(dict.fromkeys(target for values in medians.values() for target in values))
     page = render(
         "evaluation.html",
         name=name,
@@ -62,16 +61,14 @@ def write_report(
         method=METHOD,
         today=datetime.date.today(),
         metrics=list(METRICS),
-        systems=list(systems),
         targets=targets,
         decibels=_decibels,
-        medians=_by_target(medians, targets),
+        medians=medians,
         plots=[_plot(metric, systems, targets) for metric in METRICS],
         worst=[_card(track, path, audio or {}, players or {}) for track in worst_tracks(tracks)],
         published=PUBLISHED,
         published_targets=list(_PUBLISHED_TARGETS),
-        sdr=_of_metric(medians, "SDR", _PUBLISHED_TARGETS),
-        whole_track={_CAPTIONS[name]: _of_metric(medians, name, targets) for name in WHOLE_TRACK},
+        whole_track=_WHOLE_TRACK,
         failures=failures or {},
         notes=[(track.name, note) for track in tracks for note in track.notes],
         files={name: about for name, about in _TABLES.items() if (path.parent / name).exists()},
@@ -93,34 +90,11 @@ def _mean_sdr(track: TrackScores) -> float:
     return statistics.fmean(finite) if finite else math.inf
 
 
-def _decibels(value: float) -> str:
+def _decibels(value: float | None) -> str:
     """Format a number of a table; above 100 dB there are only rounding errors."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return "-"
     return "> 100" if value > 100 else f"{value:.2f}"
-
-
-Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
-
-
-def _by_target(medians: Medians, targets: Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """Medians of BSS Eval by target and system."""
-    return {
-        target: {
-            system: [values[target][metric] for metric in METRICS]
-            for system, values in medians.items()
-            if target in values
-        }
-        for target in targets
-    }
-
-
-def _of_metric(medians: Medians, metric: str, targets: Sequence[str]) -> dict[str, list[float]]:
-    """Medians of one metric by system, one number per target."""
-    return {
-        system: [values.get(target, {}).get(metric, math.nan) for target in targets]
-        for system, values in medians.items()
-    }
 
 
 def _plot(metric: str, systems: Mapping[str, Sequence[TrackScores]], targets: Sequence[str]) -> str:
