@@ -31,7 +31,6 @@ __all__ = [
     "median_over_tracks",
     "score_estimates",
     "separate_and_evaluate",
-    "write_tables",
 ]
 
 Progress = Callable[[str, TrackScores | str], None]

@@ -97,11 +97,9 @@ def bss_eval(
 
     Notes
     -----
-    All estimates share one system of normal equations, which is factorised once. It consists of
-    correlations up to a lag of 511 samples, which are summed over blocks, so that memory grows with
-    the length of a window but not of the signal: about 0.5 GB beside the signals for four stereo
-    targets. Energies are computed from the spectra of the windows (Parseval) without inverse
-    transforms.
+    All estimates share one system of normal equations. Its correlations are summed over blocks, so
+    that memory grows with the length of a window but not of the signal: about 0.5 GB beside the
+    signals for four stereo targets.
 
     References
     ----------

@@ -236,21 +236,23 @@ class TrackScores:
         )
 
     def median(self, target: str, metric: str) -> float:
-        """Median over the frames in which a metric is finite.
+        """Score of the track: the median over the frames in which a metric is finite.
 
         Parameters
         ----------
         target : str
             One of the targets.
         metric : str
-            One of :data:`METRICS`.
+            One of :data:`METRICS`, or of :data:`WHOLE_TRACK`, which have no frames.
 
         Returns
         -------
         float
             dB; NaN without such frames.
         """
-        return median_of(self.frames.get(target, {}).get(metric, []))
+        if metric in WHOLE_TRACK:
+            return self.whole_track.get(target, {}).get(metric, math.nan)
+        return _median(self.frames.get(target, {}).get(metric, []))
 
     def save(self, path: Path) -> None:
         """Write the scores as JSON.
@@ -296,7 +298,7 @@ def _rounded(value: float) -> float:
     return round(value, 5) if math.isfinite(value) else math.nan
 
 
-def median_of(values: Iterable[float]) -> float:
+def _median(values: Iterable[float]) -> float:
     """Median of the finite values, NaN without any."""
     finite = [value for value in values if math.isfinite(value)]
     return statistics.median(finite) if finite else math.nan
@@ -316,48 +318,29 @@ def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, flo
         dB by target and metric; NaN where no track has a finite value.
     """
     targets = dict.fromkeys(target for track in tracks for target in track.frames)
-    medians = {
+    return {
         target: {
-            metric: median_of(track.median(target, metric) for track in tracks)
-            for metric in METRICS
+            metric: _median(track.median(target, metric) for track in tracks)
+            for metric in (*METRICS, *WHOLE_TRACK)
         }
         for target in targets
     }
-    for target, values in medians.items():
-        for metric in WHOLE_TRACK:
-            values[metric] = median_of(
-                track.whole_track.get(target, {}).get(metric, math.nan) for track in tracks
-            )
-    return medians
 
 
 def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
-    """Write ``bss_eval.csv``, medians over frames, and ``whole_track.csv``.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder to write to.
-    tracks : sequence of TrackScores
-        A row for each track and target.
-
-    Returns
-    -------
-    list of Path
-        The two files.
-    """
-    frames, whole = [["track", "target", *METRICS]], [["track", "target", *WHOLE_TRACK]]
-    for track in tracks:
-        for target in track.frames:
-            values = [track.median(target, metric) for metric in METRICS]
-            frames.append([track.name, target, *map(_cell, values)])
-        for target, metrics in track.whole_track.items():
-            whole.append([track.name, target, *(_cell(metrics[name]) for name in WHOLE_TRACK)])
+    """Write ``bss_eval.csv``, medians over frames, and ``whole_track.csv``; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "bss_eval.csv", folder / "whole_track.csv"]
-    for path, rows in zip(paths, (frames, whole), strict=True):
+    paths = []
+    for name, metrics in (("bss_eval", METRICS), ("whole_track", WHOLE_TRACK)):
+        path = folder / f"{name}.csv"
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
-            csv.writer(out).writerows(rows)
+            writer = csv.writer(out)
+            writer.writerow(["track", "target", *metrics])
+            for track in tracks:
+                for target in track.frames:
+                    values = [_cell(track.median(target, metric)) for metric in metrics]
+                    writer.writerow([track.name, target, *values])
+        paths.append(path)
     return paths
 
 

@@ -9,9 +9,10 @@ from urllib.parse import unquote
 import pytest
 from helpers.pages import PageParser
 
-from openunmix.evaluate import TrackScores, write_tables
+from openunmix.evaluate import TrackScores
 from openunmix.evaluate.published import PUBLISHED
 from openunmix.evaluate.report import worst_tracks, write_report
+from openunmix.evaluate.scores import write_tables
 
 
 def scores(name, sdr=5.0, **more):
