@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -15,13 +15,7 @@ __all__ = ["LEVELS", "MixingConfig"]
 LEVELS = ("random", "original")
 
 
-def _parse_extra(text: str) -> StemFolder:
-    """Parse TARGET=FOLDER[=WEIGHT]."""
-    target, folder = _parse_pair(text)
-    return StemFolder.parse(folder)._replace(target=target)
-
-
-def _parse_pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, str]:
     """Parse NAME=VALUE."""
     name, _, value = text.partition("=")
     if not (name and value):
@@ -29,32 +23,52 @@ def _parse_pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parse_exclude(text: str) -> tuple[str, tuple[str, ...]]:
+def _extra(text: str) -> StemFolder:
+    """Parse TARGET=FOLDER[=WEIGHT]."""
+    target, folder = _pair(text)
+    return StemFolder.parse(folder)._replace(target=target)
+
+
+def _exclude(text: str) -> tuple[str, tuple[str, ...]]:
     """Parse TRACK=TARGET,...."""
-    track, targets = _parse_pair(text)
+    track, targets = _pair(text)
     return track, tuple(targets.split(","))
 
 
-def _parse_accompaniment(text: str) -> StemFolder:
+def _accompaniment(text: str) -> StemFolder:
     """Parse FOLDER[=SHARE]."""
-    folder = StemFolder.parse(text)
-    return folder._replace(
-        weight=1.0, share=folder.weight if folder.share is None else folder.share
-    )
+    path, _, weight, share = StemFolder.parse(text)
+    return StemFolder(path, share=weight if share is None else share)
 
 
-def _parse_amount(text: str) -> tuple[str, float]:
+def _amount(text: str) -> tuple[str, float]:
     """Parse SOURCE=NUMBER."""
-    name, value = _parse_pair(text)
+    name, value = _pair(text)
     return name, float(value)
 
 
-def _parse_effects(text: str) -> tuple[str, Effects]:
+def _effects(text: str) -> tuple[str, Effects]:
     """Parse SOURCE=KIND, a name of :data:`EFFECTS`."""
-    source, kind = _parse_pair(text)
+    source, kind = _pair(text)
     if kind not in EFFECTS:
         raise ValueError(f"unknown effects {kind!r} of {source}: choose from {', '.join(EFFECTS)}")
     return source, EFFECTS[kind]
+
+
+def _option(default: Any, text: str, metavar: str | None = None, **about: Any) -> Any:
+    """Field that is an option of ``umx-train``; see :class:`MixingConfig`."""
+    return field(default=default, metadata={"help": text, "metavar": metavar, **about})
+
+
+def _list(text: str, metavar: str, parse: Callable[[str], object]) -> Any:
+    """Repeatable option, a tuple of all values."""
+    return _option((), text, metavar, parse=parse, append=True)
+
+
+def _table(text: str, metavar: str, parse: Callable[[str], object]) -> Any:
+    """Repeatable option, a dictionary of all pairs."""
+    about = {"help": text, "metavar": metavar, "parse": parse, "append": True}
+    return field(default_factory=dict, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -65,32 +79,14 @@ class MixingConfig:
     and the field is the tuple, or the dictionary, of all values.
     """
 
-    also: tuple[StemFolder, ...] = field(
-        default=(),
-        metadata={
-            "help": "another folder of tracks of stems",
-            "metavar": "FOLDER[=WEIGHT]",
-            "parse": StemFolder.parse,
-            "append": True,
-        },
+    also: tuple[StemFolder, ...] = _list(
+        "another folder of tracks of stems", "FOLDER[=WEIGHT]", StemFolder.parse
     )
-    extra: tuple[StemFolder, ...] = field(
-        default=(),
-        metadata={
-            "help": "audio files that hold this target alone",
-            "metavar": "TARGET=FOLDER[=WEIGHT]",
-            "parse": _parse_extra,
-            "append": True,
-        },
+    extra: tuple[StemFolder, ...] = _list(
+        "audio files that hold this target alone", "TARGET=FOLDER[=WEIGHT]", _extra
     )
-    exclude: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict,
-        metadata={
-            "help": "stems of a training track not to use",
-            "metavar": "TRACK=TARGET,...",
-            "parse": _parse_exclude,
-            "append": True,
-        },
+    exclude: Mapping[str, tuple[str, ...]] = _table(
+        "stems of a training track not to use", "TRACK=TARGET,...", _exclude
     )
     accompaniment: StemFolder | None = field(
         default=None,
@@ -98,14 +94,13 @@ class MixingConfig:
             "help": "music without the targets, which replaces all other sources in a share of the "
             "mixtures (default: in all)",
             "metavar": "FOLDER[=SHARE]",
-            "parse": _parse_accompaniment,
+            "parse": _accompaniment,
         },
     )
     # Normally distributed around `level`, or original, times 0.25 to 1.25. A stem that shares its
     # track with no other has no original level; it gets `level`.
-    levels: str = field(
-        default="random",
-        metadata={"help": "levels of the stems; original ones get random gains", "choices": LEVELS},
+    levels: str = _option(
+        "random", "levels of the stems; original ones get random gains", choices=LEVELS
     )
     # Mean level of a source, RMS in dB relative to full scale; of some sources relative to that.
     level: float = -22.0
@@ -114,52 +109,26 @@ class MixingConfig:
     spread: float = 4.0
     loudness_spread: float = 4.0
     # A stem that the track lacks comes from anywhere.
-    coherent: float = field(
-        default=0.4,
-        metadata={
-            "help": "share of the mixtures whose stems come from one time of one track",
-            "metavar": "SHARE",
-        },
+    coherent: float = _option(
+        0.4, "share of the mixtures whose stems come from one time of one track", "SHARE"
     )
-    independent: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "help": "a source that always comes from anywhere",
-            "metavar": "SOURCE",
-            "parse": str,
-            "append": True,
-        },
-    )
-    silent: float = field(
-        default=0.06, metadata={"help": "probability that a source is silent", "metavar": "SHARE"}
-    )
+    independent: tuple[str, ...] = _list("a source that always comes from anywhere", "SOURCE", str)
+    silent: float = _option(0.06, "probability that a source is silent", "SHARE")
     # Coherent stems are transposed together.
-    transpose: float = field(
-        default=2.0,
-        metadata={
-            "help": "largest change of pitch and speed in semitones, of half of the excerpts",
-            "metavar": "X",
-        },
+    transpose: float = _option(
+        2.0, "largest change of pitch and speed in semitones, of half of the excerpts", "X"
     )
-    transpose_source: Mapping[str, float] = field(
-        default_factory=dict,
-        metadata={
-            "help": "the same for a source whose stem does not come with others of its track",
-            "metavar": "SOURCE=X",
-            "parse": _parse_amount,
-            "append": True,
-        },
+    transpose_source: Mapping[str, float] = _table(
+        "the same for a source whose stem does not come with others of its track",
+        "SOURCE=X",
+        _amount,
     )
     # Their `transpose` takes the place of the common one, but not of `transpose_source`.
-    effects: Mapping[str, Effects] = field(
-        default_factory=dict,
-        metadata={
-            "help": "effects of a source: layers, overdrive, double tracking, reverberation; "
-            f"{' or '.join(EFFECTS)}",
-            "metavar": "SOURCE=KIND",
-            "parse": _parse_effects,
-            "append": True,
-        },
+    effects: Mapping[str, Effects] = _table(
+        "effects of a source: layers, overdrive, double tracking, reverberation; "
+        f"{' or '.join(EFFECTS)}",
+        "SOURCE=KIND",
+        _effects,
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -180,18 +149,20 @@ class MixingConfig:
         unknown = sorted(settings.keys() - set(known))
         if unknown:
             raise ValueError(f"unknown mixing settings {unknown}; choose from {known}")
-        values = dict(settings)
-        for name in ("also", "extra"):
-            if name in values:
-                values[name] = tuple(StemFolder(*folder) for folder in values[name])
-        values["independent"] = tuple(values.get("independent", ()))
-        if values.get("accompaniment"):
-            values["accompaniment"] = StemFolder(*values["accompaniment"])
-        if "exclude" in values:
-            values["exclude"] = {track: tuple(of) for track, of in values["exclude"].items()}
-        if "effects" in values:
-            values["effects"] = {source: Effects(**of) for source, of in values["effects"].items()}
-        return cls(**values)
+        read: dict[str, Callable[[Any], Any]] = {
+            "also": lambda folders: tuple(StemFolder(*folder) for folder in folders),
+            "extra": lambda folders: tuple(StemFolder(*folder) for folder in folders),
+            "exclude": lambda tracks: {track: tuple(of) for track, of in tracks.items()},
+            "accompaniment": lambda folder: folder and StemFolder(*folder),
+            "independent": tuple,
+            "effects": lambda sources: {name: Effects(**of) for name, of in sources.items()},
+        }
+        return cls(
+            **{
+                name: read[name](value) if name in read else value
+                for name, value in settings.items()
+            }
+        )
 
     def check(self, sources: Sequence[str] | None = None) -> None:
         """Raise ValueError if the settings cannot work.

@@ -65,30 +65,14 @@ class StemFolder(NamedTuple):
 
 @dataclass(frozen=True)
 class Stem:
-    """One stem of one track.
-
-    Attributes
-    ----------
-    track : str
-        Name of the track.
-    target : str
-        Name of the source it is a stem of; several are joined by ``+``.
-    waveform : Tensor [shape=(channels, samples)], int16
-        The decoded audio, of one or two channels.
-    level : float
-        RMS of its loud half-second blocks, full scale being 1; 0 if silent.
-    bandwidth : float
-        Nyquist frequency of the recording in Hz, if that is lower than the library's.
-    weight : float
-        How often it is drawn, relative to others of its length.
-    """
+    """One stem of one track."""
 
     track: str
-    target: str
-    waveform: Tensor
-    level: float
-    bandwidth: float = math.inf
-    weight: float = 1.0
+    target: str  # name of the source; several are joined by "+"
+    waveform: Tensor  # (channels, samples), int16, of one or two channels
+    level: float  # RMS of its loud half-second blocks, full scale being 1; 0 if silent
+    bandwidth: float = math.inf  # Nyquist frequency in Hz of a recording at a lower rate
+    weight: float = 1.0  # relative probability among others of its length
 
     @property
     def samples(self) -> int:

@@ -60,20 +60,16 @@ class Effects:
     """How likely the stems of a source are changed, and by how much.
 
     Few singers have free stems; an overdriven, doubled or reverberant voice is another one to a
-    network, and so is a choir of two.
+    network, and so is a choir of two. Mono stems are taken to be unprocessed, or dry.
 
     Attributes
     ----------
-    layer : float
-        Probability that a second excerpt of the same source is added.
-    overdrive : float
-        Probability of overdrive.
+    layer, overdrive : float
+        Probability of a second excerpt of the same source, and of overdrive.
     drive : float
-        Largest drive, see :func:`overdrive`.
-    double_tracking, double_tracking_dry : float
-        Probability of double tracking; that of mono stems, which are taken to be unprocessed.
-    reverb, reverb_dry : float
-        The same of reverberation.
+        Largest drive, see :func:`openunmix.data.augment.effects.overdrive`.
+    double_tracking, double_tracking_dry, reverb, reverb_dry : float
+        Probability of double tracking and of reverberation, and those of dry stems.
     transpose : float
         Largest change of pitch and speed in semitones, of half of the excerpts.
     """
@@ -232,23 +228,10 @@ def double_track(
 def impulse_response(
     noise: Tensor, decay: float | Tensor, pre_delay: float | Tensor, sample_rate: float
 ) -> Tensor:
-    """Make impulse responses of rooms of noise (..., channels, samples), without direct sound.
+    """Impulse responses of rooms without direct sound, of energy 1 in each channel.
 
-    Parameters
-    ----------
-    noise : Tensor [shape=(..., channels, samples)], real
-        White noise.
-    decay : float, or Tensor [shape=(...)]
-        Time in seconds in which it falls by 60 dB.
-    pre_delay : float, or Tensor [shape=(...)]
-        Seconds before the first reflection.
-    sample_rate : float
-        Hz.
-
-    Returns
-    -------
-    Tensor [shape=(..., channels, samples)], real
-        Of energy 1 in each channel.
+    White noise (..., channels, samples) falls by 60 dB in ``decay`` seconds, after ``pre_delay``
+    seconds of silence.
     """
     time = torch.arange(noise.shape[-1], device=noise.device) / sample_rate
     response = noise * torch.exp(-math.log(1000) * time / _amount(decay))
