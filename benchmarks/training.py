@@ -215,7 +215,7 @@ def work_ours(args: argparse.Namespace) -> dict[str, float]:
     config = replace(
         PRESETS["classic"],
         targets=tuple(settings["targets"]),
-        hidden_size=args.hidden_size,
+        architecture=replace(PRESETS["classic"].architecture, hidden_size=args.hidden_size),
         batch_size=args.batch_size,
         duration=args.seq_dur,
         precision=settings["precision"],

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,17 +23,17 @@ from openunmix.cli._options import (
     run_command,
     say,
 )
-from openunmix.cli._train_options import (
+from openunmix.cli._train_data import (
     STEMS,
     Data,
-    add_options,
     dataset_name,
     dataset_options,
     describe,
     load_data,
-    settings,
     summary,
+    validation_tracks,
 )
+from openunmix.cli._train_options import add_options, settings
 from openunmix.cli._train_progress import Display
 from openunmix.data import check_dataset
 from openunmix.data.tracks import TrackAudio
@@ -41,7 +41,7 @@ from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import MaskNetwork
 from openunmix.pretrained.folder import load_folder
 from openunmix.training import PRESETS, Trainer, TrainingConfig, fit
-from openunmix.training.checkpoint import find_state, state_file
+from openunmix.training.checkpoint import state_file
 from openunmix.training.loop import Scores
 from openunmix.training.networks import pretrained_networks
 from openunmix.training.parallel import keep_freed_memory, launched
@@ -49,7 +49,6 @@ from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import (
     first_tracks,
-    load_validation_tracks,
     median_scores,
     separator_of,
     track_scores,
@@ -59,12 +58,9 @@ __all__ = ["main", "parser", "run"]
 
 logger = logging.getLogger(__name__)
 
-# Songs of a dataset whose scores are shown.
-_SONGS = 4
-# Songs that are scored at the end, where that takes too long to be done on the way.
-_SONGS_AT_END = 14
-# Processes that load ahead, unless a number is given; more hardly help.
-_MOST_WORKERS = 4
+_SHOWN_TRACKS = 4  # in TensorBoard
+_FINAL_TRACKS = 14  # scored at the end, where it takes too long to do so during the run
+_MOST_WORKERS = 4  # more hardly help
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,9 +68,9 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="umx-train",
         usage="umx-train [OPTION ...]   (umx-train --help lists the options)",
-        description="Train Open-Unmix. Without arguments, on songs that the code makes itself.",
+        description="Train Open-Unmix; without arguments, on synthetic tracks.",
         epilog=EXIT_CODES.format(what="training")
-        + " 130 after Ctrl-C; the same command goes on then.",
+        + " 130 after Ctrl-C; the same command resumes the run.",
     )
     add_options(parser)
     run = parser.add_argument_group("run")
@@ -83,25 +79,36 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("open-unmix"),
         metavar="DIR",
-        help="folder of the run (default: open-unmix); a run that is there goes on",
+        help="folder of the run; a run that is there is resumed (default: open-unmix)",
     )
-    run.add_argument("--checkpoint", type=Path, metavar="DIR", help="go on from this run")
     run.add_argument(
-        "--nb-workers", type=int, metavar="N", help="processes that load ahead (default: by cores)"
+        "--checkpoint", type=Path, metavar="DIR", help="resume the run of this folder in --output"
     )
-    run.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    run.add_argument(
+        "--nb-workers",
+        type=int,
+        metavar="N",
+        help=f"processes that load ahead (default: 0 for {STEMS}, else cores - 1, at most "
+        f"{_MOST_WORKERS})",
+    )
+    run.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        help="where to train; auto is the NVIDIA GPU if there is one, else the CPU (default: auto)",
+    )
     add_no_cuda(run)
-    run.add_argument("--check", action="store_true", help="only look for faults in the data")
-    run.add_argument("--report", action="store_true", help="only write the report of a run")
-    run.add_argument("--tensorboard", action="store_true", help="log to DIR/tensorboard")
-    run.add_argument("--pth", action="store_true", help="files of openunmix 1.3.0, too")
+    run.add_argument("--check", action="store_true", help="check the dataset, and do not train")
+    run.add_argument("--report", action="store_true", help="write the report, and do not train")
+    run.add_argument("--tensorboard", action="store_true", help="log to tensorboard/ in --output")
+    run.add_argument("--pth", action="store_true", help="write the files of openunmix 1.3.0, too")
     add_quiet(run)
     run.add_argument("--audio-backend", help=argparse.SUPPRESS)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or only look at the data or at what was trained; return the exit code."""
+    """Train, check the dataset or write a report; return the exit code."""
     if args.report:
         say("umx-train", f"wrote {write_report(args.output)}")
         return 0
@@ -118,23 +125,46 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory(device)
     data = load_data(args, config)
     config = replace(config, targets=data.targets)
-    songs = _songs(args, config, data)
-    quiet = args.quiet or launched().rank > 0
-    if not quiet:
+    tracks = validation_tracks(args, config, data)
+    args.quiet = args.quiet or launched().rank > 0
+    if not args.quiet:
         logging.getLogger("openunmix.training").setLevel(logging.INFO)
         for line in describe(args, data, config):
             say("umx-train", line)
+    trainer = _fit(args, config, data, tracks, networks, device, workers)
+    if not args.quiet:
+        say("umx-train", _ending(args, trainer))
+    if trainer.processes.is_first:
+        if not tracks and data.valid is not None:
+            _score(args, config, data)
+        _write_report(args)
+    return 0
+
+
+def _fit(
+    args: argparse.Namespace,
+    config: TrainingConfig,
+    data: Data,
+    tracks: list[TrackAudio],
+    networks: Mapping[str, MaskNetwork] | None,
+    device: str,
+    workers: int,
+) -> Trainer:
+    """Train with progress, TensorBoard and signals; KeyboardInterrupt after the last step."""
     with ExitStack() as stack:
-        display = stack.enter_context(Display(quiet))
-        observers = [display.record, *_tensorboard(args, songs, stack)]
-        stop = stack.enter_context(_asked_to_stop())
+        display = stack.enter_context(Display(args.quiet))
+        observers = [display.record]
+        if args.tensorboard and launched().rank == 0:
+            board = TensorBoard(args.output / "tensorboard", tracks[:_SHOWN_TRACKS])
+            observers.append(stack.enter_context(board).record)
+        stop = stack.enter_context(_stop_signals())
         trainer = fit(
             config,
             data.train,
             args.output,
             data.valid,
             networks=networks,
-            scores=_scores(config, songs),
+            scores=_scores(config, tracks),
             device=device,
             workers=workers,
             on_step=display.step,
@@ -145,26 +175,11 @@ def run(args: argparse.Namespace) -> int:
         )
         if stop():
             raise KeyboardInterrupt
-    if not quiet:
-        say("umx-train", _ending(args, trainer))
-    if trainer.processes.is_first:
-        _score(args, config, data, songs)
-        _write_report(args)
-    return 0
-
-
-def _tensorboard(
-    args: argparse.Namespace, songs: list[TrackAudio], stack: ExitStack
-) -> list[Callable[[Trainer, dict[str, Any]], None]]:
-    """Return what writes records for TensorBoard, in the first process and if asked for."""
-    if not args.tensorboard or launched().rank > 0:
-        return []
-    board = TensorBoard(args.output / "tensorboard", songs[:_SONGS])
-    return [stack.enter_context(board).record]
+    return trainer
 
 
 def _workers(args: argparse.Namespace) -> int:
-    """Return how many processes load ahead; stems are in memory, and mixed in no time."""
+    """Return how many processes load ahead; stems are in memory, and mixed on the device."""
     if args.nb_workers is not None:
         if args.nb_workers < 0:
             raise ValueError(f"--nb-workers must be 0 or more, not {args.nb_workers}")
@@ -176,12 +191,13 @@ def _workers(args: argparse.Namespace) -> int:
 
 
 def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None:
-    """Tell what openunmix 1.3.0 does not know of the networks whose files it is to get."""
+    """Warn of options of the networks that openunmix 1.3.0 ignores when it reads --pth."""
+    networks = config.architecture
     options = {
-        "--bridged": config.bridged,
-        "--unidirectional": config.unidirectional,
-        "--compression": config.compression != 1,
-        "--nb-layers": config.nb_layers != PRESETS["classic"].nb_layers,
+        "--bridged": networks.bridged,
+        "--unidirectional": networks.unidirectional,
+        "--compression": networks.compression != 1,
+        "--nb-layers": networks.nb_layers != PRESETS["classic"].architecture.nb_layers,
     }
     unknown = ", ".join(option for option, given in options.items() if given)
     if args.pth and unknown:
@@ -189,7 +205,7 @@ def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None
 
 
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
-    """Check the dataset; return 1 if they should not be trained on."""
+    """Check the dataset; return 1 if it has errors."""
     with Display(args.quiet) as display:
         report = check_dataset(dataset_options(args, config), display.checked)
     print(report.text(), end="")
@@ -197,24 +213,19 @@ def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
 
 
 def _ending(args: argparse.Namespace, trainer: Trainer) -> str:
-    """Say how the run ended, and what can be done now."""
-    complete = trainer.step >= trainer.schedule.steps
-    reason = "all are done" if complete else "the validation loss does not fall any more"
-    return (
-        f"ended after {trainer.step} of {trainer.schedule.steps} steps, as {reason}; the model "
-        f"is in {args.output}: umx song.wav --model {args.output.resolve()}"
-    )
+    """Return the last message: how the run ended, and how to use the model."""
+    step, steps = trainer.step, trainer.schedule.steps
+    done = f"finished all {steps} steps"
+    if step < steps:
+        done = f"stopped early after {step} of {steps} steps, as the validation loss stagnates"
+    return f"{done}; model written to {args.output}: umx song.wav --model {args.output.resolve()}"
 
 
-def _score(
-    args: argparse.Namespace, config: TrainingConfig, data: Data, songs: list[TrackAudio]
-) -> None:
-    """Score the model at the end, if it was not done on the way."""
-    if songs or data.valid is None:
-        return
-    shape = (config.targets, config.sample_rate, config.nb_channels)
-    songs = first_tracks(data.valid, *shape, _SONGS_AT_END)
-    scores = _scores(config, songs)
+def _score(args: argparse.Namespace, config: TrainingConfig, data: Data) -> None:
+    """Score the model at the end, if it was not scored during the run."""
+    assert data.valid is not None
+    tracks = first_tracks(data.valid, config, _FINAL_TRACKS)
+    scores = _scores(config, tracks)
     if scores is not None:
         networks = load_folder(args.output, config.targets).networks
         found = scores({target: network.cpu() for target, network in networks.items()})
@@ -222,11 +233,11 @@ def _score(
             temporary.write_text(json.dumps(found, indent=1), "utf-8")
         if not args.quiet:
             values = ", ".join(f"{target} {value:.2f}" for target, value in found.items())
-            say("umx-train", f"median SDR of {len(songs)} validation songs in dB: {values}")
+            say("umx-train", f"median SDR of {len(tracks)} validation tracks in dB: {values}")
 
 
 def _write_report(args: argparse.Namespace) -> None:
-    """Write the report at the end, if that is possible."""
+    """Write the report at the end, if matplotlib is installed."""
     try:
         page = write_report(args.output)
     except MissingExtraError as error:
@@ -237,57 +248,38 @@ def _write_report(args: argparse.Namespace) -> None:
 
 
 def _prepare_output(output: Path, checkpoint: Path | None) -> None:
-    """Raise if the output has files of something else; bring the state of another run there."""
-    if find_state(output) is not None:
+    """Copy the state of another run to the output; CheckpointError if it holds something else."""
+    if state_file(output).is_file():
         return
     weights = sorted([*output.glob("*.safetensors"), *output.glob("*.pth")])
     if weights:
         raise CheckpointError(
-            f"{output} has a model ({weights[0].name}), but no checkpoint to go on from; choose "
-            f"another --output, and to train that model further, --model {output}"
+            f"{output} has a model ({weights[0].name}), but no checkpoint to resume; choose "
+            f"another --output, and to fine-tune that model, --model {output}"
         )
     if checkpoint is not None:
-        found = find_state(checkpoint)
-        if found is None:
+        if not state_file(checkpoint).is_file():
             raise CheckpointError(
-                f"{checkpoint} has no checkpoint of a run; to train a model further, give it "
-                "as --model"
+                f"{checkpoint} has no checkpoint of a run; to fine-tune a model, give it as --model"
             )
-        place = (
-            state_file(output).with_name(found.name)
-            if found.suffix != ".chkpnt"
-            else (output / found.name)
-        )
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(found, place)
+        state_file(output).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(state_file(checkpoint), state_file(output))
 
 
-def _songs(args: argparse.Namespace, config: TrainingConfig, data: Data) -> list[TrackAudio]:
-    """Return songs to score networks on; none where whole songs would take too long."""
-    shape = (config.targets, config.sample_rate, config.nb_channels)
-    if data.valid is None:
-        return load_validation_tracks(args.root / "valid", *shape)
-    if dataset_name(args) == "synthetic" or args.tensorboard:
-        return first_tracks(data.valid, *shape, _SONGS)
-    return []
-
-
-def _scores(config: TrainingConfig, songs: list[TrackAudio]) -> Scores | None:
-    """Return what scores networks on songs, if there are any."""
-    if not songs:
+def _scores(config: TrainingConfig, tracks: list[TrackAudio]) -> Scores | None:
+    """Return what scores networks on tracks, if there are any."""
+    if not tracks:
         return None
-
-    residual = any(song.has_other_sources for song in songs)
+    residual = any(track.has_other_sources for track in tracks)
 
     def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
-        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged, residual)
-        return median_scores(track_scores(separator_of(networks, *shape), songs))
+        return median_scores(track_scores(separator_of(networks, config, residual), tracks))
 
     return scores
 
 
 def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:
-    """Return what ``<target>.json`` tells of a run: its options, as in 1.3.0, data and versions."""
+    """Metadata of ``<target>.json``: options, as in 1.3.0, data and versions."""
     options = {name: value for name, value in vars(args).items() if value not in (None, [])}
     made_with = environment()
     return {
@@ -299,18 +291,18 @@ def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM ask for the end of the step; a second time, they end at once."""
-    asked: list[int] = []
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Stop after the current step on Ctrl-C and SIGTERM, and at once on the second one."""
+    received: list[int] = []
 
-    def ask(number: int, frame: object) -> None:
-        if asked:
+    def receive(number: int, frame: object) -> None:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -318,5 +310,6 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    kept = "a checkpoint was written, and the same command goes on"
-    return run_command(parser(), run, argv, kept)
+    return run_command(
+        parser(), run, argv, "a checkpoint was written, and the same command resumes the run"
+    )

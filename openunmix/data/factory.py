@@ -188,30 +188,62 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
     """
     group = parser.add_argument_group(f"dataset {dataset}")
     if dataset == "aligned":
-        group.add_argument("--input-file", default="mixture.wav", help="file name or glob")
-        group.add_argument("--output-file", default="vocals.wav", help="file name or glob")
+        group.add_argument("--input-file", default="mixture.wav", help="mixture: name or glob")
+        group.add_argument("--output-file", default="vocals.wav", help="target: name or glob")
         return
     default = ["gain", "channelswap"] if dataset == "musdb" else []
-    group.add_argument("--source-augmentations", nargs="+", default=default, metavar="NAME")
+    group.add_argument(
+        "--source-augmentations",
+        nargs="+",
+        default=default,
+        metavar="NAME",
+        help="of every source before mixing: gain, channelswap, force_stereo",
+    )
     if dataset == "musdb":
         group.add_argument("--is-wav", action="store_true", help="folders of wav files (HQ)")
-        group.add_argument("--samples-per-track", type=int, default=64)
+        group.add_argument(
+            "--samples-per-track", type=int, default=64, help="excerpts of a track an epoch"
+        )
     if dataset in ("sourcefolder", "synthetic"):
-        group.add_argument("--nb-train-samples", type=int, default=1000, help="items an epoch")
-        group.add_argument("--nb-valid-samples", type=int, default=100)
+        group.add_argument("--nb-train-samples", type=int, default=1000, help="items of an epoch")
+        group.add_argument("--nb-valid-samples", type=int, default=100, help="validation items")
     if dataset == "sourcefolder":
-        group.add_argument("--target-dir", required=True)
-        group.add_argument("--interferer-dirs", nargs="+", required=True, metavar="DIR")
+        group.add_argument("--target-dir", required=True, help="folder of the target")
+        group.add_argument(
+            "--interferer-dirs",
+            nargs="+",
+            required=True,
+            metavar="DIR",
+            help="folders of the interferers",
+        )
     if dataset.startswith("trackfolder"):
-        group.add_argument("--target-file", required=True)
+        group.add_argument(
+            "--target-file", required=True, help="file of the target in a track folder"
+        )
     if dataset == "trackfolder_fix":
-        group.add_argument("--interferer-files", nargs="+", required=True, metavar="FILE")
-        group.add_argument("--random-track-mix", action="store_true")
+        group.add_argument(
+            "--interferer-files",
+            nargs="+",
+            required=True,
+            metavar="FILE",
+            help="files of the interferers in a track folder",
+        )
+        group.add_argument(
+            "--random-track-mix", action="store_true", help="take each interferer from any track"
+        )
     if dataset == "trackfolder_var":
-        group.add_argument("--random-interferer-mix", action="store_true")
-        group.add_argument("--silence-missing", action="store_true", help="do not skip tracks")
+        group.add_argument(
+            "--random-interferer-mix",
+            action="store_true",
+            help="take the interferers from another track",
+        )
+        group.add_argument(
+            "--silence-missing",
+            action="store_true",
+            help="use tracks without the target, which is silent there",
+        )
     if dataset in ("sourcefolder", "trackfolder_var"):
-        group.add_argument("--ext", default=".wav", help="how names of audio files end")
+        group.add_argument("--ext", default=".wav", help="suffix of audio files")
 
 
 def make_datasets(args: argparse.Namespace) -> Datasets:

@@ -44,7 +44,13 @@ class Architecture:
         default=None, metadata={"help": "highest input frequency in Hz", "metavar": "X"}
     )
     dropout: float = field(
-        default=0.4, metadata={"help": "dropout probability between LSTM layers", "metavar": "X"}
+        default=0.4,
+        metadata={
+            "help": "dropout probability between LSTM layers",
+            "metavar": "X",
+            "least": 0,
+            "below": 1,
+        },
     )
     compression: float = field(
         default=1.0,

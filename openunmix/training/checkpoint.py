@@ -7,10 +7,10 @@ runs code.
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,36 +20,20 @@ from openunmix._version import __version__
 from openunmix.errors import CheckpointError
 from openunmix.pretrained.folder import SeparatorConfig, save_checkpoint, save_folder
 from openunmix.training.config import TrainingConfig
-from openunmix.training.networks import architecture_of
 from openunmix.training.trainer import Trainer
-from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
-    "find_state",
+    "check_resumed",
     "load_state",
     "save_legacy_files",
     "save_model",
     "save_state",
-    "separator_config",
     "state_file",
 ]
 
+logger = logging.getLogger(__name__)
 
-def separator_config(config: TrainingConfig) -> SeparatorConfig:
-    """Return what the networks of a run have in common.
-
-    Parameters
-    ----------
-    config : TrainingConfig
-        The settings of the run.
-
-    Returns
-    -------
-    SeparatorConfig
-        The content of ``separator.json``.
-    """
-    stft = STFTConfig(config.n_fft, config.n_hop, float(config.sample_rate))
-    return SeparatorConfig(stft, config.nb_channels, architecture_of(config))
+_TENSOR = "tensor:"
 
 
 def save_model(
@@ -60,16 +44,8 @@ def save_model(
 ) -> None:
     """Write the averaged networks of a run as a model folder.
 
-    Parameters
-    ----------
-    folder : Path
-        The folder, made if it does not exist.
-    trainer : Trainer
-        The run.
-    metadata : mapping, optional
-        What else to write to ``<target>.json``; under ``args``, the options of the run.
-    dtype : torch.dtype, optional
-        Type of the matrices in the files; ``torch.float16`` halves their size.
+    The metadata is added to ``<target>.json``, the options of the run under ``args``. ``dtype`` is
+    that of the matrices in the files.
     """
     details = {
         "version": __version__,
@@ -78,28 +54,15 @@ def save_model(
         **(metadata or {}),
     }
     networks = trainer.ema_networks()
-    config = separator_config(trainer.config)
+    run = trainer.config
+    config = SeparatorConfig(run.stft, run.nb_channels, run.architecture)
     save_folder(folder, networks, config, dict.fromkeys(networks, details), dtype)
 
 
 def save_legacy_files(
     folder: Path, trainer: Trainer, epoch: int, best_loss: float | None, is_best: bool
 ) -> None:
-    """Write ``<target>.chkpnt``, and if best ``<target>.pth``, as openunmix 1.3.0 does.
-
-    Parameters
-    ----------
-    folder : Path
-        An existing folder.
-    trainer : Trainer
-        The run.
-    epoch : int
-        Epochs done.
-    best_loss : float, optional
-        The lowest validation loss so far.
-    is_best : bool
-        Whether it is that of these weights.
-    """
+    """Write ``<target>.chkpnt``, and if best ``<target>.pth``, as openunmix 1.3.0 does."""
     for target, network in trainer.ema_networks().items():
         state = {
             "epoch": epoch,
@@ -111,52 +74,13 @@ def save_legacy_files(
         save_checkpoint(state, is_best, folder, target)
 
 
-_TENSOR = "tensor:"
-
-
 def state_file(folder: Path) -> Path:
-    """Return where the state of a run is, in the folder of the run.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of the run.
-
-    Returns
-    -------
-    Path
-        The file. It is in a folder of its own, as weights beside the networks are a target.
-    """
+    """File of the state of a run, in a folder of its own: weights beside networks are a target."""
     return folder / "checkpoint" / "training.safetensors"
 
 
-def find_state(folder: Path) -> Path | None:
-    """Find a state to resume from.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of a run.
-
-    Returns
-    -------
-    Path or None
-        The file, or that of a version before 2.0, or None.
-    """
-    found = [path for path in (state_file(folder), folder / "training.chkpnt") if path.is_file()]
-    return found[0] if found else None
-
-
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a state, as a whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file; its folder is made if need be.
-    state : dict
-        Nested dictionaries and lists of tensors and plain values; all keys are strings.
-    """
+    """Write a state, as a whole or not at all: nested dictionaries (keys are strings) and lists."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
@@ -167,43 +91,54 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a state; tensors and plain values only, never code.
-
-    Parameters
-    ----------
-    path : Path
-        What :func:`save_state` wrote, or a ``training.chkpnt`` of before.
-
-    Returns
-    -------
-    dict
-        The state.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged.
-    """
+    """Read a state, which runs no code; CheckpointError if the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        if path.suffix == ".chkpnt":
-            return _before(torch.load(path, map_location="cpu", weights_only=True))
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             content = json.loads(file.metadata()["state"])
         state: dict[str, Any] = _joined(content, tensors)
         return state
-    except (
-        pickle.UnpicklingError,
-        SafetensorError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        LookupError,
-        TypeError,
-    ) as error:
-        raise CheckpointError(f"{path} is damaged; remove it to train anew") from error
+    except (SafetensorError, RuntimeError, ValueError, EOFError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged; remove it to start again") from error
+
+
+def check_resumed(path: Path, before: Mapping[str, Any], config: TrainingConfig) -> None:
+    """Compare the settings of a state with those of now; CheckpointError for other networks.
+
+    Other changes are only warned of.
+    """
+    changes = list(_changes(before, config.to_json()))
+    others = ", ".join(f"{change.name}={change.before}" for change in changes if change.is_fatal)
+    if others:
+        raise CheckpointError(
+            f"{path} is of a run with {others}; use the same, or another --output"
+        )
+    for name, old, now, _ in changes:
+        logger.warning("%s is %s now, and was %s until this step", name, now, old)
+
+
+class _Change(NamedTuple):
+    """A setting that has changed; a fatal one is of the networks' weights or of their input."""
+
+    name: str
+    before: Any
+    now: Any
+    is_fatal: bool
+
+
+def _changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], part: str = ""
+) -> Iterator[_Change]:
+    """Yield the settings that differ, nested ones one by one."""
+    for name, old in before.items():
+        new = now.get(name, old)
+        if not part and isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, name)
+        elif old != new:
+            is_network = part in ("architecture", "stft") or name in ("targets", "nb_channels")
+            yield _Change(name, old, new, is_network and name != "dropout")
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -227,10 +162,3 @@ def _joined(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list):
         return [_joined(part, tensors) for part in value]
     return value
-
-
-def _before(state: dict[str, Any]) -> dict[str, Any]:
-    """Bring the state of a version before 2.0 to today's form."""
-    config = dict(state["config"])
-    config["precision"] = "bf16" if config.pop("bfloat16") else "float32"
-    return {**state, "config": config}

@@ -1,155 +1,128 @@
-"""Every setting of a training run, in one place."""
+"""Settings of a training run, and presets of them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from openunmix.data import MixingConfig
+from openunmix.model import NETWORKS, Architecture
+from openunmix.training.losses import MULTI_TARGET_LOSSES, SINGLE_TARGET_LOSSES
+from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["ARCHITECTURE", "PRECISIONS", "PRESETS", "SCHEDULES", "TrainingConfig"]
+__all__ = ["PRESETS", "TrainingConfig"]
 
-#: Names of the arithmetic of matrix products.
-PRECISIONS = ("float32", "bf16", "fp16")
-#: Names of the ways in which the learning rate changes.
-SCHEDULES = ("constant", "cosine", "trapezoid", "plateau")
+_ARCHITECTURE = Architecture(hidden_size=256, bandwidth=16000.0)
+_STFT = STFTConfig()
+T = TypeVar("T")
 
-#: Settings that a run keeps when it is resumed.
-ARCHITECTURE = (
-    "targets",
-    "hidden_size",
-    "nb_layers",
-    "unidirectional",
-    "compression",
-    "bridged",
-    "shared",
-    "nb_channels",
-    "sample_rate",
-    "n_fft",
-    "n_hop",
-    "bandwidth",
-)
+
+def _option(default: T, text: str, name: str | None = None, **about: Any) -> T:
+    """Field that is an option of ``umx-train``; see :mod:`openunmix.cli._train_options`."""
+    metadata = {"help": text, **about} | ({"option": name} if name else {})
+    value: T = field(default=default, metadata=metadata)
+    return value
+
+
+def _amount(default: float, text: str, name: str | None = None) -> float:
+    """Option that may be 0."""
+    return _option(default, text, name, least=0)
+
+
+def _count(default: int, text: str, name: str | None = None) -> int:
+    """Option, a whole number, that may be 0."""
+    return _option(default, text, name, least=0)
+
+
+def _choice(default: str, choices: Sequence[str], text: str) -> str:
+    """Option with a value out of several."""
+    return _option(default, text, choices=tuple(choices))
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of a training run.
+    """Settings of a training run; where audio is and what computes are not among them.
+
+    Each field with a help text in its metadata is an option of ``umx-train``, and so are those of
+    the nested settings. ``umx-train --help`` and ``docs/training.md`` list them all.
 
     Attributes
     ----------
     targets : tuple of str
         The sources; one network is trained for each, all on the same mixtures.
-    hidden_size, nb_layers, unidirectional, compression, nb_channels
-        Architecture of the networks, see :class:`openunmix.model.OpenUnmix`.
-    bridged : bool
-        Whether the networks exchange features, see :func:`openunmix.model.masks`.
-    shared : bool
-        Whether the networks share layers, see :func:`openunmix.model.share`.
-    sample_rate : int
-        Hz.
-    n_fft, n_hop : int
-        Window and hop length of the STFT in samples.
-    bandwidth : float
-        Highest frequency in Hz that the networks see.
-    duration : float
-        Seconds of an excerpt.
-    batch_size : int
-        Excerpts a step, over all processes.
-    steps : int
-        Updates of the weights in the whole run, unless there are ``epochs``.
-    epochs : int, optional
-        Passes over the data in the whole run.
-    loss : str
-        One of :data:`openunmix.training.losses.SINGLE_TARGET_LOSSES`.
-    learning_rate : float
-        Peak learning rate of Adam.
-    schedule : str
-        How the rate changes, one of :data:`SCHEDULES`; see
-        :func:`openunmix.training.schedules.scheduled_rate`.
-    warmup : int
-        Steps in which the learning rate rises linearly from 0.
-    cooldown : float
-        Fraction of the steps, at the end, in which a trapezoid falls linearly to 0.
-    decay_patience : int
-        Validations without a lower loss after which a plateau ends.
-    decay_factor : float
-        What the rate is multiplied by at the end of a plateau.
-    weight_decay : float
-        L2 penalty of Adam.
-    clip : float
-        Largest norm of the gradient of one network, or of all that share layers; 0 for no limit.
-    dropout : float
-        Share of the values between recurrent layers that a step leaves out.
-    ema_decay : float
-        Decay of the exponential moving average of the weights, 0 for none; the average is what
-        is validated and saved.
-    patience : int
-        Validations without a lower loss after which to stop; 0 never stops.
-    keep_best : bool
-        Whether the model that is saved is that of the lowest validation loss, not the last one.
-    seed : int
-        Seed of the initial weights, the dropout and the mixtures.
-    precision : str
-        How matrices are multiplied, one of :data:`PRECISIONS`: ``bf16`` and ``fp16`` are
-        automatic mixed precision; weights stay float32. A CPU without bfloat16 uses float32.
-    augment : bool
-        Whether batches are augmented on the device, see
-        :class:`~openunmix.data.BatchAugmentation`.
-    equalise : float
-        By how many dB spectra of sources are changed at random, as by an equaliser; 0 for not at
-        all. See :func:`openunmix.training.losses.equalise`.
+    architecture : Architecture
+        Options of the networks.
+    stft : STFTConfig
+        STFT of the networks, and sample rate.
     mixing : MixingConfig, optional
-        How stems are mixed; None for other datasets.
+        How stems are mixed; None for other datasets than ``stems``.
     statistics_excerpts : int
-        Excerpts from which the mean and the scale of the networks' input are taken; 0 leaves
-        them at 0 and 1.
-    validate_every : int
-        Steps between validations; 0 for every epoch.
-    save_every : int
-        Steps between checkpoints and records; 0 for every epoch.
-    keep : tuple of int
-        Steps whose model is also kept, in a folder of that number.
+        Excerpts that the input normalisation is fitted to; 0 leaves it at mean 0 and scale 1.
+
+    Examples
+    --------
+    >>> config = TrainingConfig(targets=("vocals",), architecture=Architecture(hidden_size=64))
+    >>> TrainingConfig.from_json(config.to_json()) == config
+    True
     """
 
     targets: tuple[str, ...] = ("vocals", "drums", "bass", "other")
-    hidden_size: int = 256
-    nb_layers: int = 3
-    unidirectional: bool = False
-    compression: float = 1.0
-    bridged: bool = False
-    shared: bool = False
-    nb_channels: int = 2
-    sample_rate: int = 44100
-    n_fft: int = 4096
-    n_hop: int = 1024
-    bandwidth: float = 16000.0
-    duration: float = 3.0
-    batch_size: int = 8
-    steps: int = 6000
-    epochs: int | None = None
-    loss: str = "normalized-mse"
-    learning_rate: float = 1e-3
-    schedule: str = "trapezoid"
-    warmup: int = 100
-    cooldown: float = 0.3
-    decay_patience: int = 80
-    decay_factor: float = 0.3
-    weight_decay: float = 1e-5
-    clip: float = 5.0
-    dropout: float = 0.4
-    ema_decay: float = 0.998
-    patience: int = 0
-    keep_best: bool = False
-    seed: int = 42
-    precision: str = "bf16"
-    augment: bool = False
-    equalise: float = 0.0
+    architecture: Architecture = _ARCHITECTURE
+    stft: STFTConfig = _STFT
+    nb_channels: int = _option(2, "audio channels")
+    # Of the data.
     mixing: MixingConfig | None = None
+    duration: float = _option(3.0, "seconds of an excerpt", "--seq-dur")
+    batch_size: int = _option(8, "excerpts a step, over all processes")
+    augment: bool = _option(
+        False, "augment batches on the device: gain, channel swap, pitch, tempo, remixing"
+    )
+    equalise: float = _amount(
+        0.0, "standard deviation in dB of random equaliser curves, one a source; 0: off"
+    )
     statistics_excerpts: int = 300
-    validate_every: int = 500
-    save_every: int = 100
-    keep: tuple[int, ...] = ()
+    # Of the optimisation.
+    epochs: int | None = _option(None, "passes over the data in the whole run")
+    steps: int = _option(6000, "updates of the weights in the whole run")
+    loss: str = _choice(
+        "normalized-mse", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES], "training objective"
+    )
+    learning_rate: float = _option(1e-3, "peak learning rate of Adam", "--lr")
+    schedule: str = _choice(
+        "trapezoid", ("constant", "cosine", "trapezoid", "plateau"), "learning-rate schedule"
+    )
+    warmup: int = _count(100, "steps of linear warm-up of the learning rate")
+    cooldown: float = 0.3  # fraction of the run in which a trapezoid falls to 0
+    decay_patience: int = _count(
+        80,
+        "plateau: validations without a lower loss before the rate decays",
+        "--lr-decay-patience",
+    )
+    decay_factor: float = _option(0.3, "plateau: factor of a decay", "--lr-decay-gamma")
+    weight_decay: float = _amount(1e-5, "L2 penalty of the weights")
+    clip: float = _amount(5.0, "largest gradient norm of a network; 0: no limit")
+    ema_decay: float = _option(
+        0.998,
+        "decay of the exponential moving average (EMA) of the weights, which is the model; 0: none",
+        least=0,
+        below=1,
+    )
+    precision: str = _choice(
+        "bf16",
+        ("float32", "bf16", "fp16"),
+        "mixed precision of the networks; the weights are float32",
+    )
+    seed: int = _count(42, "seed of weights, dropout and data")
+    # Of the run.
+    patience: int = _count(0, "validations without a lower loss that end the run; 0: never")
+    keep_best: bool = False  # save the model of the lowest validation loss, not the last one
+    validate_every: int = _count(500, "steps between validations; 0: an epoch")
+    save_every: int = _count(100, "steps between checkpoints; 0: an epoch")
+    keep: tuple[int, ...] = _option(
+        (), "steps whose model is also kept, in a folder of that number", nargs="+"
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them.
@@ -157,23 +130,27 @@ class TrainingConfig:
         Returns
         -------
         dict
-            A value by name.
+            A value by name; those of nested settings are dictionaries.
         """
         settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        settings["architecture"]["name"] = self.architecture.name
         return settings
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> TrainingConfig:
         """Make the settings from :meth:`to_json`'s dictionary; unknown names are errors."""
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(settings.keys() - set(known))
-        if unknown:
-            raise ValueError(f"unknown training settings {unknown}; choose from {known}")
-        values = {**settings, "targets": tuple(settings.get("targets", cls.targets))}
-        values["keep"] = tuple(values.get("keep", ()))
+        values = dict(settings)
+        for name in values.keys() & {"targets", "keep"}:
+            values[name] = tuple(values[name])
+        if "architecture" in values:
+            options = dict(values["architecture"])
+            kind = NETWORKS[options.pop("name", Architecture.name)].options
+            values["architecture"] = _checked(kind, options)
+        if "stft" in values:
+            values["stft"] = _checked(STFTConfig, values["stft"])
         if values.get("mixing") is not None:
             values["mixing"] = MixingConfig.from_json(values["mixing"])
-        return cls(**values)
+        return _checked(cls, values)
 
     def total_steps(self, epoch_steps: int) -> int:
         """Count the steps of the whole run.
@@ -191,14 +168,24 @@ class TrainingConfig:
         return self.steps if self.epochs is None else self.epochs * epoch_steps
 
 
-#: Settings that fit a kind of data: endless mixtures of whole stems, the songs that the code
+def _checked(kind: type[T], values: dict[str, Any]) -> T:
+    """Make settings; unknown names are errors."""
+    known = [setting.name for setting in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(values.keys() - set(known))
+    if unknown:
+        raise ValueError(f"unknown training settings {unknown}; choose from {known}")
+    return kind(**values)
+
+
+_DEFAULT = TrainingConfig()
+#: Settings that fit a kind of data: endless mixtures of whole stems, the tracks that the code
 #: makes, and the datasets of openunmix 1.3.0 with its published recipe.
 PRESETS = {
-    "stems": TrainingConfig(mixing=MixingConfig()),
-    "synthetic": TrainingConfig(
-        hidden_size=64,
-        nb_layers=2,
-        n_fft=2048,
+    "stems": replace(_DEFAULT, mixing=MixingConfig()),
+    "synthetic": replace(
+        _DEFAULT,
+        architecture=replace(_ARCHITECTURE, hidden_size=64, nb_layers=2),
+        stft=replace(_STFT, n_fft=2048),
         duration=2.0,
         batch_size=4,
         steps=600,
@@ -209,9 +196,10 @@ PRESETS = {
         validate_every=300,
         save_every=20,
     ),
-    "classic": TrainingConfig(
+    "classic": replace(
+        _DEFAULT,
         targets=("vocals",),
-        hidden_size=512,
+        architecture=replace(_ARCHITECTURE, hidden_size=512),
         duration=6.0,
         batch_size=16,
         epochs=1000,

@@ -1,4 +1,4 @@
-"""What is known about a run so far: losses, scores and speed, and when to stop early."""
+"""Records of a run: losses, scores and speed; and early stopping."""
 
 from __future__ import annotations
 
@@ -10,41 +10,29 @@ from typing import Any
 from openunmix._files import replacing
 from openunmix.utils import EarlyStopping
 
-__all__ = ["TIMINGS", "History", "read_history"]
+__all__ = ["TIMINGS", "History", "mean", "read_history"]
 
-#: What differs from run to run in a record.
+#: What differs in a record from run to run.
 TIMINGS = ("steps_per_second", "data_loading", "seconds")
 
 
 class History:
     """The records of a run, and the losses since the last one.
 
-    Parameters
-    ----------
-    targets : sequence of str
-        The targets.
-    patience : int
-        Validations without a lower loss after which to stop; 0 never stops.
-
-    Attributes
-    ----------
-    records : list of dict
-        A record has ``step``, ``epoch``, ``loss`` (by target, the mean since the last record),
-        ``learning_rate``, ``steps_per_second``, ``data_loading`` and ``seconds``; after a
-        validation, ``valid_loss`` (by target) and ``validation`` (scores) as well.
-    best_step : int
-        Step of the lowest validation loss, 0 before the first validation.
+    A record has ``step``, ``epoch``, ``loss`` (by target, the mean since the last record),
+    ``learning_rate``, ``steps_per_second``, ``data_loading`` (share of the time) and ``seconds``;
+    after a validation, ``valid_loss`` (by target) and ``validation`` (scores) as well.
     """
 
     def __init__(self, targets: Sequence[str], patience: int = 0) -> None:
         self.records: list[dict[str, Any]] = []
-        self.best_step = 0
+        self.best_step = 0  # of the lowest validation loss
         self._stopping = EarlyStopping(patience=patience)
         self._targets = list(targets)
         self._clear()
 
     def _clear(self) -> None:
-        """Forget the losses since the last record."""
+        """Clear the losses since the last record."""
         self._sums = dict.fromkeys(self._targets, 0.0)
         self._count = 0
 
@@ -60,36 +48,17 @@ class History:
 
     @property
     def is_over(self) -> bool:
-        """Whether the validation loss has not fallen for too long."""
+        """Whether the validation loss has not fallen for ``patience`` validations."""
         return 0 < self._stopping.patience <= self.bad_validations
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """Take the losses of a step.
-
-        Parameters
-        ----------
-        losses : mapping of str to float
-            Of every target.
-        """
+        """Add the losses of a step, by target."""
         for target, loss in losses.items():
             self._sums[target] += loss
         self._count += 1
 
     def add_validation(self, loss: float, step: int) -> bool:
-        """Take the loss of a validation.
-
-        Parameters
-        ----------
-        loss : float
-            The mean over the targets.
-        step : int
-            Steps done.
-
-        Returns
-        -------
-        bool
-            Whether it is the lowest.
-        """
+        """Add a validation loss, the mean over the targets; return whether it is the lowest."""
         before = self.best_loss
         self._stopping.step(loss)
         if self.best_loss == before:
@@ -98,18 +67,7 @@ class History:
         return True
 
     def record(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Add a record.
-
-        Parameters
-        ----------
-        values : mapping
-            All but the loss.
-
-        Returns
-        -------
-        dict
-            The record.
-        """
+        """Add and return a record of these values and the mean losses."""
         loss = {target: total / max(self._count, 1) for target, total in self._sums.items()}
         record = {"step": values["step"], "epoch": values["epoch"], "loss": loss, **values}
         self.records.append(record)
@@ -117,29 +75,12 @@ class History:
         return record
 
     def write(self, path: Path) -> None:
-        """Write all records as JSON.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        """
+        """Write all records as JSON."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(self.records, indent=1), "utf-8")
 
     def summary(self, epoch_steps: int) -> dict[str, Any]:
-        """Tell how training went, with 1.3.0's keys for ``<target>.json``.
-
-        Parameters
-        ----------
-        epoch_steps : int
-            Steps of an epoch.
-
-        Returns
-        -------
-        dict
-            Losses are means over the targets.
-        """
+        """Summary for ``<target>.json`` with the keys of 1.3.0; losses are means over targets."""
         valid = [record for record in self.records if "valid_loss" in record]
         return {
             "epochs_trained": self.records[-1].get("epoch", 0) if self.records else 0,
@@ -152,13 +93,7 @@ class History:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs.
-
-        Returns
-        -------
-        dict
-            Plain values.
-        """
+        """Return plain values for :meth:`load_state_dict`."""
         return {
             "records": self.records,
             "best_step": self.best_step,
@@ -169,13 +104,7 @@ class History:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`.
-
-        Parameters
-        ----------
-        state : dict
-            What it returned.
-        """
+        """Continue from a :meth:`state_dict`."""
         self.records = state["records"]
         self.best_step = state["best_step"]
         self._stopping.best = state["best"]
@@ -189,23 +118,7 @@ def mean(losses: Mapping[str, float]) -> float:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Read the records of a run.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of the run.
-
-    Returns
-    -------
-    list of dict
-        See :class:`History`.
-
-    Raises
-    ------
-    OSError
-        If there are none.
-    """
+    """Read the records of the run in a folder; OSError if there are none."""
     path = folder / "history.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no records of a run; name the folder of one")

@@ -1,7 +1,9 @@
-"""The training loop: networks for all targets, trained side by side on the same mixtures.
+"""The training loop: a network for each target, trained side by side on the same mixtures.
 
-Everything random follows from the seed and the step, so that a run that was interrupted and
-resumed from its checkpoint ends with the same weights as one that was not.
+:func:`fit` is the loop, in the order in which things happen; ``trainer.py`` has the step, and
+``_Run`` below what surrounds it: resuming, validation, records and files. Everything random follows
+from seed and step, so that a run that was interrupted ends with the same weights, to the last bit,
+as one that was not.
 """
 
 from __future__ import annotations
@@ -18,28 +20,22 @@ import torch
 from torch.utils.data import Dataset
 
 from openunmix.data import Mixer
-from openunmix.errors import CheckpointError, TrainingError
+from openunmix.errors import TrainingError
 from openunmix.model import MaskNetwork
-from openunmix.training.batches import (
-    Batch,
-    Batches,
-    Examples,
-    MixedBatches,
-    collate,
-    make_batches,
-)
+from openunmix.training.batches import Batch, Batches, Examples, MixedBatches, make_batches
 from openunmix.training.checkpoint import (
-    find_state,
+    check_resumed,
     load_state,
     save_legacy_files,
     save_model,
     save_state,
     state_file,
 )
-from openunmix.training.config import ARCHITECTURE, TrainingConfig
+from openunmix.training.config import TrainingConfig
 from openunmix.training.history import History, mean
 from openunmix.training.parallel import Processes
 from openunmix.training.trainer import Trainer
+from openunmix.training.validation import validation_loss
 
 __all__ = ["Progress", "Scores", "fit"]
 
@@ -50,7 +46,7 @@ Scores = Callable[[dict[str, MaskNetwork]], dict[str, float]]
 
 
 class Progress(NamedTuple):
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------
@@ -61,7 +57,7 @@ class Progress(NamedTuple):
     rate : float
         Steps a second since this process began.
     data_loading : float
-        Share of that time in which it waited for data, from 0 to 1.
+        Share of that time spent waiting for data, from 0 to 1.
     """
 
     step: int
@@ -88,60 +84,60 @@ def fit(
     metadata: Mapping[str, Any] | None = None,
     legacy_files: bool = False,
 ) -> Trainer:
-    """Train, or go on training, until all steps are done.
+    """Train, or resume training, until all steps are done.
 
     Parameters
     ----------
     config : TrainingConfig
-        The settings. A run that is resumed may have other numbers of steps and epochs, another
-        learning rate and another schedule.
+        The settings. A run that is resumed may have others than before, but the same targets,
+        architecture and STFT.
     train : Dataset or Mixer
         What to train on, see :class:`~openunmix.training.batches.Examples`.
     output : str or Path
         Folder of the run: the model, ``checkpoint/`` to resume from, ``history.json``.
     valid : Dataset, optional
-        What to take the validation loss from, item by item. Without it no run ends early.
+        What to compute the validation loss on, item by item. Without it no run ends early.
     networks : mapping of str to MaskNetwork, optional
-        Networks to train further, with their input statistics; new ones if not given.
+        Networks to fine-tune, with their input normalisation; new ones if not given.
     scores : callable, optional
         From the averaged networks to scores by name, called at every validation.
     device : str
         Where to train.
     workers : int
-        Processes that make batches ahead.
+        Processes that load ahead.
     on_step : callable, optional
         Called with the :class:`Progress` after every step.
     stop : callable, optional
-        Asked after every step whether to stop there. The run can be resumed.
+        Called after every step; the run ends if it returns True, and can be resumed.
     on_record : callable, optional
         Called with trainer and record after every record.
     metadata : mapping, optional
-        What else to write to ``<target>.json``.
+        Added to ``<target>.json``.
     legacy_files : bool
-        Whether to write the files of openunmix 1.3.0, too.
+        Write the files of openunmix 1.3.0, too.
 
     Returns
     -------
     Trainer
-        With the trained networks, and their average, which is what to use.
+        With the trained networks, and their exponential moving average, which is what to use.
 
     Raises
     ------
     TrainingError
         If a loss is not finite, there are no data, or a file cannot be written.
     CheckpointError
-        If the state to resume from is damaged.
+        If the state to resume from is damaged, or of other networks.
     """
     processes = Processes(device)
     batches = make_batches(train, config, processes, workers)
     trainer = Trainer(config, config.total_steps(batches.epoch_steps), networks, processes)
     run = _Run(trainer, batches, Path(output), metadata or {}, legacy_files)
-    run.begin(new=networks is None)
+    run.resume_or_start(new=networks is None)
     tests = None if valid is None else Examples(valid, config.targets, config.nb_channels)
 
-    for batch in run.remaining():
+    for batch in run.remaining_batches():
         losses = trainer.update(batch)
-        run.check(losses)
+        run.check_finite(losses, batch)
         run.history.add(losses)
         if on_step and processes.is_first:
             on_step(run.progress(losses))
@@ -156,12 +152,12 @@ def fit(
             run.save()
         if stopping or run.history.is_over:
             break
-    processes.wait()  # until all is written
+    processes.wait()  # until all files are written
     return trainer
 
 
 class _Run:
-    """The course of a run: where it is, what is known about it, and its files."""
+    """What surrounds the steps of a run: its position, its records and its files."""
 
     def __init__(
         self,
@@ -179,21 +175,19 @@ class _Run:
         self.steps = trainer.schedule.steps
         self.history = History(trainer.config.targets, trainer.config.patience)
         self._is_best = False
-        self._waited = 0.0
-        self._paused = 0.0
+        self._loading = 0.0  # seconds
+        self._validating = 0.0  # seconds
 
-    def begin(self, new: bool) -> None:
-        """Go on from the state that there is, or begin: new networks need statistics."""
-        found = find_state(self.output)
+    def resume_or_start(self, new: bool) -> None:
+        """Resume from the checkpoint, or start: fit the input normalisation of new networks."""
+        path = state_file(self.output)
+        is_resumed = path.is_file()
         self.trainer.processes.wait()  # all have looked before one writes
-        if found is not None:
-            state = load_state(found)
-            check_resumed(found, state["config"], self.trainer.config)
+        if is_resumed:
+            state = load_state(path)
+            check_resumed(path, state["config"], self.trainer.config)
             self.trainer.load_state_dict(state)
-            if isinstance(state["history"], dict):
-                self.history.load_state_dict(state["history"])
-            else:  # of a version before 2.0
-                self.history.records = state["history"]
+            self.history.load_state_dict(state["history"])
             logger.info("resumed at step %d", self.trainer.step)
         else:
             if new:
@@ -204,51 +198,51 @@ class _Run:
         self._recorded = self._begun = time.monotonic()
         self._first = self.trainer.step
 
-    def remaining(self) -> Iterator[Batch]:
-        """Make the batches that are left, and measure how long each took to come."""
+    def remaining_batches(self) -> Iterator[Batch]:
+        """Yield the batches of the remaining steps, and measure the time spent waiting for them."""
         if self.history.is_over:
             return
         batches = self.batches.between(self.trainer.step, self.steps)
         while True:
             begun = time.monotonic()
             try:
-                self._batch = next(batches)
+                batch = next(batches)
             except StopIteration:
                 return
             except (OSError, ValueError):  # of the data; the networks are fine
                 self.save()
                 raise
-            self._waited += time.monotonic() - begun
-            yield self._batch
+            self._loading += time.monotonic() - begun
+            yield batch
 
-    def check(self, losses: Mapping[str, float]) -> None:
-        """Raise if training has diverged."""
+    def check_finite(self, losses: Mapping[str, float], batch: Batch) -> None:
+        """Raise TrainingError if training has diverged."""
         for target, loss in losses.items():
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of {target!r} is {loss} in step {self.trainer.step} (items "
-                    f"{self._batch.items} of epoch {self._epoch(self.trainer.step - 1)}); "
-                    f"{state_file(self.output)} is from before: look at these items, or go on "
+                    f"{batch.items} of epoch {self._epoch(self.trainer.step - 1)}); "
+                    f"{state_file(self.output)} is from before: check these items, or resume "
                     "from it with a lower --lr or --precision float32"
                 )
 
     def _epoch(self, step: int) -> int:
-        """Epochs that are complete after some steps."""
+        """Epochs that are complete after a step."""
         return step // self.batches.epoch_steps
 
     def is_at(self, every: int) -> bool:
-        """Whether this step ends a period of so many steps, 0 meaning an epoch, or the run."""
+        """Whether this step ends a period of so many steps (0: an epoch), or the run."""
         step = self.trainer.step
         return step % (every or self.batches.epoch_steps) == 0 or step == self.steps
 
     def progress(self, losses: dict[str, float]) -> Progress:
-        """Tell how far the run is."""
-        elapsed = max(time.monotonic() - self._begun - self._paused, 1e-9)
+        """Return the progress, without the time of validations."""
+        elapsed = max(time.monotonic() - self._begun - self._validating, 1e-9)
         rate = (self.trainer.step - self._first) / elapsed
-        return Progress(self.trainer.step, self.steps, losses, rate, self._waited / elapsed)
+        return Progress(self.trainer.step, self.steps, losses, rate, self._loading / elapsed)
 
     def validate(self, tests: Examples | None, scores: Scores | None) -> dict[str, Any]:
-        """Take loss and scores of the averaged networks."""
+        """Return validation loss and scores of the averaged networks, for a record."""
         begun = time.monotonic()
         results: dict[str, Any] = {}
         processes = self.trainer.processes
@@ -258,18 +252,18 @@ class _Run:
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the validation loss is {loss} after step {self.trainer.step}; "
-                    f"{state_file(self.output)} is from before, go on from it with a lower --lr"
+                    f"{state_file(self.output)} is from before, resume from it with a lower --lr"
                 )
             self.trainer.schedule.step_plateau(loss)
             self._is_best = self.history.add_validation(loss, self.trainer.step)
         if scores is not None and processes.is_first:
             results["validation"] = scores(self.trainer.ema_networks())
         processes.wait()
-        self._paused += time.monotonic() - begun
+        self._validating += time.monotonic() - begun
         return results
 
     def record(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a record and all files."""
+        """Add a record, and write all files."""
         progress, now = self.progress({}), time.monotonic()
         record = self.history.record(
             {
@@ -287,24 +281,25 @@ class _Run:
         return record
 
     def save(self) -> None:
-        """Write the model, then the state: whatever is written twice is the same again."""
+        """Write the model, then the state: a model without its state is written again."""
         if self.trainer.processes.is_first:
             with _writing(self.output, self.trainer.step):
                 self._save()
 
     def _save(self) -> None:
-        """Write the files of this process."""
+        """Write the files; the model only if it is the best one, where that is wanted."""
+        config, step = self.trainer.config, self.trainer.step
         is_first = self.history.best_loss is None
-        keep = self._is_best or is_first or not self.trainer.config.keep_best
+        keep = self._is_best or is_first or not config.keep_best
         self._is_best = False
-        if self.trainer.step in self.trainer.config.keep:
-            save_model(self.output / str(self.trainer.step), self.trainer, self.metadata)
+        if step in config.keep:
+            save_model(self.output / str(step), self.trainer, self.metadata)
         if keep:
             summary = self.history.summary(self.batches.epoch_steps)
             save_model(self.output, self.trainer, {**self.metadata, **summary})
         if self.legacy_files:
-            epoch = self._epoch(self.trainer.step)
-            save_legacy_files(self.output, self.trainer, epoch, self.history.best_loss, keep)
+            best = self.history.best_loss
+            save_legacy_files(self.output, self.trainer, self._epoch(step), best, keep)
         self._write_state()
         self.history.write(self.output / "history.json")
 
@@ -316,66 +311,12 @@ class _Run:
 
 @contextmanager
 def _writing(output: Path, step: int) -> Iterator[None]:
-    """Say what is left of a run, and what to do, if files cannot be written."""
+    """Translate errors of files that cannot be written."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # the latter is what torch.save raises
         reason = getattr(error, "strerror", None) or error
         raise TrainingError(
-            f"{output}: the checkpoint of step {step} cannot be written ({reason}); the one before "
-            "is as it was: make room there, and give the same command again"
+            f"{output}: the checkpoint of step {step} cannot be written ({reason}); the previous "
+            "one is intact: free some space, and run the same command again"
         ) from error
-
-
-def check_resumed(path: Path, before: Mapping[str, Any], config: TrainingConfig) -> None:
-    """Raise if a state is of other networks; tell what else is another than before.
-
-    Parameters
-    ----------
-    path : Path
-        The file of the state.
-    before : mapping
-        The settings it was written with, see :meth:`TrainingConfig.to_json`.
-    config : TrainingConfig
-        Today's settings.
-
-    Raises
-    ------
-    CheckpointError
-        If the networks differ.
-    """
-    today = config.to_json()
-    changed = {name: old for name, old in before.items() if today.get(name, old) != old}
-    others = ", ".join(f"{name}={old}" for name, old in changed.items() if name in ARCHITECTURE)
-    if others:
-        raise CheckpointError(
-            f"{path} is of a run with {others}; use the same, or another --output"
-        )
-    for name, old in changed.items():
-        logger.warning("%s is %s now, and was %s until this step", name, today[name], old)
-
-
-def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
-    """Mean loss of the averaged networks over a dataset, item by item.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        The run; every process takes its share.
-    tests : Examples
-        The validation data.
-
-    Returns
-    -------
-    dict of str to float
-        The loss of every target.
-    """
-    processes = trainer.processes
-    total = torch.zeros(len(trainer.config.targets), dtype=torch.float64)
-    for index in range(processes.rank, len(tests), processes.world_size):
-        losses = trainer.evaluate(collate([(index, tests[index])]))
-        total += torch.tensor(list(losses.values()))
-    total = total.to(processes.device).float()
-    processes.average([total])
-    means = total * processes.world_size / len(tests)
-    return dict(zip(trainer.config.targets, means.tolist(), strict=True))

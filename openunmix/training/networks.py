@@ -1,9 +1,9 @@
-"""The networks to train: new ones, or those of a model that is to be trained further."""
+"""The networks to train: new ones, or those of a model to fine-tune."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from openunmix.errors import CheckpointError
-from openunmix.model import Architecture, MaskNetwork, share
+from openunmix.model import MaskNetwork, share
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.folder import load_networks
 from openunmix.training.config import TrainingConfig
-from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
     "InputStatistics",
-    "architecture_of",
     "input_statistics",
     "new_networks",
     "pretrained_networks",
@@ -27,35 +25,16 @@ __all__ = [
 
 
 class InputStatistics(NamedTuple):
-    """Statistics of magnitudes per bin.
-
-    Attributes
-    ----------
-    mean, scale : Tensor [shape=(bins,)], real
-        Mean, and standard deviation, floored at a ten-thousandth of its largest value.
-    """
+    """Mean, and standard deviation of at least 1e-4 of its maximum, of magnitudes: (bins,) each."""
 
     mean: Tensor
     scale: Tensor
 
 
 def input_statistics(magnitudes: Iterable[Tensor]) -> InputStatistics:
-    """Mean and standard deviation per bin over all other axes.
+    """Fit input normalisation to magnitudes (..., bins, frames): statistics per bin.
 
-    Parameters
-    ----------
-    magnitudes : iterable of Tensor [shape=(..., bins, frames)], real
-        Magnitudes of mixtures; each is averaged over its leading axes (channels) first.
-
-    Returns
-    -------
-    InputStatistics
-        Mean and scale.
-
-    Raises
-    ------
-    ValueError
-        If nothing varies, because there are no magnitudes or all are silent.
+    Leading axes (channels) are averaged first. ValueError if nothing varies, as in silence.
     """
     count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
     for magnitude in magnitudes:
@@ -70,85 +49,42 @@ def input_statistics(magnitudes: Iterable[Tensor]) -> InputStatistics:
     return InputStatistics(mean.float(), scale.clamp(min=1e-4 * float(scale.max())).float())
 
 
-def architecture_of(config: TrainingConfig) -> Architecture:
-    """Return the architecture of a run."""
-    return Architecture(
-        **{field.name: getattr(config, field.name) for field in fields(Architecture)}
-    )
-
-
 def new_networks(config: TrainingConfig) -> dict[str, MaskNetwork]:
-    """Make networks of random weights.
-
-    Parameters
-    ----------
-    config : TrainingConfig
-        Their targets and architecture.
-
-    Returns
-    -------
-    dict of str to MaskNetwork
-        A network by target; the weights follow from the state of torch's random numbers.
-    """
-    stft = STFTConfig(config.n_fft, config.n_hop, config.sample_rate)
+    """Build the networks of a run; their weights follow from torch's random state."""
     networks = {
-        target: architecture_of(config).build(stft, config.nb_channels) for target in config.targets
+        target: config.architecture.build(config.stft, config.nb_channels)
+        for target in config.targets
     }
-    if config.shared:
+    if config.architecture.shared:
         share(networks.values())
     return networks
 
 
 def pretrained_networks(
-    model: str | Path, config: TrainingConfig, targets: Sequence[str] | None = None
+    model: str | Path, config: TrainingConfig
 ) -> tuple[dict[str, MaskNetwork], TrainingConfig]:
-    """Load the networks of a model, to train them further.
+    """Load the networks of a model (name or folder) for fine-tuning.
 
-    Parameters
-    ----------
-    model : str or Path
-        A known name, which is downloaded if need be, or the path of a model folder.
-    config : TrainingConfig
-        The settings of the run.
-    targets : sequence of str, optional
-        The targets to train; those of ``config`` if not given.
-
-    Returns
-    -------
-    networks : dict of str to MaskNetwork
-        A network by target, with the model's architecture, input statistics and weights.
-    config : TrainingConfig
-        The settings, with the model's architecture, STFT and sample rate in place of theirs.
-
-    Raises
-    ------
-    UnknownModelError, CheckpointError, DownloadError
-        If the model cannot be loaded, or its networks are not of one architecture.
+    The settings that are returned have the model's architecture, STFT and channels in place of
+    their own; its input normalisation is kept.
     """
-    resolved = resolve_model(model, list(targets or config.targets))
+    resolved = resolve_model(model, list(config.targets))
     networks = load_networks(resolved.files, resolved.config)
-    plain = {replace(n.architecture, compression=1.0) for n in networks.values()}
+    plain = {replace(network.architecture, compression=1.0) for network in networks.values()}
     if len(plain) > 1:
         raise CheckpointError(
             f"the networks of {model} differ in size; train them one by one, with --target"
         )
+    dropout = config.architecture.dropout
     for lstm in (m for n in networks.values() for m in n.modules() if isinstance(m, nn.LSTM)):
-        lstm.dropout = config.dropout  # means nothing to a single layer
-    common, stft = next(iter(plain)), resolved.config.stft
+        lstm.dropout = dropout  # of no effect on a single layer
     compression = min(network.architecture.compression for network in networks.values())
+    architecture = replace(plain.pop(), compression=compression, dropout=dropout)
     config = replace(
         config,
         targets=tuple(networks),
-        hidden_size=common.hidden_size,
-        nb_layers=common.nb_layers,
-        unidirectional=common.unidirectional,
-        bridged=common.bridged,
-        shared=common.shared,
-        compression=compression,
+        architecture=architecture,
+        stft=resolved.config.stft,
         nb_channels=resolved.config.channels,
-        sample_rate=round(stft.sample_rate),
-        n_fft=stft.n_fft,
-        n_hop=stft.n_hop,
-        bandwidth=common.bandwidth or stft.sample_rate / 2,
     )
     return networks, config

@@ -1,6 +1,6 @@
-"""Several processes, a GPU each, that train on their shares of every batch.
+"""Training in several processes, a GPU each, on their shares of every batch.
 
-`Hugging Face Accelerate <https://huggingface.co/docs/accelerate>`_ starts them and connects them
+`Hugging Face Accelerate <https://huggingface.co/docs/accelerate>`_ starts and connects them
 (``accelerate launch``, ``torchrun``, ``mpirun``). They have the same weights at all times: each
 computes the gradient of its share, and all take the mean.
 """
@@ -21,27 +21,17 @@ from openunmix.errors import MissingExtraError
 
 __all__ = ["Launch", "Processes", "keep_freed_memory", "launched"]
 
-# Parameters of mallopt, from glibc's malloc.h, and what to set them to.
+# Parameters of mallopt, from glibc's malloc.h, and their values.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _SETTINGS = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**28}
 
 
 def keep_freed_memory(device: str = "cpu") -> bool:
-    """Ask glibc's allocator to keep what is freed, for the whole process.
+    """Configure glibc's allocator to keep freed memory; return whether it was.
 
-    By default, large blocks go back to the system when they are freed, and every step of training
-    on a CPU gets them anew, page by page, which takes two fifths of its time. Call this before
-    training starts; the memory of a run is about half as large again.
-
-    Parameters
-    ----------
-    device : str
-        Where training computes; on others than ``"cpu"`` nothing is changed.
-
-    Returns
-    -------
-    bool
-        Whether there is such an allocator and it agreed; elsewhere nothing is changed.
+    By default, large blocks go back to the system when they are freed, and every step on a CPU maps
+    them anew, page by page, which takes two fifths of its time. Keeping them costs about half as
+    much memory again. Call this before training; other devices and allocators are left alone.
     """
     if device != "cpu" or platform.libc_ver()[0] != "glibc":
         return False
@@ -49,7 +39,7 @@ def keep_freed_memory(device: str = "cpu") -> bool:
     return all([mallopt(parameter, value) for parameter, value in _SETTINGS.items()])
 
 
-# What launchers call rank and number of processes: torchrun and accelerate, then editions of MPI.
+# Variables of rank and number of processes: torchrun and accelerate, then implementations of MPI.
 _NAMES = (
     ("RANK", "WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
@@ -59,26 +49,14 @@ _NAMES = (
 
 
 class Launch(NamedTuple):
-    """What a launcher has told this process.
-
-    Attributes
-    ----------
-    rank, world_size : int
-        Number of this process, and how many there are.
-    """
+    """Number of this process, and of processes."""
 
     rank: int
     world_size: int
 
 
 def launched() -> Launch:
-    """Read from the environment what the launcher has told.
-
-    Returns
-    -------
-    Launch
-        Rank 0 of 1 if this process was started alone.
-    """
+    """Read the variables of the launcher; rank 0 of 1 without one."""
     for rank, world_size in _NAMES:
         if world_size in os.environ:
             return Launch(int(os.environ.get(rank, "0")), int(os.environ[world_size]))
@@ -86,25 +64,10 @@ def launched() -> Launch:
 
 
 class Processes:
-    """The processes of a run, of which this is one.
+    """The processes of a run, of which this is number ``rank`` of ``world_size``.
 
-    Parameters
-    ----------
-    device : str
-        Where to compute, if there is only one process; several have a GPU each, or the CPU if
-        this is ``"cpu"``.
-
-    Attributes
-    ----------
-    rank, world_size : int
-        Number of this process, and how many there are.
-    device : torch.device
-        Where this process computes.
-
-    Raises
-    ------
-    MissingExtraError
-        If there are several and the package accelerate is not installed.
+    ``device`` is that of a single process; several have a GPU each, or the CPU if it is ``"cpu"``.
+    They need the package accelerate, without which MissingExtraError is raised.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -124,35 +87,18 @@ class Processes:
 
     @torch.no_grad()
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their mean over all processes.
-
-        Parameters
-        ----------
-        tensors : sequence of Tensor, real
-            The same shapes in all processes.
-        """
+        """Replace tensors, of the same shapes in all processes, by their mean over processes."""
         if self.world_size == 1 or not tensors:
             return
+        # One message for all of them.
         joined = torch.cat([tensor.flatten().float() for tensor in tensors])
         joined = self._accelerator.reduce(joined, reduction="mean")
-        for tensor, part in zip(
-            tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True
-        ):
+        parts = joined.split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.reshape(tensor.shape))
 
     def any(self, condition: bool) -> bool:
-        """Tell whether something holds in at least one process.
-
-        Parameters
-        ----------
-        condition : bool
-            Whether it holds in this one.
-
-        Returns
-        -------
-        bool
-            The same in all processes.
-        """
+        """Whether a condition holds in at least one process; the same in all processes."""
         if self.world_size == 1:
             return condition
         flag = torch.tensor(float(condition), device=self.device)

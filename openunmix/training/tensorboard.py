@@ -68,17 +68,17 @@ class TensorBoard:
     def _separate(self, trainer: Trainer, step: int) -> None:
         """Write estimates of the tracks, and once their references."""
         config = trainer.config
-        shape = (config.sample_rate, config.n_fft, config.n_hop, config.bridged)
-        separator = separator_of(trainer.ema_networks(), *shape)
-        samples = _DURATION * config.sample_rate
+        sample_rate = round(config.stft.sample_rate)
+        separator = separator_of(trainer.ema_networks(), config)
+        samples = _DURATION * sample_rate
         for song in self._songs:
             estimates = separator(song.mixture[None, :, :samples].to(trainer.device))[0]
             sources = song.stacked[..., :samples]
             for target, source, estimate in zip(config.targets, sources, estimates, strict=True):
                 tag = f"{song.name}/{target}"
                 if not self._has_references:
-                    self._add(f"{tag}, true", source, step, config.sample_rate)
-                self._add(tag, estimate.cpu(), step, config.sample_rate)
+                    self._add(f"{tag}, true", source, step, sample_rate)
+                self._add(tag, estimate.cpu(), step, sample_rate)
         self._has_references = True
 
     def _add(self, tag: str, waveform: Tensor, step: int, sample_rate: int) -> None:

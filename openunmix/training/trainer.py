@@ -1,4 +1,7 @@
-"""One step of training, and all that has to be kept from one step to the next."""
+"""One step of training, and the state between steps.
+
+:meth:`Trainer.update` is the step: STFT, masks, losses, gradients, Adam, moving average.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,24 @@ from openunmix.model import MaskNetwork, masks
 from openunmix.predict._runtime import usable_precision
 from openunmix.training.batches import Batch, Batches, MixedBatches
 from openunmix.training.config import TrainingConfig
-from openunmix.training.losses import (
-    MULTI_TARGET_LOSSES,
-    SINGLE_TARGET_LOSSES,
-    SpectrogramBatch,
-    equalise,
-)
+from openunmix.training.losses import MULTI_TARGET_LOSSES, SINGLE_TARGET_LOSSES
 from openunmix.training.networks import input_statistics, new_networks
 from openunmix.training.parallel import Processes
 from openunmix.training.schedules import Schedule
+from openunmix.training.spectrograms import SpectrogramBatch, equalise
 from openunmix.transforms.fourier import stft
 
 __all__ = ["Trainer", "update_ema"]
 
 logger = logging.getLogger(__name__)
 
-# Excerpts in one of which a target must sound.
+# Excerpts all of which are only silent if the data are wrong.
 _ENOUGH = 100
 _DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Trainer:
-    """Networks in training: weights, their average, optimiser, schedule and position.
+    """Networks in training: weights, their moving average, optimiser, schedule and position.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class Trainer:
     steps : int
         Steps of the whole run.
     networks : mapping of str to MaskNetwork, optional
-        Networks to train further; new ones if not given.
+        Networks to fine-tune; new ones if not given.
     processes : Processes, optional
         Where to train; on the CPU if not given.
 
@@ -54,6 +53,8 @@ class Trainer:
     ----------
     step : int
         Steps done.
+    networks, ema : nn.ModuleDict
+        Networks by target, and the exponential moving average of their weights.
     """
 
     def __init__(
@@ -77,25 +78,24 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self._augmentation = (
-            BatchAugmentation(sample_rate=config.sample_rate) if config.augment else None
-        )
+        augmentation = BatchAugmentation(sample_rate=round(config.stft.sample_rate))
+        self._augmentation = augmentation if config.augment else None
         self.schedule = Schedule(config, self.optimizer, steps)
         self.precision = usable_precision(config.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def fit_input_normalisation(self, batches: Batches | MixedBatches) -> None:
-        """Set every network's input statistics from the first mixtures.
+        """Fit the input normalisation of all networks to the first mixtures, not augmented.
 
         Parameters
         ----------
         batches : Batches or MixedBatches
-            The training data; augmentations are left out.
+            The training data.
 
         Raises
         ------
         TrainingError
-            If all of them are silent, or a target is in a hundred or more.
+            If all mixtures are silent, or a target is in a hundred or more.
         """
         count = self.config.statistics_excerpts
         if not count:
@@ -105,67 +105,34 @@ class Trainer:
             mean, scale = input_statistics(self._magnitudes(batches, count, loudest))
         except ValueError as error:
             raise TrainingError(f"the training mixtures are silent: {error}") from error
-        _check_sound(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
+        _check_silence(dict(zip(self.config.targets, loudest.tolist(), strict=True)), count)
         for network in [*_each(self.networks).values(), *self.ema_networks().values()]:
             network.set_input_statistics(mean, scale)
 
     def _magnitudes(
         self, batches: Batches | MixedBatches, count: int, loudest: Tensor
     ) -> Iterator[Tensor]:
-        """Yield what networks see of mixtures; peaks of sources (targets,) go to ``loudest``."""
+        """Yield compressed magnitudes of mixtures; peaks of sources (targets,) go to `loudest`."""
         network = next(iter(self.ema_networks().values()))
         for batch in batches.statistics(count):
             peaks = batch.sources.abs().amax(dim=(0, 2, 3)).cpu()
             torch.maximum(loudest, peaks, out=loudest)
             for mixture in batch.mixture.to(self.device):
-                yield network.compress(self._spectra(mixture).abs())
+                yield network.compress(self._stft(mixture).abs())
 
-    def _spectra(self, waveforms: Tensor) -> Tensor:
-        """STFTs (..., bins, frames) of waveforms (..., samples)."""
-        return stft(waveforms, self.config.n_fft, self.config.n_hop)
+    def _stft(self, waveforms: Tensor) -> Tensor:
+        """STFT (..., bins, frames) of waveforms (..., samples)."""
+        return stft(waveforms, self.config.stft.n_fft, self.config.stft.n_hop)
 
     def _spectrograms(self, batch: Batch) -> SpectrogramBatch:
-        """Transform a batch."""
-        # Frames first, as the networks work.
+        """STFT of a batch, frames first, as recurrent layers take them."""
         return SpectrogramBatch(
-            self._spectra(batch.mixture).permute(3, 0, 1, 2),
-            self._spectra(batch.sources).permute(4, 0, 1, 2, 3),
-            self.config.n_fft,
-            self.config.n_hop,
+            self._stft(batch.mixture).permute(3, 0, 1, 2),  # (frames, batch, channels, bins)
+            self._stft(batch.sources).permute(4, 0, 1, 2, 3),  # ... targets before channels
+            self.config.stft,
             batch.mixture.shape[-1],
-            self.config.sample_rate,
             batch.bandwidth,
         )
-
-    def _losses(
-        self, networks: nn.ModuleDict, spectrograms: SpectrogramBatch, training: bool
-    ) -> list[Tensor]:
-        """Loss of each target; in training, gradients are added to those there are.
-
-        Networks that have nothing in common are taken one by one, which takes less memory.
-        """
-        config, models = self.config, list(_each(networks).values())
-        together = config.bridged or config.shared or config.loss in MULTI_TARGET_LOSSES
-        found: list[Tensor] = []
-        for first in [0] if together else range(len(models)):
-            group = models if together else [models[first]]
-            with torch.autocast(
-                self.device.type,
-                _DTYPES[self.precision],
-                enabled=training and self.precision != "float32",
-            ):
-                estimated = masks(group, spectrograms.magnitude, config.bridged)
-            estimated = [mask.float() for mask in estimated]
-            if config.loss in MULTI_TARGET_LOSSES:
-                terms = MULTI_TARGET_LOSSES[config.loss](spectrograms, estimated)
-            else:
-                loss = SINGLE_TARGET_LOSSES[config.loss]
-                terms = [loss(spectrograms, mask, first + j) for j, mask in enumerate(estimated)]
-            if training:
-                total = torch.stack(terms).sum()
-                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-            found += [term.detach() for term in terms]
-        return found[: len(models)]
 
     def update(self, batch: Batch) -> dict[str, float]:
         """Take one step on one batch.
@@ -181,36 +148,80 @@ class Trainer:
             The loss of every target before the step, the mean over all processes.
         """
         self.schedule.set_rate(self.step)
-        # All random numbers of a step follow from its number, on any device.
+        # All random numbers of a step follow from its number, on any device: dropout from the
+        # global generator, augmentation from one on the CPU.
         seed = self.config.seed + self.step * self.processes.world_size + self.processes.rank
         torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+
         batch = batch.to(self.device)
-        draws = torch.Generator().manual_seed(seed)
         if self._augmentation is not None:
-            batch = self._augmentation(batch, draws)
+            batch = self._augmentation(batch, generator)
         spectrograms = self._spectrograms(batch)
         if self.config.equalise:
-            spectrograms = equalise(spectrograms, self.config.equalise, draws)
+            spectrograms = equalise(spectrograms, self.config.equalise, generator)
+
         self.networks.train()
         losses = torch.stack(self._losses(self.networks, spectrograms, training=True))
-        self._share(losses)
+        self._average_over_processes(losses)
         self.scaler.unscale_(self.optimizer)
-        if self.config.clip:
-            apart = [self.networks] if self.config.shared else self.networks.values()
-            for network in apart:
-                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
-        self.scaler.step(self.optimizer)
+        self._clip()
+        self.scaler.step(self.optimizer)  # no step if fp16 gradients overflow; the scale shrinks
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
         self.step += 1
+        # The decay grows over the first steps, so that the random initial weights are forgotten.
         update_ema(self.ema, self.networks, min(self.config.ema_decay, self.step / 100))
         return dict(zip(self.config.targets, losses.tolist(), strict=True))
 
-    def _share(self, losses: Tensor) -> None:
-        """Take means over all processes: of losses, gradients and running statistics."""
+    def _losses(
+        self, networks: nn.ModuleDict, spectrograms: SpectrogramBatch, training: bool
+    ) -> list[Tensor]:
+        """Loss of each target; in training, gradients accumulate in the weights.
+
+        Networks that have nothing in common are taken one by one, which takes less memory.
+        """
+        config, models = self.config, list(_each(networks).values())
+        options = config.architecture
+        together = options.bridged or options.shared or config.loss in MULTI_TARGET_LOSSES
+        found: list[Tensor] = []
+        for first in [0] if together else range(len(models)):
+            group = models if together else [models[first]]
+            with torch.autocast(
+                self.device.type,
+                _DTYPES[self.precision],
+                enabled=training and self.precision != "float32",
+            ):
+                estimated = masks(group, spectrograms.magnitude, options.bridged)
+            # Powers and sums over a spectrogram exceed half precision.
+            estimated = [mask.float() for mask in estimated]
+            if config.loss in MULTI_TARGET_LOSSES:
+                terms = MULTI_TARGET_LOSSES[config.loss](spectrograms, estimated)
+            else:
+                loss = SINGLE_TARGET_LOSSES[config.loss]
+                terms = [loss(spectrograms, mask, first + j) for j, mask in enumerate(estimated)]
+            if training:
+                total = torch.stack(terms).sum()
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+            found += [term.detach() for term in terms]
+        return found[: len(models)]  # after these come combinations of sources
+
+    def _average_over_processes(self, losses: Tensor) -> None:
+        """Average losses, gradients and running statistics over processes.
+
+        The mean of gradients of equal shares is the gradient of the whole batch.
+        """
         gradients = [p.grad for p in self.networks.parameters() if p.grad is not None]
         running = [b for b in self.networks.buffers() if b.is_floating_point()]
         self.processes.average([losses, *gradients, *running])
+
+    def _clip(self) -> None:
+        """Limit the gradient norm of each network, or of all if they share layers."""
+        if self.config.clip:
+            shared = self.config.architecture.shared
+            for network in [self.networks] if shared else self.networks.values():
+                nn.utils.clip_grad_norm_(network.parameters(), self.config.clip)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, float]:
@@ -241,12 +252,12 @@ class Trainer:
         return _each(self.ema)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that :meth:`load_state_dict` needs to go on as if nothing had happened.
+        """Return what :meth:`load_state_dict` needs to continue to the last bit.
 
         Returns
         -------
         dict
-            Tensors and plain values.
+            Tensors and plain values; all keys are strings.
         """
         optimizer = self.optimizer.state_dict()
         moments = {str(index): moment for index, moment in optimizer["state"].items()}
@@ -269,7 +280,7 @@ class Trainer:
             Of a trainer with the same networks.
         """
         self.step = state["step"]
-        complete = not self.config.shared
+        complete = not self.config.architecture.shared  # else each shared weight is there once
         self.networks.load_state_dict(state["networks"], strict=complete)
         self.ema.load_state_dict(state["ema"], strict=complete)
         optimizer = state["optimizer"]
@@ -279,18 +290,17 @@ class Trainer:
             for group in optimizer["param_groups"]
         ]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        if "schedule" in state:
-            self.schedule.load_state_dict(state["schedule"])
-        if state.get("scaler") and self.scaler.is_enabled():
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"] and self.scaler.is_enabled():  # the precision may have changed
             self.scaler.load_state_dict(state["scaler"])
 
 
-def _check_sound(peaks: Mapping[str, float], count: int) -> None:
-    """Refuse, or with few excerpts only doubt, targets that are silent in all of them."""
+def _check_silence(peaks: Mapping[str, float], count: int) -> None:
+    """Raise TrainingError, or warn after few excerpts, if targets are silent in all of them."""
     silent = ", ".join(target for target, peak in peaks.items() if not peak)
     if not silent:
         return
-    found = f"{silent}: silent in all of {count} training excerpts; umx-train --check tells more"
+    found = f"{silent}: silent in all of {count} training excerpts; umx-train --check shows more"
     if count >= _ENOUGH:
         raise TrainingError(found)
     logger.warning(found)
@@ -302,25 +312,21 @@ def _each(networks: nn.ModuleDict) -> dict[str, MaskNetwork]:
 
 
 def _weights(networks: nn.Module) -> dict[str, Tensor]:
-    """Weights and statistics by name, each of them once, also where networks share it."""
+    """Weights and buffers by name, each of them once, also where networks share it."""
     named = (*networks.named_parameters(), *networks.named_buffers())
     saved = networks.state_dict()  # without the buffers that are not persistent
     return {name: value.detach() for name, value in named if name in saved}
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, networks: nn.Module, decay: float) -> None:
-    """Move an average of weights and statistics a little towards their current values.
+def update_ema(ema: nn.Module, networks: nn.Module, decay: float) -> None:
+    r"""Update a moving average: :math:`\bar\theta \leftarrow d\bar\theta + (1 - d)\theta`.
 
-    Parameters
-    ----------
-    average, networks : nn.Module
-        Of one architecture; the first is changed.
-    decay : float
-        What the average keeps of itself, from 0 to 1.
+    Buffers, the running statistics, are averaged as well; whole numbers are copied.
+    torch.optim.swa_utils.get_ema_multi_avg_fn has no growing decay, and truncates whole numbers.
     """
     current = networks.state_dict()
-    for name, value in _weights(average).items():
+    for name, value in _weights(ema).items():
         if value.is_floating_point():
             value.lerp_(current[name], 1 - decay)
         else:

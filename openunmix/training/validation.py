@@ -1,4 +1,4 @@
-"""Scores of networks on whole validation songs."""
+"""Validation: loss over a dataset, and scores of whole tracks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from openunmix.data.tracks import Track, TrackAudio, find_sources
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
-from openunmix.training.batches import Examples
+from openunmix.training.batches import Examples, collate
+from openunmix.training.config import TrainingConfig
+from openunmix.training.trainer import Trainer
 
 __all__ = [
     "first_tracks",
@@ -24,44 +26,38 @@ __all__ = [
     "median_scores",
     "separator_of",
     "track_scores",
+    "validation_loss",
 ]
+
+
+def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
+    """Mean loss of the averaged networks by target over a dataset; processes share its items."""
+    processes = trainer.processes
+    total = torch.zeros(len(trainer.config.targets), dtype=torch.float64)
+    for index in range(processes.rank, len(tests), processes.world_size):
+        losses = trainer.evaluate(collate([(index, tests[index])]))
+        total += torch.tensor(list(losses.values()))
+    total = total.to(processes.device).float()
+    processes.average([total])
+    means = total * processes.world_size / len(tests)  # a sum again, and the mean over items
+    return dict(zip(trainer.config.targets, means.tolist(), strict=True))
 
 
 def load_validation_tracks(
     root: Path, targets: Sequence[str], sample_rate: int, channels: int = 2
 ) -> list[TrackAudio]:
-    """Decode a folder of songs.
+    """Decode a folder of track folders; a target that a track lacks is silent.
 
-    Parameters
-    ----------
-    root : Path
-        A folder of track folders, see :func:`openunmix.data.stems.find_tracks`.
-    targets : sequence of str
-        The sources wanted, in order; one that a song lacks is silent. Its other stems are in
-        the mixture only.
-    sample_rate : int
-        Hz; other files are resampled.
-    channels : int
-        Audio channels wanted.
-
-    Returns
-    -------
-    list of TrackAudio
-        The songs, each as long as its shortest stem.
-
-    Raises
-    ------
-    AudioFileError
-        If there are no songs or a file cannot be read.
+    Other stems are in the mixture only. Each track is as long as its shortest stem.
     """
-    songs: dict[str, dict[str, Stem]] = {}
+    tracks: dict[str, dict[str, Stem]] = {}
     available = find_sources(root)
     sources = [*targets, *(source for source in available if source not in targets)]
     for stem in load_tracks(root, sources, sample_rate):
-        songs.setdefault(stem.track, {})[stem.target] = stem
+        tracks.setdefault(stem.track, {})[stem.target] = stem
     stacks = {
         name: torch.stack([to_channels(stem, channels) for stem in _stack(stems, sources)])
-        for name, stems in songs.items()
+        for name, stems in tracks.items()
     }
     return [
         TrackAudio(
@@ -72,7 +68,7 @@ def load_validation_tracks(
 
 
 def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
-    """Stack a song's stems: (sources, 2, samples)."""
+    """Stems of a track: (sources, 2, samples)."""
     samples = min(stem.samples for stem in stems.values())
     silence = torch.zeros(2, samples)
     return torch.stack(
@@ -80,87 +76,42 @@ def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
     )
 
 
-def first_tracks(
-    dataset: Dataset[Any], targets: Sequence[str], sample_rate: int, channels: int, count: int
-) -> list[TrackAudio]:
-    """Take songs from a dataset.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Whole songs, or excerpts, see :class:`~openunmix.training.batches.Examples`.
-    targets : sequence of str
-        The sources wanted.
-    sample_rate : int
-        Hz, that of the dataset.
-    channels : int
-        Audio channels wanted.
-    count : int
-        How many songs to take, from its beginning.
-
-    Returns
-    -------
-    list of TrackAudio
-        The songs, or fewer if there are no more.
-    """
-    examples = Examples(dataset, targets, channels)
+def first_tracks(dataset: Dataset[Any], config: TrainingConfig, count: int) -> list[TrackAudio]:
+    """First items of a dataset, tracks or excerpts: as many as ``count``, if there are."""
+    examples = Examples(dataset, config.targets, config.nb_channels)
     found = [examples[index] for index in range(min(count, len(examples)))]
     return [
         TrackAudio(
             Track(str(index)),
-            sample_rate,
+            round(config.stft.sample_rate),
             example.mixture,
-            dict(zip(targets, example.sources, strict=True)),
+            dict(zip(config.targets, example.sources, strict=True)),
         )
         for index, example in enumerate(found)
     ]
 
 
 def track_scores(
-    separator: Separator, songs: Sequence[TrackAudio], config: StreamConfig | None = None
+    separator: Separator, tracks: Sequence[TrackAudio], config: StreamConfig | None = None
 ) -> dict[str, dict[str, float]]:
-    """Whole-track SDR of every song and target, of what the ``umx`` command writes.
+    """Whole-track SDR in dB by track and target, of what ``umx`` writes; NaN for a silent stem.
 
-    Parameters
-    ----------
-    separator : Separator
-        Its targets, in the order of the songs' sources.
-    songs : sequence of TrackAudio
-        The songs, at the separator's sample rate.
-    config : StreamConfig, optional
-        How to separate.
-
-    Returns
-    -------
-    dict of str to dict of str to float
-        :func:`~openunmix.evaluate.metrics.sdr_mdx21` in dB by song and target, NaN for a silent
-        stem.
+    The separator's targets have the order of the tracks' sources.
     """
     scores = {}
-    for song in songs:
-        estimates = separate_waveform(separator, song.mixture, config).cpu()
-        estimates = estimates[: len(song.sources)]
-        values = sdr_mdx21(song.stacked, estimates).tolist()
-        scores[song.name] = dict(zip(separator.target_models, values, strict=True))
+    for track in tracks:
+        estimates = separate_waveform(separator, track.mixture, config).cpu()
+        estimates = estimates[: len(track.sources)]  # without the residual
+        values = sdr_mdx21(track.stacked, estimates).tolist()
+        scores[track.name] = dict(zip(separator.target_models, values, strict=True))
     return scores
 
 
 def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Median over the songs in which a target sounds.
-
-    Parameters
-    ----------
-    scores : dict of str to dict of str to float
-        What :func:`track_scores` returned.
-
-    Returns
-    -------
-    dict of str to float
-        Decibels by target, NaN for one that never sounds.
-    """
+    """Median in dB by target over the tracks in which it is not silent; NaN if there are none."""
     targets = next(iter(scores.values()))
     columns = {
-        target: torch.tensor([song[target] for song in scores.values()]) for target in targets
+        target: torch.tensor([track[target] for track in scores.values()]) for target in targets
     }
     return {
         target: float(column.where(column.isfinite(), torch.nan).nanquantile(0.5))
@@ -169,41 +120,19 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def separator_of(
-    networks: Mapping[str, MaskNetwork],
-    sample_rate: float,
-    n_fft: int,
-    n_hop: int,
-    bridged: bool = False,
-    residual: bool = False,
+    networks: Mapping[str, MaskNetwork], config: TrainingConfig, residual: bool = False
 ) -> Separator:
-    """Return the separator that users get from these networks: one step of EM.
+    """Separator that users get from networks: one EM iteration, in evaluation mode.
 
-    Parameters
-    ----------
-    networks : mapping of str to MaskNetwork
-        A network by target.
-    sample_rate : float
-        Hz.
-    n_fft, n_hop : int
-        Window and hop length of the STFT in samples.
-    bridged : bool
-        Whether the networks share codes and contexts.
-    residual : bool
-        Whether mixtures hold more than these targets.
-
-    Returns
-    -------
-    Separator
-        The separator, in evaluation mode.
+    ``residual`` is for mixtures that hold more than these targets.
     """
-    first = next(iter(networks.values()))
     return Separator(
         networks,
         niter=1,
-        sample_rate=sample_rate,
-        n_fft=n_fft,
-        n_hop=n_hop,
-        nb_channels=first.nb_channels,
-        bridged=bridged,
+        sample_rate=config.stft.sample_rate,
+        n_fft=config.stft.n_fft,
+        n_hop=config.stft.n_hop,
+        nb_channels=config.nb_channels,
+        bridged=config.architecture.bridged,
         residual=residual,
     ).eval()

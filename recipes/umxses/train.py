@@ -15,16 +15,17 @@ from mixtures import Material, NoisySpeech
 from torch import Tensor
 from voices import SAMPLE_RATE
 
+from openunmix.model import Architecture
 from openunmix.training import TrainingConfig, fit
-from openunmix.training.config import PRECISIONS
 from openunmix.training.losses import (
     MULTI_TARGET_LOSSES,
     SINGLE_TARGET_LOSSES,
-    SpectrogramBatch,
     normalized_mse,
     wiener_gains,
 )
 from openunmix.training.networks import pretrained_networks
+from openunmix.training.spectrograms import SpectrogramBatch
+from openunmix.transforms.fourier import STFTConfig
 
 _TARGETS = ("speech", "noise")
 _LOSSES = ("normalized-mse-and-root", "wiener-and-root")
@@ -40,9 +41,9 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", choices=_TARGETS, default=_TARGETS)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--loss", choices=_LOSSES, default=_LOSSES[0])
-    parser.add_argument("--dropout", type=float, default=TrainingConfig.dropout)
+    parser.add_argument("--dropout", type=float, default=Architecture.dropout)
     parser.add_argument("--model", help="name or folder of a model to train further")
-    parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
+    parser.add_argument("--precision", choices=("float32", "bf16", "fp16"), default="bf16")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--nb-workers", type=int, default=1)
@@ -54,15 +55,12 @@ def main() -> None:
     config = TrainingConfig(
         targets=tuple(args.targets),
         nb_channels=1,
-        sample_rate=SAMPLE_RATE,
-        n_fft=1024,
-        n_hop=512,
-        bandwidth=SAMPLE_RATE / 2,
+        architecture=Architecture(hidden_size=256, bandwidth=SAMPLE_RATE / 2, dropout=args.dropout),
+        stft=STFTConfig(1024, 512, SAMPLE_RATE),
         duration=2.0,
         batch_size=args.batch_size,
         steps=args.steps,
         loss=args.loss,
-        dropout=args.dropout,
         cooldown=0.6,
         ema_decay=0.99,
         precision=args.precision,

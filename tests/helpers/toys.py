@@ -6,17 +6,15 @@ import torch
 
 from helpers import sounds as synth
 from openunmix.data import MixingDataset
+from openunmix.model import Architecture
 from openunmix.training import TrainingConfig
+from openunmix.transforms.fourier import STFTConfig
 
 RATE = 8000
 CONFIG = TrainingConfig(
     targets=("low", "high"),
-    hidden_size=8,
-    nb_layers=2,
-    sample_rate=RATE,
-    n_fft=128,
-    n_hop=64,
-    bandwidth=3000.0,
+    architecture=Architecture(hidden_size=8, nb_layers=2, bandwidth=3000.0),
+    stft=STFTConfig(n_fft=128, n_hop=64, sample_rate=RATE),
     batch_size=2,
     steps=7,
     warmup=2,

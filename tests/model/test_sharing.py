@@ -208,11 +208,8 @@ def settings(**changes):
     return TrainingConfig(
         **{
             "targets": ("one", "two"),
-            "hidden_size": 8,
-            "nb_layers": 2,
-            "shared": True,
-            "n_fft": N_FFT,
-            "n_hop": N_HOP,
+            "architecture": Architecture(hidden_size=8, nb_layers=2, shared=True),
+            "stft": STFTConfig(N_FFT, N_HOP),
             "batch_size": 2,
             "steps": 6,
             "precision": "float32",

@@ -7,11 +7,19 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
+from openunmix.data import MixingConfig
+from openunmix.model import Architecture
 from openunmix.training.config import PRESETS, TrainingConfig
 
 
 def test_settings_come_back_from_json():
-    config = TrainingConfig(targets=("speech", "noise"), hidden_size=12, bandwidth=7000.5, seed=7)
+    config = TrainingConfig(
+        targets=("speech", "noise"),
+        architecture=Architecture(hidden_size=12, bandwidth=7000.5),
+        mixing=MixingConfig(coherent=0.5),
+        keep=(3,),
+        seed=7,
+    )
     written = json.dumps(config.to_json())
     assert TrainingConfig.from_json(json.loads(written)) == config
     assert json.loads(written).keys() == asdict(config).keys()
@@ -23,8 +31,10 @@ def test_settings_not_given_have_their_defaults():
 
 
 def test_unknown_settings_are_refused():
-    with pytest.raises(ValueError, match=r"\['hiden_size', 'lr'\].*hidden_size"):
-        TrainingConfig.from_json({**TrainingConfig().to_json(), "lr": 1, "hiden_size": 12})
+    with pytest.raises(ValueError, match=r"\['lr', 'sed'\].*seed"):
+        TrainingConfig.from_json({**TrainingConfig().to_json(), "lr": 1, "sed": 12})
+    with pytest.raises(ValueError, match=r"\['hiden_size'\].*hidden_size"):
+        TrainingConfig.from_json({"architecture": {"hiden_size": 12}})
 
 
 def test_settings_cannot_be_changed():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openunmix.training.losses import SpectrogramBatch, equalise
-from openunmix.transforms.fourier import stft
+from openunmix.training.spectrograms import SpectrogramBatch, equalise
+from openunmix.transforms.fourier import STFTConfig, stft
 
 RATE = 44100
 
@@ -17,7 +17,9 @@ def batch(generator):
     sources = torch.randn(2, 2, 2, 4096, generator=generator)
     mixture = sources.sum(dim=1) + torch.randn(2, 2, 4096, generator=generator)
     spectra = [stft(mixture, 512, 128).permute(3, 0, 1, 2), stft(sources, 512, 128)]
-    return SpectrogramBatch(spectra[0], spectra[1].permute(4, 0, 1, 2, 3), 512, 128, 4096, RATE)
+    return SpectrogramBatch(
+        spectra[0], spectra[1].permute(4, 0, 1, 2, 3), STFTConfig(512, 128, RATE), 4096
+    )
 
 
 def test_the_mixture_is_the_sum_of_what_was_changed(batch):

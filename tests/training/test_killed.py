@@ -110,7 +110,7 @@ def test_full_disk_leaves_the_checkpoint_and_says_what_to_do(folder):
     assert start(folder, "full", limit=20_000).wait(240) == 1  # not even the first one
     [line] = told(folder, "full").splitlines()
     assert line.startswith("umx-train: full: the checkpoint of step 0 cannot be written (")
-    assert "make room there, and give the same command again" in line
+    assert "free some space, and run the same command again" in line
     assert not list(output.rglob("*.*"))
 
 

@@ -13,26 +13,26 @@ from openunmix.training import losses
 from openunmix.training.losses import (
     MULTI_TARGET_LOSSES,
     SINGLE_TARGET_LOSSES,
-    SpectrogramBatch,
-    limit_band,
     source_combinations,
 )
-from openunmix.transforms.fourier import stft
+from openunmix.training.spectrograms import SpectrogramBatch, limit_band
+from openunmix.transforms.fourier import STFTConfig, stft
 
 N_FFT, N_HOP, SAMPLES, RATE = 32, 16, 200, 8000
+STFT = STFTConfig(N_FFT, N_HOP, RATE)
 
 
 @pytest.fixture
 def batch(generator):
     """Two mixtures of three sources, in double precision."""
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    return make_scene(sources)
+    return make_batch(sources)
 
 
-def make_scene(sources, bandwidth=None):
+def make_batch(sources, bandwidth=None):
     """Transform sources (batch, targets, channels, samples)."""
     spectra = stft(sources, N_FFT, N_HOP).permute(4, 0, 1, 2, 3)
-    return SpectrogramBatch(spectra.sum(dim=2), spectra, N_FFT, N_HOP, SAMPLES, RATE, bandwidth)
+    return SpectrogramBatch(spectra.sum(dim=2), spectra, STFT, SAMPLES, bandwidth)
 
 
 def random_masks(batch, generator):
@@ -88,7 +88,7 @@ def test_best_mask_of_the_phase_sensitive_loss_is_that_of_the_waveform(batch, ge
 )
 def test_loss_of_waveforms_is_its_formula(generator, name, error):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    batch = make_scene(sources)
+    batch = make_batch(sources)
     mask = random_masks(batch, generator)[1]
     expected = error(sources[:, 1] - waveforms(batch, mask)).mean()
     assert float(SINGLE_TARGET_LOSSES[name](batch, mask, 1)) == pytest.approx(
@@ -110,7 +110,7 @@ def test_weighted_ratio_is_its_formula(generator):
 
 def test_perfect_estimates_have_the_least_losses(generator):
     sources = torch.randn(2, 1, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    batch = make_scene(sources)  # a single source is its mixture
+    batch = make_batch(sources)  # a single source is its mixture
     mask = torch.ones(batch.mixture.shape, dtype=torch.float64)
     for name, loss in SINGLE_TARGET_LOSSES.items():
         assert float(loss(batch, mask, 0)) == pytest.approx(0, abs=1e-12), name
@@ -121,7 +121,7 @@ def test_perfect_estimates_have_the_least_losses(generator):
 
 def test_multi_domain_loss_is_that_of_all_combinations(generator):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
-    batch = make_scene(sources)
+    batch = make_batch(sources)
     masks = random_masks(batch, generator)
     found = MULTI_TARGET_LOSSES["multi-domain"](batch, masks)
     assert len(found) == 6
@@ -160,7 +160,7 @@ def test_filter_gains_are_those_of_the_filter_for_one_channel(generator):
 def test_no_wiener_loss_looks_above_the_bandwidth_of_a_source(generator):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
-    batch = make_scene(sources, bandwidth)
+    batch = make_batch(sources, bandwidth)
     masks = [mask.requires_grad_() for mask in random_masks(batch, generator)]
     torch.stack(MULTI_TARGET_LOSSES["wiener"](batch, masks)).sum().backward()
     assert masks[0].grad[:, 0, :, :5].abs().sum() > 0
@@ -177,8 +177,8 @@ def test_combinations_are_all_but_none_and_all(count):
 
 @pytest.mark.parametrize("name", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES])
 def test_gradient_is_right(generator, name):
-    batch = make_scene(torch.randn(1, 2, 1, 40, generator=generator, dtype=torch.float64))
-    batch = SpectrogramBatch(batch.mixture, batch.sources, N_FFT, N_HOP, 40, RATE)
+    batch = make_batch(torch.randn(1, 2, 1, 40, generator=generator, dtype=torch.float64))
+    batch = SpectrogramBatch(batch.mixture, batch.sources, STFT, 40)
     shape = batch.mixture.shape
     masks = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
 
@@ -192,7 +192,7 @@ def test_gradient_is_right(generator, name):
 
 @pytest.mark.parametrize("name", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES])
 def test_loss_and_gradient_of_silence_are_finite(name):
-    batch = make_scene(torch.zeros(2, 2, 2, SAMPLES))
+    batch = make_batch(torch.zeros(2, 2, 2, SAMPLES))
     masks = [torch.ones(batch.mixture.shape, requires_grad=True) for _ in range(2)]
     if name in MULTI_TARGET_LOSSES:
         loss = torch.stack(MULTI_TARGET_LOSSES[name](batch, masks)).sum()
@@ -226,7 +226,7 @@ def test_band_is_limited_per_item():
 def test_loss_does_not_look_above_the_bandwidth(generator, name):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
-    batch = make_scene(sources, bandwidth)
+    batch = make_batch(sources, bandwidth)
     masks = [mask.requires_grad_() for mask in random_masks(batch, generator)]
     loss = (
         MULTI_TARGET_LOSSES[name](batch, masks)[0]

@@ -22,7 +22,14 @@ from openunmix.training.parallel import Processes
 from openunmix.training.trainer import Trainer
 
 # Statistics of a batch and dropout are each process's own, so they are switched off.
-SAME = replace(CONFIG, batch_size=4, loss="mse", nb_layers=1, clip=0.0, weight_decay=0.0)
+SAME = replace(
+    CONFIG,
+    architecture=replace(CONFIG.architecture, nb_layers=1),
+    batch_size=4,
+    loss="mse",
+    clip=0.0,
+    weight_decay=0.0,
+)
 
 RUN = """
 import sys

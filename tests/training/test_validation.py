@@ -12,7 +12,9 @@ from torch import nn
 from openunmix.data.tracks import Track, TrackAudio
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import Separator
+from openunmix.training import TrainingConfig
 from openunmix.training.validation import median_scores, separator_of, track_scores
+from openunmix.transforms.fourier import STFTConfig
 
 
 class Half(nn.Module):
@@ -74,7 +76,9 @@ def test_median_is_over_the_songs_in_which_a_target_sounds():
 @pytest.mark.parametrize("nb_channels", [1, 2])
 def test_separator_of_networks_is_the_one_that_users_get(tiny_network, nb_channels):
     networks = {"vocals": tiny_network(1, nb_channels=nb_channels).train()}
-    separator = separator_of(networks, sample_rate=8000.0, n_fft=128, n_hop=32)
+    stft = STFTConfig(128, 32, 8000.0)
+    config = TrainingConfig(("vocals",), stft=stft, nb_channels=nb_channels)
+    separator = separator_of(networks, config)
     assert separator.sources == ["vocals"]
     assert (separator.niter, float(separator.sample_rate)) == (1, 8000.0)
     assert not any(module.training for module in separator.modules())
