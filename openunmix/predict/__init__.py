@@ -1,4 +1,4 @@
-"""From audio in memory, or a file, to its sources in memory."""
+"""Separate audio in memory, or a file, to estimates in memory: the interface of 1.3.0."""
 
 from __future__ import annotations
 
@@ -43,40 +43,40 @@ def separate(
         A waveform of shape (samples,), (channels, samples) or (batch, channels, samples), or the
         path of an audio file.
     rate : float, optional
-        Sample rate of a waveform in Hz; the model's rate if not given.
+        Sample rate of a waveform in Hz; the model's by default.
     model_str_or_path : str or Path
         Name of a published model, or a model folder.
     targets : sequence of str, optional
-        The targets to estimate; all if not given.
+        The targets to estimate; all by default.
     niter : int
         Iterations of expectation maximization.
     residual : bool
-        Whether to add what the targets leave of the mixture, as a last target.
+        Add the residual as a last target.
     wiener_win_len : int or None
-        Frames that are filtered together; None for the whole signal.
+        Window of the Wiener filter in frames; None for the whole signal.
     aggregate_dict : mapping of str to list of str, optional
-        New names and the targets to sum for each, in place of the targets.
+        Names and the targets to sum for each, in place of the targets.
     separator : Separator, optional
-        A separator to use instead of loading one; the arguments from ``model_str_or_path`` to
-        ``wiener_win_len`` are ignored then, and so is ``device``: it computes where it is.
+        A loaded separator; the arguments from ``model_str_or_path`` to ``wiener_win_len`` are
+        ignored then, and it computes on its own device.
     device : str or torch.device, optional
-        Where to compute; the GPU if there is one, otherwise the CPU, if not given.
+        Where to compute; by default the GPU if there is one, otherwise the CPU.
     filterbank : str
         As for :class:`~openunmix.model.Separator`.
     config : StreamConfig, optional
-        Precision and block sizes, see :mod:`openunmix.predict.stream`.
+        Precision and chunk lengths, see :mod:`openunmix.predict.stream`.
 
     Returns
     -------
     dict of str to Tensor [shape=(batch, channels, samples)], real
-        Estimates at the model's sample rate, on the CPU. Mono audio gives two equal channels if
-        the model is stereo, one if it is mono.
+        Estimates at the model's sample rate, on the CPU. Those of mono audio have two equal
+        channels if the model is stereo, one if it is mono.
 
     Raises
     ------
     ValueError
-        If the axes of the waveform cannot be told apart, it is empty, not of floating point, or
-        has values that are not finite.
+        If the waveform has ambiguous axes, no samples, an integer type, or values that are not
+        finite.
     AudioFileError
         If the file cannot be read.
     UnknownModelError, CheckpointError, DownloadError
@@ -115,7 +115,7 @@ def separate(
 
 @contextmanager
 def _evaluating(separator: Separator) -> Iterator[None]:
-    """Leave out dropout and the like, and restore what was in training afterwards."""
+    """Switch to evaluation mode, and restore the modules that were in training mode."""
     training = [module for module in separator.modules() if module.training]
     separator.eval()
     try:
@@ -128,11 +128,11 @@ def _evaluating(separator: Separator) -> Iterator[None]:
 def _load(
     audio: Tensor | np.ndarray | str | Path, rate: float | None
 ) -> tuple[Tensor, float | None]:
-    """Return a waveform and its sample rate."""
+    """Return a waveform, of the shapes that :func:`separate` accepts, and its sample rate."""
     if isinstance(audio, (str, Path)):
         with open_stream(AudioSource(Path(audio)), max_channels=2) as stream:
             return torch.from_numpy(np.concatenate(list(stream), axis=1)), stream.sample_rate
-    # A copy, because torch cannot take arrays that run backwards and warns of read-only ones.
+    # A copy: torch rejects negative strides and warns of read-only arrays.
     waveform = (
         torch.from_numpy(np.array(audio)) if isinstance(audio, np.ndarray) else audio.detach()
     )
@@ -145,7 +145,7 @@ def _load(
 
 
 def _check_samples(waveform: Tensor) -> None:
-    """Raise if there are no samples, or one that is not a finite number."""
+    """Raise ValueError for a waveform without samples or with values that are not finite."""
     if not waveform.numel():
         raise ValueError(f"audio has shape {tuple(waveform.shape)}; give at least one sample")
     broken = (~waveform.isfinite()).nonzero()
@@ -156,7 +156,7 @@ def _check_samples(waveform: Tensor) -> None:
 
 
 def _is_mono(waveform: Tensor) -> bool:
-    """Whether a waveform has one channel, in any of the shapes that are understood."""
+    """Whether a waveform has one channel, in any of the accepted shapes."""
     if waveform.ndim == 1:
         return True
     rows, columns = waveform.shape[-2:]

@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from helpers.checks import decibels
 from helpers.sounds import mixture, noise
@@ -24,14 +23,9 @@ from openunmix.predict.stream import StreamConfig, separate_waveform
 
 
 @pytest.fixture
-def source(tmp_path):
-    """Return a function that writes a waveform as a float WAV."""
-
-    def write(waveform, sample_rate=8000, **excerpt):
-        soundfile.write(tmp_path / "song.wav", waveform.T.numpy(), sample_rate, "FLOAT")
-        return AudioSource(tmp_path / "song.wav", **excerpt)
-
-    return write
+def source(song):
+    """Return a function that writes a waveform; its excerpt is where the audio is."""
+    return lambda waveform, rate=8000, **excerpt: AudioSource(song(waveform, rate), **excerpt)
 
 
 def joined(blocks):

@@ -19,11 +19,6 @@ from openunmix.predict.stream import StreamConfig, separate_waveform
 
 
 @pytest.fixture
-def separator(tiny_separator):
-    return tiny_separator()
-
-
-@pytest.fixture
 def wanted(separator):
     return separate_waveform(separator, mixture(8000))
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 from helpers import golden as reference
@@ -13,42 +9,14 @@ from helpers import sounds as synth
 from helpers.checks import decibels, difference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from openunmix.model import OpenUnmix, Separator
+from openunmix.model import Separator
 from openunmix.predict.stream import (
     StreamConfig,
-    estimate_memory,
     separate_blocks,
     separate_channels,
     separate_waveform,
 )
-
-
-class Gain(nn.Module):
-    """A network that multiplies; it sees one frame at a time."""
-
-    def __init__(self, gain):
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor(gain))
-
-    def forward(self, magnitude):
-        return self.gain * magnitude
-
-
-class Neighbours(nn.Module):
-    """A network that takes the mean over three frames on each side."""
-
-    def forward(self, magnitude):
-        return nn.functional.avg_pool2d(magnitude, (1, 7), stride=1, padding=(0, 3))
-
-
-def gains(*values, **settings):
-    """Make a separator of gains."""
-    networks = {f"target{index}": Gain(value) for index, value in enumerate(values)}
-    defaults = {"n_fft": 128, "n_hop": 32, "niter": 0}
-    return Separator(networks, **{**defaults, **settings}).eval()
-
 
 # The numbers of the separator
 
@@ -118,16 +86,6 @@ def test_networks_that_look_only_at_the_past_need_no_lookahead(tiny_separator):
     exact = separate_waveform(separator, audio, StreamConfig(exact=True))
     blocks = separate_waveform(separator, audio, StreamConfig(chunk=100, lookahead=0))
     assert decibels(blocks - exact, exact) < -100
-
-
-def test_segments_of_other_networks_see_their_neighbours():
-    separator = Separator({"vocals": Neighbours()}, n_fft=128, n_hop=32, niter=0).eval()
-    audio = synth.mixture(6000)
-    exact = separate_waveform(separator, audio, StreamConfig(exact=True))
-    for lookahead, level in ((2, -50), (3, -200)):
-        config = StreamConfig(chunk=80, segment=20, lookahead=lookahead)
-        error = decibels(separate_waveform(separator, audio, config) - exact, exact)
-        assert (error < level) == (lookahead == 3)
 
 
 # Blocks
@@ -335,82 +293,6 @@ def test_equal_channels_give_finite_estimates(tiny_separator):
     assert difference(actual, expected) < 2e-4
 
 
-# Other networks
-
-
-@pytest.mark.parametrize(
-    "config", [StreamConfig(), StreamConfig(20, 7, 2), StreamConfig(exact=True)]
-)
-def test_networks_of_others_are_used_as_they_are(config):
-    audio = synth.mixture(5000)
-    estimates = separate_waveform(gains(0.25, 0.5, wiener_win_len=20), audio, config)
-    assert difference(estimates, torch.stack([0.25 * audio, 0.5 * audio])) < 1e-5
-
-
-def test_networks_of_others_see_their_neighbours():
-    networks = {"mean": Neighbours(), "scaled": Gain(0.5)}
-    settings = {"niter": 1, "residual": True, "wiener_win_len": 20}
-    separator = Separator(networks, n_fft=128, n_hop=32, **settings).eval()
-    audio = synth.mixture(5000)
-    config = StreamConfig(chunk=40, segment=14, lookahead=4)
-    assert difference(separate_waveform(separator, audio, config), separator(audio)) < 1e-4
-
-
-def test_own_networks_beside_others_work(tiny_network):
-    networks = {"ours": tiny_network(), "theirs": Gain(0.5)}
-    separator = Separator(networks, n_fft=128, n_hop=32, niter=1).eval()
-    audio = synth.mixture(3000)
-    assert difference(separate_waveform(separator, audio), separator(audio)) < 1e-5
-
-
-def test_subclass_of_the_network_is_not_folded(tiny_network):
-    class Louder(OpenUnmix):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-    network = tiny_network()
-    louder = Louder(65, 2, 8)
-    louder.load_state_dict(network.state_dict())
-    audio = synth.mixture(3000)
-    once, twice = (
-        separate_waveform(Separator({"a": n}, n_fft=128, n_hop=32).eval(), audio)
-        for n in (network, louder.eval())
-    )
-    assert difference(twice, 2 * once) < 1e-5
-
-
-def test_networks_in_training_are_refused(tiny_separator):
-    with pytest.raises(ValueError, match="evaluation mode"):
-        separate_waveform(tiny_separator().train(), synth.mixture(1000))
-    with pytest.raises(ValueError, match="evaluation mode"):
-        separate_waveform(gains(0.5).train(), synth.mixture(1000))
-
-
-class Small(torch.nn.Module):
-    """Half the magnitude, on a device with memory for two sequences."""
-
-    def __init__(self):
-        super().__init__()
-        self.batches = []
-
-    def forward(self, magnitude):
-        self.batches.append(len(magnitude))
-        if len(magnitude) > 2:
-            raise torch.cuda.OutOfMemoryError("out of memory")
-        return 0.5 * magnitude
-
-
-def test_batch_is_halved_until_it_fits_the_device():
-    network = Small()
-    separator = Separator({"a": network}, n_fft=128, n_hop=32, wiener_win_len=20).eval()
-    audio = synth.mixture(5000)
-    config = StreamConfig(chunk=140, segment=20, lookahead=4)
-    estimates = separate_waveform(separator, audio, config)
-    assert difference(estimates[0], 0.5 * audio) < 1e-5
-    assert max(network.batches) > 4
-    assert 2 in network.batches
-
-
 # Channels
 
 
@@ -450,88 +332,3 @@ def test_blocks_of_other_axes_are_refused(tiny_separator, shape):
 def test_settings_that_cannot_work_are_refused(settings_):
     with pytest.raises(ValueError, match=next(iter(settings_))):
         StreamConfig(**settings_)
-
-
-# Memory
-
-
-def test_more_memory_is_expected_for_more_work(tiny_separator):
-    least = estimate_memory(tiny_separator(), StreamConfig(chunk=600))
-    assert least < estimate_memory(tiny_separator(), StreamConfig(chunk=1200))
-    assert least < estimate_memory(tiny_separator(residual=True), StreamConfig(chunk=600))
-    wide = tiny_separator(network={"hidden_size": 64})
-    assert least < estimate_memory(wide, StreamConfig(chunk=600))
-    assert least < estimate_memory(tiny_separator(wiener_win_len=600), StreamConfig(chunk=600))
-
-
-def numbers(script):
-    """Run a script in a process of its own, and return the numbers that it prints."""
-    command = [sys.executable, "-c", script]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-_MEMORY = """
-import json, re
-from pathlib import Path
-import torch
-from openunmix.predict.stream import StreamConfig, estimate_memory, separate_blocks
-from openunmix.model import OpenUnmix, Separator
-
-class Minutes:
-    def __init__(self, count):
-        self.count = count
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(self.count * 60):
-            yield torch.randn(1, 8000, generator=generator)
-
-def peak():
-    # Not from getrusage: there a process begins with the peak of the one that started it.
-    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-
-torch.set_num_threads(1)
-networks = {name: OpenUnmix(nb_bins=257, nb_channels=1, hidden_size=8) for name in "ab"}
-settings = {"niter": 0, "n_fft": 512, "n_hop": 256, "nb_channels": 1}
-config = StreamConfig(chunk=1000)
-"""
-
-_LENGTHS = """
-peaks, expected = [], []
-for count, window in ((2, 100), (20, 100), (10, None)):
-    separator = Separator(networks, wiener_win_len=window, **settings)
-    separator.freeze()
-    for _ in separate_blocks(separator, Minutes(count), config):
-        pass
-    peaks.append(peak())
-    expected.append(estimate_memory(separator, config) / 1024)
-print(json.dumps([*peaks, expected[0]]))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_memory_does_not_grow_with_the_length():
-    two_minutes, twenty_minutes, ten_minutes_at_once, expected = numbers(_MEMORY + _LENGTHS)
-    assert twenty_minutes < 1.1 * two_minutes
-    assert 0.5 * expected < twenty_minutes < 1.2 * expected
-    assert ten_minutes_at_once > 1.2 * two_minutes  # or else this test would not see growth
-
-
-_SOAK = """
-separator = Separator(networks, wiener_win_len=100, **settings)
-separator.freeze()
-resident = []
-for number in range(1, 101):
-    for _ in separate_blocks(separator, Minutes(1), config):
-        pass
-    if number in (10, 100):
-        resident.append(peak())
-print(json.dumps(resident))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-def test_hundred_separations_leave_memory_flat():
-    after_ten, after_hundred = numbers((_MEMORY + _SOAK).replace("VmHWM", "VmRSS"))
-    assert after_hundred < 1.03 * after_ten
