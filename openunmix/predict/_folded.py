@@ -56,11 +56,12 @@ class FoldedNetworks:
         trunks = {network.trunk: network for network in networks}
         self.trunk_of = [list(trunks).index(network.trunk) for network in networks]
         self.trunks = list(trunks.values())
-        self.bins = max(network.nb_bins for network in networks)
+        self.bins = max(network.nb_bins for network in networks)  # widest bandwidth of the inputs
         # Trunks of equal compression have equal inputs: one matrix product computes them all.
         groups: dict[float, list[int]] = {}
         for index, network in enumerate(self.trunks):
             groups.setdefault(network.architecture.compression, []).append(index)
+        # A_1 and b_1 by trunk, stacked along the outputs of each group
         encoders = [_fold_encoder(network, self.bins) for network in self.trunks]
         self.encoders = [
             (group, _cast(map(torch.cat, zip(*(encoders[i] for i in group), strict=True)), dtype))
@@ -83,6 +84,7 @@ class FoldedNetworks:
             sizes = [self.trunks[index].hidden_size for index in group]
             joined = functional.linear(compressed, *encoder)
             by_trunk.update(zip(group, torch.split(joined, sizes, dim=1), strict=True))
+        # back in the order of the trunks
         features = torch.cat([by_trunk[index] for index in range(len(by_trunk))], dim=1).tanh_()
         if self.bridged:
             return features.reshape(len(features), len(by_trunk), -1).mean(dim=1)
@@ -125,7 +127,7 @@ class FoldedNetworks:
         x = torch.cat([self._features_of(self.trunk_of[network], features), hidden], dim=-1)
         x = functional.linear(x, *self.mixers[network]).relu_()  # relu(A_2 [c; h] + b_2)
         mask = functional.linear(x, *self.decoders[network]).relu_()  # relu(A_3 x + b_3)
-        torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)
+        torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)  # in float32 again
 
 
 def _normalisation(layer: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

@@ -111,7 +111,7 @@ class _Features:
     def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
         """Remove a chunk; return its features and each network's hidden states (frames, hidden)."""
         queued = torch.cat(self._queue)
-        self._queue = [queued[frames:].clone()]
+        self._queue = [queued[frames:].clone()]  # a view would keep the taken frames in memory
         # Whether more than the lookahead is queued depends on the caller's blocks: the result must
         # not, so it is cropped.
         seen = queued if self.config.exact else queued[: frames + self.config.lookahead]
@@ -164,8 +164,10 @@ class _Separation:
         segment = None if config.exact else config.segment
         self.networks = networks_of(separator, _PRECISIONS[precision], segment, config.lookahead)
         self.features = _Features(self.networks, config, separator.bridged)
+        # A second analysis, behind the first by a chunk and its lookahead.
         self.spectra = _Spectra(self._analysis())
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
+        # A single source cannot be refined: its gain would be the identity.
         niter = separator.niter if len(separator.sources) > 1 else 0
         self.filter = WienerFilter(niter, separator.softmask, separator.residual)
         self.window = separator.wiener_win_len
@@ -186,6 +188,7 @@ class _Separation:
             self.features.add(analysis.push(part))
             if not exact:
                 waiting.append(part.clone())  # the caller may reuse its buffer
+            # Chunks whose lookahead has arrived.
             while (chunk := self._next_chunk()) and self.features.count >= chunk + lookahead:
                 yield from self._separate(chunk, analysis.samples, _drain(waiting))
         if not analysis.samples:
@@ -195,6 +198,7 @@ class _Separation:
         waveform = self._parts(blocks) if exact else _drain(waiting)
         while (chunk := self._next_chunk()) and self.features.count > chunk + lookahead:
             yield from self._separate(chunk, analysis.samples, waveform)
+        # All frames that are left see the end of the signal, so they are one chunk.
         yield from self._separate(self.features.count, analysis.samples, waveform)
         yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
 
@@ -295,6 +299,7 @@ def separate_channels(
             yield estimates.mean(dim=1, keepdim=True)
     elif separator.nb_channels == 1:
         exact = config is not None and config.exact
+        # The runs advance together, so tee holds the blocks of a chunk; exact runs do not.
         copied = [list(blocks)] * channels if exact else itertools.tee(blocks, channels)
         runs = [
             separate_blocks(separator, _one_channel(copy, channel), config)
@@ -339,6 +344,7 @@ def separate_waveform(
         )
     channels, samples = waveform.shape
     device = next(separator.parameters()).device
+    # Filled part by part: joining the parts at the end would need twice the memory.
     estimates = torch.empty(len(separator.sources), channels, samples, device=device)
     done = 0
     config = config or StreamConfig()
