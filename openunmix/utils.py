@@ -1,4 +1,4 @@
-"""What openunmix 1.3.0 offers as ``openunmix.utils``: loaders, preprocessing, training helpers."""
+"""``openunmix.utils`` of openunmix 1.3.0: loaders, preprocessing, training helpers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = [
 
 
 def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | None = None) -> Tensor:
-    """Bring audio of any usual shape to a batch of stereo waveforms at a model's rate.
+    """Convert audio of any usual shape to a batch of stereo waveforms at a model's sample rate.
 
     Parameters
     ----------
     audio : Tensor [shape=(samples,), (channels, samples) or (batch, channels, samples)], real
-        One or two channels. The last two axes may be the other way round, ``(samples, channels)``,
-        if there are more than two samples. A mono waveform is duplicated.
+        One or two channels. The last two axes may be swapped, ``(samples, channels)``, for more
+        than two samples. A mono waveform is duplicated.
     rate : float, optional
-        Sample rate of ``audio`` in Hz, needed if ``model_rate`` is given.
+        Sample rate of ``audio`` in Hz, required with ``model_rate``.
     model_rate : float, optional
-        Sample rate to convert to in Hz; as it is if not given.
+        Sample rate of the result in Hz, unchanged if not given.
 
     Returns
     -------
@@ -93,14 +93,12 @@ def _convert_rate(waveform: Tensor, rate: float, model_rate: float) -> Tensor:
 
 
 class AverageMeter:
-    """A running average.
+    """Running average of values, weighted by their counts.
 
     Attributes
     ----------
-    val : float
-        The last value.
-    avg, sum : float
-        Average and sum of all values, with their counts as weights.
+    val, avg, sum : float
+        Last value, average and sum.
     count : int
         Sum of the counts.
 
@@ -117,7 +115,7 @@ class AverageMeter:
         self.reset()
 
     def reset(self) -> None:
-        """Start anew."""
+        """Forget all values."""
         self.val = 0.0
         self.avg = 0.0
         self.sum = 0.0
@@ -131,7 +129,7 @@ class AverageMeter:
         val : float
             The value.
         n : int
-            How many times it counts.
+            Its count.
         """
         self.val = val
         self.sum += val * n
@@ -140,23 +138,23 @@ class AverageMeter:
 
 
 class EarlyStopping:
-    """Tells when a metric has not improved for too long.
+    """Stopping criterion: a metric has not improved for a number of epochs.
 
     Parameters
     ----------
     mode : str
         ``"min"`` if smaller is better, ``"max"`` if larger is.
     min_delta : float
-        How much better a value must be to count as an improvement.
+        Smallest difference that is an improvement.
     patience : int
-        Epochs in a row without improvement after which to stop; 0 never stops.
+        Consecutive epochs without improvement before stopping; 0 never stops.
 
     Attributes
     ----------
     best : float or None
         The best value so far, None before the first.
     num_bad_epochs : int
-        Epochs since then.
+        Epochs since the best one.
 
     Examples
     --------
@@ -175,12 +173,12 @@ class EarlyStopping:
         self.num_bad_epochs = 0
 
     def step(self, metrics: float) -> bool:
-        """Take the value of an epoch.
+        """Add the value of an epoch.
 
         Parameters
         ----------
         metrics : float
-            The value. One that is not a number stops at once and is never the best.
+            The value. NaN stops at once and is never the best.
 
         Returns
         -------

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
     actions.add_parser("list", help="print a table of the known models (the default)")
 
-    download = actions.add_parser("download", help="fetch models into the cache")
+    download = actions.add_parser("download", help="download models into the cache")
     download.add_argument("names", nargs="+", metavar="NAME", help="a known model, such as umxhq")
     download.set_defaults(action=_download)
 
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        help="a known model or a model folder; all models that are here if not given",
+        help="a known model or a model folder; all models on this machine if not given",
     )
     verify.set_defaults(action=_verify)
 
@@ -54,10 +54,10 @@ def parser() -> argparse.ArgumentParser:
     )
     convert.set_defaults(action=_convert)
 
-    path = actions.add_parser("path", help="print the folder that downloads are kept in")
+    path = actions.add_parser("path", help="print the folder of downloads")
     path.set_defaults(action=_path)
 
-    licences = actions.add_parser("licences", help="print what each model may be used for")
+    licences = actions.add_parser("licences", help="print terms of use, training data, citations")
     licences.set_defaults(action=_licences)
     return parser
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments ask for; return the exit code."""
+    """Run the action of parsed arguments; return the exit code."""
     action: Callable[[argparse.Namespace], int] = args.action
     return action(args)
 
@@ -95,40 +95,40 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _files(entry: ModelEntry) -> list[Path]:
-    """Return where the files of a model are, or would be."""
+    """Return the paths of a model's files, whether they exist or not."""
     if entry.bundled:
         return [bundled_folder(entry) / file.name for file in entry.files.values()]
     return [cached_path(file) for file in entry.files.values()]
 
 
 def _size(entry: ModelEntry) -> str:
-    """Return the size of a model in megabytes, of its files if they are here."""
+    """Return the size of a model in megabytes, measured if its files exist."""
     files = _files(entry)
-    here = all(file.is_file() for file in files)
-    if entry.bundled:  # with what networks share
+    exist = all(file.is_file() for file in files)
+    if entry.bundled:  # with the file of shared layers
         files = list(bundled_folder(entry).glob("*.safetensors"))
-    size = sum(file.stat().st_size for file in files) if here else entry.size
+    size = sum(file.stat().st_size for file in files) if exist else entry.size
     return "?" if size is None else f"{size / 1e6:.0f} MB"
 
 
 def _state(entry: ModelEntry) -> str:
-    """Return whether the weights of a model are here."""
-    here = sum(file.is_file() for file in _files(entry))
+    """Return where the weights of a model are."""
+    count, total = sum(file.is_file() for file in _files(entry)), len(entry.files)
     if entry.bundled:
-        return "bundled" if here == len(entry.files) else "missing from this copy"
-    if here == len(entry.files):
+        return "bundled" if count == total else "missing from this copy"
+    if count == total:
         return "cached"
-    return f"{here} of {len(entry.files)} cached" if here else "not downloaded"
+    return f"{count} of {total} cached" if count else "not downloaded"
 
 
 def _download(args: argparse.Namespace) -> int:
-    """Fetch models; one that fails does not stop the others."""
+    """Download models; a failure does not stop the others."""
     entries = [find_model(name) for name in args.names]
     return _each(_download_one(entry) for entry in entries)
 
 
 def _download_one(entry: ModelEntry) -> OpenUnmixError | None:
-    """Fetch one model."""
+    """Download one model; return the error."""
     try:
         if entry.bundled:
             resolve_model(entry.name)
@@ -142,7 +142,7 @@ def _download_one(entry: ModelEntry) -> OpenUnmixError | None:
 
 
 def _each(outcomes: Iterator[OpenUnmixError | None]) -> int:
-    """Print every error as it comes, and return the exit code."""
+    """Print errors as they occur; return the exit code."""
     failed = False
     for error in outcomes:
         if error is not None:
@@ -152,22 +152,22 @@ def _each(outcomes: Iterator[OpenUnmixError | None]) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    """Check models; one that fails does not stop the others."""
+    """Verify models; a failure does not stop the others."""
     names = args.names or [
         entry.name for entry in MODELS.values() if any(file.is_file() for file in _files(entry))
     ]
     if not names:
-        print("no model is here yet", file=sys.stderr)
+        print("there are no models on this machine yet", file=sys.stderr)
     return _each(_verify_one(name) for name in names)
 
 
 def _verify_one(name: str) -> OpenUnmixError | None:
-    """Check the hashes of one model and load it, without downloading anything."""
+    """Check the hashes of one model and load it, without any download; return the error."""
     entry = MODELS.get(name)
     try:
         if entry is not None and not entry.bundled:
             _verify_cached(entry)
-        else:  # a bundled model, a folder, or a name that is neither
+        else:
             model = resolve_model(name)
             load_networks(model.files, model.config)
     except (CheckpointError, DownloadError) as error:
@@ -177,18 +177,18 @@ def _verify_one(name: str) -> OpenUnmixError | None:
 
 
 def _verify_cached(entry: ModelEntry) -> None:
-    """Check the files of a model in the cache."""
+    """Check the cached files of a model."""
     for file in entry.files.values():
         path = cached_path(file)
         if not path.is_file():
             raise DownloadError(
-                f"{entry.name}: {file.name} is not in {path.parent}; fetch it with "
+                f"{entry.name}: {file.name} is not in {path.parent}; download it with "
                 f"umx-models download {entry.name}"
             )
         if not is_intact(file, path):
             raise CheckpointError(
-                f"{entry.name}: {path} is damaged, its SHA-256 is not the published one; fetch it "
-                f"anew with umx-models download {entry.name}"
+                f"{entry.name}: {path} is damaged, its SHA-256 is not the published one; download "
+                f"it again with umx-models download {entry.name}"
             )
         load_network(path)
 
@@ -204,7 +204,7 @@ def _convert(args: argparse.Namespace) -> int:
     }
     metadata = {target: {"converted_from": origin} for target, origin in origins.items()}
     save_folder(args.destination, networks, model.config, metadata, dtype)
-    print(f"{model.name} is in {args.destination}", file=sys.stderr)
+    print(f"{model.name} written to {args.destination}", file=sys.stderr)
     return 0
 
 
@@ -215,7 +215,7 @@ def _path(_: argparse.Namespace) -> int:
 
 
 def _licences(_: argparse.Namespace) -> int:
-    """Print terms of use, data and citation of every model."""
+    """Print terms of use, training data and citation of every model."""
     for entry in MODELS.values():
         print(f"{entry.name}: {entry.licence}")
         print(f"  trained on: {entry.trained_on}")

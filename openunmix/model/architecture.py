@@ -1,4 +1,4 @@
-"""What describes a network, and what loader, trainer and engine need of one.
+"""Options of a network, and the interface of all networks to loader, trainer and engine.
 
 A second architecture is a subclass of :class:`MaskNetwork` with an entry in :data:`NETWORKS`, and
 a subclass of :class:`Architecture` for its options; see ``docs/extending.md``.
@@ -64,7 +64,7 @@ class Architecture:
     )
 
     def __post_init__(self) -> None:
-        """Reject what cannot work."""
+        """Check the options."""
         if not self.unidirectional and self.hidden_size % 2:
             raise ValueError(
                 f"hidden_size={self.hidden_size} must be even for a bidirectional network"
@@ -114,22 +114,7 @@ class MaskNetwork(nn.Module):
     def from_architecture(
         cls, architecture: Architecture, stft: STFTConfig, nb_channels: int = 2
     ) -> MaskNetwork:
-        """Build a network with random weights, as :meth:`Architecture.build` does.
-
-        Parameters
-        ----------
-        architecture : Architecture
-            Its options.
-        stft : STFTConfig
-            The STFT whose magnitudes are its input.
-        nb_channels : int
-            Audio channels.
-
-        Returns
-        -------
-        MaskNetwork
-            The network.
-        """
+        """Build a network with random weights, see :meth:`Architecture.build`."""
         return cls(architecture, stft.bins, nb_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -188,7 +173,7 @@ class MaskNetwork(nn.Module):
         """
 
     def freeze(self) -> None:
-        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        """Switch to evaluation permanently: no dropout, running statistics, no gradients."""
         self.requires_grad_(False)
         self.eval()
 

@@ -17,17 +17,17 @@ __all__ = ["Separator"]
 
 
 class Separator(nn.Module):
-    """From the waveform of a mixture to the waveforms of its targets.
+    """Separator: from the waveform of a mixture to the waveforms of its targets.
 
     Parameters
     ----------
     target_models : mapping of str to nn.Module
-        A network per target, in the order of the result.
+        A network per target, in the order of the estimates.
     niter : int
-        Iterations of expectation maximization after the networks; 0 uses their magnitudes with
-        the mixture's phase. One source alone cannot be refined, so it is taken as 0 then.
+        Iterations of expectation maximization; 0 combines estimated magnitudes with the phase of
+        the mixture, as does a single source, which cannot be refined.
     softmask : bool
-        Start from ratio masks rather than from the magnitudes themselves.
+        Start from ratio masks instead of the magnitudes themselves.
     residual : bool
         Add the residual as a last target, computed before any iteration.
     sample_rate : float
@@ -91,13 +91,13 @@ class Separator(nn.Module):
         self.register_buffer("sample_rate", torch.as_tensor(float(sample_rate)))
 
     def freeze(self) -> None:
-        """Switch to evaluation for good: no dropout, running statistics, no gradients."""
+        """Switch to evaluation permanently: no dropout, running statistics, no gradients."""
         self.requires_grad_(False)
         self.eval()
 
     @property
     def sources(self) -> list[str]:
-        """Names of what :meth:`forward` returns, in order."""
+        """Names of the estimates, in order."""
         return [*self.target_models, *(["residual"] if self.residual else [])]
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -122,9 +122,8 @@ class Separator(nn.Module):
         if audio.ndim == 2:
             return self.forward(audio.unsqueeze(0)).squeeze(0)
         pairs = self.stft(audio)
-        # A zero's gradient is not defined by abs(); torch gives 0 there, which is what we want.
         mixture = torch.view_as_complex(pairs.contiguous())  # (batch, channels, bins, frames)
-        magnitude = mixture.abs()
+        magnitude = mixture.abs()  # torch defines its gradient at 0 as 0
         magnitudes = torch.stack(self._magnitudes(magnitude), dim=-1)
         estimates = torch.stack(
             [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
@@ -133,7 +132,7 @@ class Separator(nn.Module):
         return waveforms
 
     def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
-        """Magnitude of each target from that of the mixture, (batch, channels, bins, frames)."""
+        """Magnitudes of all targets, (batch, channels, bins, frames), from that of the mixture."""
         networks = list(self.target_models.values())
         own = [network for network in networks if isinstance(network, OpenUnmix)]
         trunks = {network.trunk for network in own}
@@ -164,6 +163,7 @@ class Separator(nn.Module):
                 for w in windows
             ]
             return torch.cat(estimates).permute(3, 2, 1, 0)
+        # Without gradients, a faster implementation of the same.
         magnitudes = magnitudes.permute(3, 2, 0, 1)  # (targets, frames, channels, bins)
         mixture = mixture.permute(2, 0, 1)
         fast = WienerFilter(niter, self.softmask, self.residual)
@@ -173,14 +173,14 @@ class Separator(nn.Module):
     def to_dict(
         self, estimates: Tensor, aggregate_dict: Mapping[str, Sequence[str]] | None = None
     ) -> dict[str, Tensor]:
-        """Name the estimates, and sum them where asked.
+        """Return the estimates by name, or sums of them.
 
         Parameters
         ----------
         estimates : Tensor [shape=(..., targets, channels, samples)], real
             What :meth:`forward` returned.
         aggregate_dict : mapping of str to list of str, optional
-            New names and the targets to sum for each. It replaces the set of results.
+            Targets to sum by new name; only the sums are returned then.
 
         Returns
         -------
@@ -190,7 +190,7 @@ class Separator(nn.Module):
         Raises
         ------
         ValueError
-            If a sum is empty or asks for a target that is not there.
+            If a sum is empty or of an unknown target.
         """
         named = dict(zip(self.sources, estimates.unbind(dim=-3), strict=True))
         if aggregate_dict is None:

@@ -1,4 +1,4 @@
-"""``separator.json``: what the networks of a model folder have in common."""
+"""``separator.json``: common settings of the networks of a model folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 CONFIG_NAME = "separator.json"
-#: The file of what shared networks have in common, see :func:`openunmix.model.share`.
+#: The file of shared layers, see :func:`openunmix.model.share`.
 SHARED_NAME = "shared.safetensors"
 
 

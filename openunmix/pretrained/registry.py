@@ -74,13 +74,18 @@ class ModelEntry:
         return f"{self.url.rstrip('/')}/{self.files[target].name}"
 
 
-def _files(size: int, *names: str) -> dict[str, WeightFile]:
-    """Return files named ``<target>-<hash>.pth`` or ``<target>_<hash>.pth``, by target."""
+def _files(size: int, names: str) -> dict[str, WeightFile]:
+    """Return files by target, from names ``<target>-<hash>`` or ``<target>_<hash>``."""
     files = {}
-    for name in names:
-        target, sha256_prefix, _ = re.split(r"[-_.]", name)
-        files[target] = WeightFile(name, sha256_prefix, size)
+    for name in names.split():
+        target, sha256_prefix = re.split("[-_]", name)
+        files[target] = WeightFile(f"{name}.pth", sha256_prefix, size)
     return files
+
+
+def _bundled_files(*targets: str) -> dict[str, WeightFile]:
+    """Return the files of a bundled model."""
+    return {target: WeightFile(f"{target}.safetensors") for target in targets}
 
 
 _JOSS = (
@@ -115,13 +120,7 @@ def _of_music(
 _UMX = _of_music(
     "umx",
     "https://zenodo.org/records/3370486/files",
-    _files(
-        34_000_000,
-        "vocals-c8df74a5.pth",
-        "drums-5a48008b.pth",
-        "bass-646024d3.pth",
-        "other-f8e132cc.pth",
-    ),
+    _files(34_000_000, "vocals-c8df74a5 drums-5a48008b bass-646024d3 other-f8e132cc"),
     hidden_size=512,
     trained_on="MUSDB18",
 )
@@ -129,13 +128,7 @@ _UMX = _of_music(
 _UMXHQ = _of_music(
     "umxhq",
     "https://zenodo.org/records/3370489/files",
-    _files(
-        34_000_000,
-        "vocals-b62c91ce.pth",
-        "drums-9619578f.pth",
-        "bass-8d85a5bd.pth",
-        "other-b52fbbf7.pth",
-    ),
+    _files(34_000_000, "vocals-b62c91ce drums-9619578f bass-8d85a5bd other-b52fbbf7"),
     hidden_size=512,
     trained_on="MUSDB18-HQ",
 )
@@ -143,13 +136,7 @@ _UMXHQ = _of_music(
 _UMXL = _of_music(
     "umxl",
     "https://zenodo.org/records/5069601/files",
-    _files(
-        113_000_000,
-        "vocals-bccbd9aa.pth",
-        "drums-69e0ebd4.pth",
-        "bass-2ca1ce51.pth",
-        "other-c8c5b3e6.pth",
-    ),
+    _files(113_000_000, "vocals-bccbd9aa drums-69e0ebd4 bass-2ca1ce51 other-c8c5b3e6"),
     hidden_size=1024,
     trained_on="about 400 hours of private music",
     licence="CC BY-NC-SA 4.0",
@@ -160,7 +147,7 @@ _SPEECH = SeparatorConfig(STFTConfig(1024, 512, 16000.0), 1, Architecture(hidden
 _UMXSE = ModelEntry(
     name="umxse",
     url="https://zenodo.org/records/3786908/files",
-    files=_files(6_400_000, "speech_f5e0d9f9.pth", "noise_04a6fc2d.pth"),
+    files=_files(6_400_000, "speech_f5e0d9f9 noise_04a6fc2d"),
     config=_SPEECH,
     licence=_NOT_STATED,
     trained_on="Voicebank+DEMAND",
@@ -173,7 +160,7 @@ _UMXSE = ModelEntry(
 _UMXS = _of_music(
     "umxs",
     "",
-    {name: WeightFile(f"{name}.safetensors") for name in ("vocals", "drums", "bass", "other")},
+    _bundled_files("vocals", "drums", "bass", "other"),
     hidden_size=448,
     trained_on="free songs, partly with stems from another separator; see recipes/umxs",
     licence="research and personal, non-commercial use",
@@ -183,7 +170,7 @@ _UMXS = _of_music(
 _UMXSES = ModelEntry(
     name="umxses",
     url="",
-    files={name: WeightFile(f"{name}.safetensors") for name in ("speech", "noise")},
+    files=_bundled_files("speech", "noise"),
     config=_SPEECH,
     licence="research and personal, non-commercial use",
     trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",

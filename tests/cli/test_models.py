@@ -123,7 +123,7 @@ def test_wrong_arguments_are_wrong_usage(arguments, capsys):
 
 def test_verify_loads_what_is_here(tiny, capsys):
     assert main(["verify"]) == 0
-    assert "no model is here yet" in capsys.readouterr().err
+    assert "there are no models on this machine yet" in capsys.readouterr().err
     main(["download", "tiny"])
     assert main(["verify"]) == 0
     assert capsys.readouterr().out == "tiny: good\n"
