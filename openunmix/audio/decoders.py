@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioInfo", "open_decoder"]
 
-_logger = logging.getLogger(__name__)
-
 _CHUNK = 65536  # samples per channel that libsndfile decodes in one call
 
 # Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder
@@ -47,8 +44,6 @@ class AudioInfo:
     samples : int or None
         Length. Exact for WAV, FLAC, Ogg and AIFF; otherwise the container's estimate,
         within 0.1 s for MP3 and MP4, or None.
-    duration : float or None
-        In seconds: ``samples / sample_rate``.
     format : str
         The container, such as ``"wav"`` or ``"mp4"``.
     codec : str
@@ -62,11 +57,15 @@ class AudioInfo:
     sample_rate: int
     channels: int
     samples: int | None
-    duration: float | None
     format: str
     codec: str
     layout: tuple[str, ...]
     streams: int = 1
+
+    @property
+    def duration(self) -> float | None:
+        """Duration in seconds, or None."""
+        return None if self.samples is None else self.samples / self.sample_rate
 
 
 def open_decoder(path: StrPath, stream: int | None = None) -> _SndfileDecoder | _AvDecoder:
@@ -133,7 +132,6 @@ class _SndfileDecoder:
             sample_rate=handle.samplerate,
             channels=handle.channels,
             samples=handle.frames,
-            duration=handle.frames / handle.samplerate,
             format=handle.format.lower(),
             codec=handle.subtype.lower(),
             layout=default_layout(handle.channels),
@@ -330,7 +328,6 @@ def _describe(container: InputContainer, stream: AudioStream, streams: int) -> A
         sample_rate=rate,
         channels=channels,
         samples=samples or None,  # 0 may mean unknown
-        duration=samples / rate if samples else None,
         format="mp4" if "mp4" in names else names[0],
         codec=codec.name.removesuffix("float"),
         layout=layout if len(layout) == channels else default_layout(channels),

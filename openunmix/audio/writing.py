@@ -86,7 +86,7 @@ class AudioWriter:
         self._resampler = Resampler(sample_rate, self.sample_rate, channels)
         if expected_samples is not None:
             expected_samples = resampled_length(expected_samples, sample_rate, self.sample_rate)
-        self._part, self._open = PartFile(path), True
+        self._part = PartFile(path)
         self._encoder: SndfileEncoder | FfmpegEncoder | None = None
         try:
             with self._errors():
@@ -141,7 +141,7 @@ class AudioWriter:
         ValueError
             If the block has another number of channels, or after closing.
         """
-        if not self._open:
+        if self._encoder is None:
             raise ValueError(f"{quote(self.path)} is closed; write before leaving the context")
         if isinstance(block, Tensor):
             block = block.detach().to("cpu", torch.float32).numpy()
@@ -157,8 +157,6 @@ class AudioWriter:
 
     def _finish(self) -> None:
         """Complete the file and rename it to its target, or remove it and raise."""
-        if not self._open:
-            return
         try:
             self._encode(np.zeros((self.channels, 0), dtype=np.float32), last=True)
             with self._errors():
@@ -167,18 +165,15 @@ class AudioWriter:
                 if self._tags_from is not None:
                     copy_tags(self._tags_from, self._part.path)
                 self._part.commit()
-            self._open = False
         finally:
             self._discard()
 
     def _discard(self) -> None:
         """Remove the temporary file; an earlier file at `path` remains."""
-        if self._open:
-            self._open = False
-            # Closing an encoder writes to the file, which must still be open.
-            with suppress(AudioFileError), self._errors():
-                self._close_encoder()
-            self._part.discard()
+        # Closing an encoder writes to the file, which must still be open.
+        with suppress(AudioFileError), self._errors():
+            self._close_encoder()
+        self._part.discard()
 
     def _close_encoder(self) -> None:
         """Flush the encoder, once."""

@@ -1,101 +1,69 @@
-"""Reading: formats of other programs, positions, blocks."""
+"""Reading: excerpts, blocks, and what is refused."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.files import FORMATS, LENGTH, RATE, encode, lag, music, read, snr, write
+import torch
+from helpers.files import FORMATS, LENGTH, RATE, music, read, write
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from openunmix import audio
 from openunmix.errors import AudioFileError
 
 
-@pytest.mark.parametrize(("codec", "container", "extension"), [
-    ("alac", "ipod", ".m4a"), ("pcm_s16le", "mov", ".mov"), ("pcm_u8", "avi", ".avi"),
-    ("flac", "matroska", ".mkv"), ("pcm_f32le", "matroska", ".mka"), ("pcm_s24le", "mov", ".mov"),
-])  # fmt: skip
-def test_every_sample_format_of_ffmpeg_becomes_float(tmp_path, codec, container, extension):
-    path = encode(tmp_path / f"a{extension}", music(), codec, "stereo", container)
-    values = read(path)
-    assert values.shape == (2, LENGTH)
-    assert snr(music(), values) > (35 if codec == "pcm_u8" else 80)
+@pytest.mark.parametrize("extension", FORMATS)
+def test_probe_agrees_with_what_is_read(tmp_path, extension):
+    rate = audio.supported_sample_rate(extension, RATE)
+    path = write(tmp_path / f"a{extension}", music(rate=rate, channels=1), rate)
+    info = audio.probe(path)
+    assert (info.sample_rate, info.channels) == (rate, 1)
+    assert abs(info.samples - LENGTH) <= (rate // 10 if extension == ".mp3" else 0)
+    assert info.duration == info.samples / rate
+    assert info.streams == 1
+    assert info.codec
 
 
-def test_opus_in_webm_starts_and_ends_with_the_music(tmp_path):
-    block = music(rate=48000)
-    path = encode(tmp_path / "a.webm", block, "libopus", "stereo", "webm", rate=48000)
-    assert read(path).shape == block.shape
-    assert lag(block, read(path)) == 0
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("start", [0.0, 0.1234, 1.35])
+def test_excerpt_equals_slice_of_the_whole(tmp_path, extension, start):
+    """libsndfile's seeks in Vorbis are off by up to 0.4 of full scale."""
+    path = write(tmp_path / f"a{extension}", music())
+    whole, rate = audio.read_audio(path)
+    first, length = round(start * rate), round(0.25 * rate)
+    excerpt = audio.read_audio(path, start=start, duration=0.25).waveform
+    torch.testing.assert_close(excerpt, whole[:, first : first + length], rtol=0, atol=0)
 
 
-def test_windows_media_and_raw_aac_are_read(tmp_path):
-    for name, codec, container in (("a.wma", "wmav2", "asf"), ("a.aac", "aac", "adts")):
-        path = encode(tmp_path / name, music(), codec, "stereo", container)
-        values = read(path)
-        shift = lag(music(), values)
-        common = min(values.shape[1] - shift, LENGTH) - 4096
-        assert snr(music()[:, 4096:common], values[:, 4096 + shift : common + shift]) > 15
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    length=st.integers(1, 3000),
+    block=st.integers(1, 4000),
+    first=st.integers(0, 2999),
+    count=st.integers(1, 4000),
+)
+def test_blocks_join_to_the_excerpt(tmp_path, length, block, first, count):
+    signal = music(length, 1)
+    path = write(tmp_path / "a.wav", signal)
+    first = min(first, length - 1)
+    expected = signal[:, first : first + count]
+    with audio.AudioReader(path, first / RATE, count / RATE, block=block) as reader:
+        assert reader.length == expected.shape[1]
+        blocks = list(reader)
+    assert all(part.shape[1] == block for part in blocks[:-1])
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected)
 
 
-def test_fragmented_mp4_without_a_length_is_read(tmp_path):
-    flags = "frag_keyframe+empty_moov+default_base_moof"
-    path = encode(tmp_path / "a.mp4", music(), "aac", "stereo", "mp4", movflags=flags)
-    assert LENGTH <= read(path).shape[1] < LENGTH + 2048
-
-
-def test_stream_that_the_file_does_not_have_is_an_error(tmp_path):
-    for name in ("a.wav", "a.m4a"):
-        path = write(tmp_path / name, music())
-        np.testing.assert_array_equal(read(path, stream=0), read(path))
-        for stream in (1, 7, -1):
-            with pytest.raises(AudioFileError, match=f"no audio stream {stream}: it has 1"):
-                read(path, stream=stream)
-
-
-def test_mp3_without_a_length_in_its_header_is_read_to_the_end(tmp_path):
-    """An estimate from the first frame cuts music that gets louder: read what is there."""
-    block = music(3 * RATE) * np.repeat([[0.0, 1.0, 1.0]], RATE, axis=1).astype(np.float32)
-    path = encode(tmp_path / "a.mp3", block, "libmp3lame", "stereo", "mp3", write_xing="0")
-    assert LENGTH < 3 * RATE <= read(path).shape[1] < 3 * RATE + 4 * 1152
-
-
-def test_content_and_not_the_extension_decides(tmp_path):
-    for extension, disguise in ((".wav", ".mp3"), (".m4a", ".wav"), (".mp3", ".raw"), (".wav", "")):
-        path = write(tmp_path / f"a{extension}", music())
-        whole = read(path)
-        disguised = path.rename(tmp_path / f"b{disguise}")
-        np.testing.assert_array_equal(read(disguised), whole)
-    write(tmp_path / "c.wav", music()).rename(tmp_path / "c.raw")
-    assert read(tmp_path / "c.raw").shape == (2, LENGTH)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not allow these names")
-def test_odd_file_names_are_only_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    os.makedirs("http:/x")
-    names = ["-.wav", "concat:a|b.m4a", "http://x/a.m4a", "ü ñ 音.flac", "%03d.m4a"]
-    names.append(os.fsdecode(b"\xff\xfe.wav") if sys.platform == "linux" else "x.wav")
-    for name in names:
-        write(Path(name), music())
-        for given_name in (name, Path(name)):
-            assert read(given_name).shape == (2, LENGTH)
-
-
-@pytest.mark.parametrize("text", [
-    "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n",
-    "ffconcat version 1.0\nfile {}\n",
-])  # fmt: skip
-def test_playlists_lead_nowhere(tmp_path, text):
-    write(tmp_path / "a.wav", music())
-    playlist = tmp_path / "list.m4a"
-    playlist.write_text(text.format("a.wav"))
-    with pytest.raises(AudioFileError, match=r"list\.m4a"):
-        read(playlist)
+@pytest.mark.parametrize("duration", [None, -1.0, 100.0])
+def test_without_a_duration_or_with_a_long_one_everything_is_read(tmp_path, duration):
+    path = write(tmp_path / "a.flac", music())
+    assert read(path, start=1.0, duration=duration).shape[1] == LENGTH - RATE
 
 
 @pytest.mark.parametrize("extension", FORMATS)
@@ -141,3 +109,21 @@ def test_start_beyond_the_end_is_an_error(tmp_path, extension, start):
         AudioFileError, match=rf"a\{extension}' lasts 1\.[34]\d+ s; .* start={start:g}"
     ):
         read(path, start=start)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_reported_with_their_position(tmp_path, value):
+    block = music(2 * RATE)
+    block[1, RATE + 441] = value
+    path = write(tmp_path / "a.wav", block)
+    with pytest.raises(
+        AudioFileError, match=rf"a\.wav'.*{value} in channel 1 at sample 44541 \(1\.010 s"
+    ):
+        read(path, start=0.5)
+
+
+@pytest.mark.parametrize("extension", [".wav", ".flac"])
+def test_file_without_samples_is_an_error(tmp_path, extension):
+    path = write(tmp_path / f"a{extension}", np.zeros((2, 0), np.float32))
+    with pytest.raises(AudioFileError, match=rf"a\{extension}"):
+        audio.read_audio(path)

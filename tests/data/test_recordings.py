@@ -97,7 +97,7 @@ def test_file_without_a_length_is_measured(write, monkeypatch):
 
     monkeypatch.setattr(decoders, "_SNDFILE_MAGIC", ())  # FFmpeg, told not to know the length
     monkeypatch.setattr(
-        decoders, "_describe", lambda c, s, n: decoders.AudioInfo(RATE, 2, None, None, "x", "x", ())
+        decoders, "_describe", lambda c, s, n: decoders.AudioInfo(RATE, 2, None, "x", "x", ())
     )
     assert Recording.open(AudioSource(path)).samples == RATE
 
