@@ -235,16 +235,17 @@ def _write_players(
     folder: Path,
 ) -> dict[str, Path]:
     """Write a player page for each of the worst tracks; a failure does not stop the others."""
-    mixtures = {track.name: track.mixture.path for track in tracks if track.mixture}
+    mixtures = {track.name: track.mixture for track in tracks}
     pages = {}
     for track in worst_tracks(scores):
         files = audio_files(audio[track.name])
-        stems = {name: files[name] for name in track.frames if name in files}
-        sdr = {f"SDR of {name}": f"{track.median(name, 'SDR'):.2f} dB" for name in track.frames}
         try:
-            page = folder / "players" / track.subset / track.name
             pages[track.name] = write_page(
-                page, stems, title=track.name, mixture=mixtures.get(track.name), details=sdr
+                folder / "players" / track.subset / track.name,
+                {name: files[name] for name in track.frames if name in files},
+                title=track.name,
+                mixture=mixtures[track.name],
+                details={f"SDR of {t}": f"{track.median(t, 'SDR'):.2f} dB" for t in track.frames},
             )
         except (AudioFileError, ValueError) as error:
             say("umx-evaluate", f"{track.name}: no player page: {error}")
