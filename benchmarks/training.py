@@ -1,17 +1,16 @@
-"""Speed and memory of training, beside the loop of openunmix 1.3.0 in the same run.
+"""Speed and memory of training, compared with openunmix 1.3.0 in the same run.
 
-The reference runs in an environment of its own::
+The reference runs in a virtual environment of its own::
 
     python -m venv reference
     reference/bin/pip install torch==2.13.0 numpy tqdm soundfile
     reference/bin/pip install --no-deps openunmix==1.3.0
     python benchmarks/training.py --reference reference/bin/python
 
-Its training script is no part of that package: the loop here does what the script does, with the
-package's network, transform and dataset. In place of torchaudio there is a module that reads WAV
-files with libsndfile. All contenders read the same files, which are songs that the code makes, with
-the same augmentations and sizes, each in a process of its own, and take turns. What was waited for
-data is part of all times.
+Its training script is not part of that package: the loop here does the same, with the package's
+network, transform and dataset. A module that reads WAV files with libsndfile replaces torchaudio.
+All contenders read the same files of synthetic tracks, with the same augmentations and sizes, each
+in a process of its own, in turns. All times include data loading.
 """
 
 from __future__ import annotations
@@ -152,16 +151,16 @@ def print_table(runs: dict[str, list[dict[str, float]]], args: argparse.Namespac
         f"Batches of {args.batch_size} excerpts of {args.seq_dur:g} s, hidden size "
         f"{args.hidden_size}, medians of {args.repeats} turns of {args.steps} steps.\n"
     )
-    print("| | excerpts a second | times 1.3.0 | waiting for data | peak GB |")
+    print("| | excerpts a second | times 1.3.0 | data loading | peak GB |")
     print("|---|---|---|---|---|")
     for name, results in runs.items():
         if results:
             rate = statistics.median(result["rate"] for result in results)
-            waiting = statistics.median(result["data_loading"] for result in results)
+            loading = statistics.median(result["data_loading"] for result in results)
             peak = max(result["peak"] for result in results) / 1e9
             times = factor(runs.get("reference", []), results)
             print(
-                f"| {CONTENDERS[name].title} | {rate:.2f} | {times} | {100 * waiting:.1f} % | "
+                f"| {CONTENDERS[name].title} | {rate:.2f} | {times} | {100 * loading:.1f} % | "
                 f"{peak:.2f} |"
             )
     if runs.get("joint") and runs.get("all"):

@@ -39,8 +39,9 @@ from openunmix.data import check_dataset
 from openunmix.data.tracks import TrackAudio
 from openunmix.errors import CheckpointError, MissingExtraError
 from openunmix.model import MaskNetwork
+from openunmix.pretrained.config import changed_options
 from openunmix.pretrained.folder import load_folder
-from openunmix.training import PRESETS, Trainer, TrainingConfig, fit
+from openunmix.training import Trainer, TrainingConfig, fit
 from openunmix.training.checkpoint import state_file
 from openunmix.training.loop import Scores
 from openunmix.training.networks import pretrained_networks
@@ -61,6 +62,7 @@ logger = logging.getLogger(__name__)
 _SHOWN_TRACKS = 4  # in TensorBoard
 _FINAL_TRACKS = 14  # scored at the end, where it takes too long to do so during the run
 _MOST_WORKERS = 4  # more hardly help
+_KNOWN_TO_VERSION_1 = {"hidden_size", "bandwidth", "dropout", "shared"}  # or of no effect there
 
 
 def parser() -> argparse.ArgumentParser:
@@ -192,16 +194,10 @@ def _workers(args: argparse.Namespace) -> int:
 
 def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None:
     """Warn of options of the networks that openunmix 1.3.0 ignores when it reads --pth."""
-    networks = config.architecture
-    options = {
-        "--bridged": networks.bridged,
-        "--unidirectional": networks.unidirectional,
-        "--compression": networks.compression != 1,
-        "--nb-layers": networks.nb_layers != PRESETS["classic"].architecture.nb_layers,
-    }
-    unknown = ", ".join(option for option, given in options.items() if given)
+    unknown = sorted(changed_options(config.architecture).keys() - _KNOWN_TO_VERSION_1)
     if args.pth and unknown:
-        logger.warning("openunmix 1.3.0 cannot use the files of --pth, as it ignores %s", unknown)
+        names = ", ".join("--" + name.replace("_", "-") for name in unknown)
+        logger.warning("openunmix 1.3.0 cannot use the files of --pth, as it ignores %s", names)
 
 
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
@@ -226,14 +222,15 @@ def _score(args: argparse.Namespace, config: TrainingConfig, data: Data) -> None
     assert data.valid is not None
     tracks = first_tracks(data.valid, config, _FINAL_TRACKS)
     scores = _scores(config, tracks)
-    if scores is not None:
-        networks = load_folder(args.output, config.targets).networks
-        found = scores({target: network.cpu() for target, network in networks.items()})
-        with replacing(args.output / SCORES_NAME) as temporary:
-            temporary.write_text(json.dumps(found, indent=1), "utf-8")
-        if not args.quiet:
-            values = ", ".join(f"{target} {value:.2f}" for target, value in found.items())
-            say("umx-train", f"median SDR of {len(tracks)} validation tracks in dB: {values}")
+    if scores is None:
+        return
+    networks = load_folder(args.output, config.targets).networks
+    found = scores({target: network.cpu() for target, network in networks.items()})
+    with replacing(args.output / SCORES_NAME) as temporary:
+        temporary.write_text(json.dumps(found, indent=1), "utf-8")
+    if not args.quiet:
+        values = ", ".join(f"{target} {value:.2f}" for target, value in found.items())
+        say("umx-train", f"median SDR of {len(tracks)} validation tracks in dB: {values}")
 
 
 def _write_report(args: argparse.Namespace) -> None:

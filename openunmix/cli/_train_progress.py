@@ -1,4 +1,4 @@
-"""What ``umx-train`` shows while it works, on stderr."""
+"""Progress of ``umx-train`` on stderr."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ __all__ = ["Display"]
 
 
 class Display(AbstractContextManager["Display"]):
-    """A bar on a terminal, and a line for every record.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-    """
+    """A progress bar on a terminal, and a line for every record; nothing if ``quiet``."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -27,7 +21,7 @@ class Display(AbstractContextManager["Display"]):
         self._last: Progress | None = None
 
     def step(self, progress: Progress) -> None:
-        """Show a step."""
+        """Update the bar."""
         from tqdm import tqdm
 
         self._last = progress
@@ -48,7 +42,7 @@ class Display(AbstractContextManager["Display"]):
         self._bar.update(progress.step - self._bar.n)
 
     def record(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        """Show a record."""
+        """Print a record."""
         if self._quiet or self._last is None:
             return
         from tqdm import tqdm
@@ -56,7 +50,7 @@ class Display(AbstractContextManager["Display"]):
         tqdm.write(line_of(record, self._last), file=sys.stderr)
 
     def checked(self, done: int, total: int) -> None:
-        """Show how many tracks of the data were read."""
+        """Update the bar of a check of the dataset."""
         from tqdm import tqdm
 
         if self._bar is None:
@@ -72,13 +66,13 @@ class Display(AbstractContextManager["Display"]):
 
 def line_of(record: dict[str, Any], progress: Progress) -> str:
     """Return a record as a line."""
-    left = (progress.steps - progress.step) / max(progress.rate, 1e-9)
+    remaining = (progress.steps - progress.step) / max(progress.rate, 1e-9)
     parts = [
         f"step {progress.step}/{progress.steps}",
         f"loss {mean(record['loss']):.4f} ({_values(record['loss'], '.3f')})",
         f"lr {record['learning_rate']:.2g}",
         f"{progress.rate:.2f} steps/s, data loading {progress.data_loading:.0%}",
-        f"{_duration(left)} left",
+        f"ETA {_duration(remaining)}",
     ]
     if "valid_loss" in record:
         valid = record["valid_loss"]

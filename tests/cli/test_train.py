@@ -340,7 +340,7 @@ def test_signal_ends_the_step_and_the_same_command_goes_on(data, monkeypatch, ca
         patch.setattr(Trainer, "update", interrupted)
         assert train("--steps", "4") == 130
     told = capsys.readouterr().err
-    assert "interrupted; a checkpoint was written, and the same command goes on" in told
+    assert "interrupted; a checkpoint was written, and the same command resumes the run" in told
     assert load_state(state_file(Path("run")))["step"] == 3
     assert len(load_folder("run").networks) == 2
     assert train("--steps", "4") == 0

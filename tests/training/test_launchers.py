@@ -54,7 +54,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_two_processes_make_one_run(runs, name):
     told, folder = runs
-    assert told[name].count("training on synthetic songs") == 1
+    assert told[name].count("training on synthetic tracks") == 1
     assert told[name].count("ended after 30 of 30 steps") == 1
     history = json.loads((folder / name / "history.json").read_text())
     assert [record["step"] for record in history] == [10, 20, 30]
