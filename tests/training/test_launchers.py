@@ -55,7 +55,7 @@ def runs(tmp_path_factory):
 def test_two_processes_make_one_run(runs, name):
     told, folder = runs
     assert told[name].count("training on synthetic tracks") == 1
-    assert told[name].count("ended after 30 of 30 steps") == 1
+    assert told[name].count("finished all 30 steps") == 1
     history = json.loads((folder / name / "history.json").read_text())
     assert [record["step"] for record in history] == [10, 20, 30]
     for target in ("drums", "bass"):
