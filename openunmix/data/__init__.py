@@ -1,4 +1,4 @@
-"""Training data: pairs of mixture and target, from files or made by the code."""
+"""Training data: datasets, mixing and augmentation of stems, and checks of datasets."""
 
 from openunmix.data.aligned import AlignedDataset
 from openunmix.data.augment.batches import Batch, BatchAugmentation
@@ -12,7 +12,6 @@ from openunmix.data.augment.sources import (
 )
 from openunmix.data.base import MixingDataset, Pair, UnmixDataset
 from openunmix.data.check import check_dataset
-from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
 from openunmix.data.mixing import Mixer, MixingConfig, load_library
 from openunmix.data.musdb import MUSDBDataset
@@ -34,15 +33,12 @@ __all__ = [
     "Datasets",
     "Effects",
     "FixedSourcesTrackFolderDataset",
-    "Issue",
     "MUSDBDataset",
     "Mixer",
     "MixingConfig",
     "MixingDataset",
     "Pair",
-    "Report",
     "SourceFolderDataset",
-    "SourceSummary",
     "SyntheticDataset",
     "Track",
     "UnmixDataset",

@@ -1,4 +1,4 @@
-"""Look at a dataset: ``python -m openunmix.data --dataset NAME --root FOLDER ...``."""
+"""Inspect a dataset: ``python -m openunmix.data --dataset NAME --root FOLDER ...``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser of what all datasets have in common."""
+    """Return the parser of the options of all datasets."""
     parser = argparse.ArgumentParser(
         prog="python -m openunmix.data",
-        description="Read a dataset once, and tell what training would get from it.",
+        description="Read all items of a dataset and report their number, duration and level.",
         epilog="Each dataset has more options: --dataset NAME --help.",
         add_help=False,
     )
@@ -45,18 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the inspector.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The command line, ``sys.argv[1:]`` if not given.
-
-    Returns
-    -------
-    int
-        The exit code.
-    """
+    """Run the inspector with ``argv``, by default ``sys.argv[1:]``; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = _parser()
     known, _ = parser.parse_known_args(argv)
@@ -73,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(train: UnmixDataset, valid: UnmixDataset, args: argparse.Namespace) -> None:
-    """Tell what is in the datasets, and read a batch."""
+    """Report the content of the datasets and the shape of a batch."""
     _say(repr(train))
     _say(repr(valid))
     if args.save is not None:

@@ -1,7 +1,4 @@
-"""The players of synthetic songs: a plan that they share, and from it the signal of each.
-
-All signals are float32 of shape (2, samples), at any level.
-"""
+"""Instruments of synthetic tracks: a shared score, and the signal (2, samples) of each source."""
 
 from __future__ import annotations
 
@@ -34,43 +31,27 @@ _PERIOD = 4096  # samples of one period in a table
 
 @dataclass(frozen=True)
 class Plan:
-    """What the players of a song have agreed on.
-
-    Attributes
-    ----------
-    samples, sample_rate : int
-        Length of the song, and its rate in Hz.
-    step : float
-        Samples of a sixteenth note.
-    first : int
-        Sixteenth of the four bars that the song begins with.
-    key : int
-        MIDI number of the lowest tonic.
-    scale : tuple of int
-        Semitones of the degrees of the scale.
-    progression : tuple of int
-        Degree of the chord of each of four bars.
-    """
+    """Key, tempo and chords that the instruments of a track share."""
 
     samples: int
     sample_rate: int
-    step: float
-    first: int
-    key: int
-    scale: tuple[int, ...]
-    progression: tuple[int, ...]
+    step: float  # samples of a sixteenth note
+    first: int  # sixteenth of the four bars at which the track starts
+    key: int  # MIDI number of the lowest tonic
+    scale: tuple[int, ...]  # semitones of its degrees
+    progression: tuple[int, ...]  # degree of the chord of each of four bars
 
     @property
     def steps(self) -> int:
-        """Number of sixteenths in the song, the last one possibly cut."""
+        """Number of sixteenths in the track, the last one possibly cut."""
         return int(np.ceil(self.samples / self.step))
 
     def at(self, step: int) -> int:
-        """Sample at which a sixteenth begins, at most the length of the song."""
+        """Sample at which a sixteenth begins, at most the length of the track."""
         return min(int(step * self.step), self.samples)
 
     def place(self, step: int) -> int:
-        """Sixteenth in the four bars."""
+        """Index of a sixteenth within the four bars."""
         return (self.first + step) % 64
 
     def chord(self, step: int) -> int:
@@ -173,12 +154,12 @@ def other(plan: Plan, generator: np.random.Generator) -> Signal:
     return signal
 
 
-#: Player of every source, in the order of a song's sources.
+#: Player of every source, in the order of the sources.
 PLAYERS = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
 
 
 def _rhythm(plan: Plan, generator: np.random.Generator, choices: list[int]) -> list[int]:
-    """Draw lengths of notes, in sixteenths, that fill the song."""
+    """Draw lengths of notes, in sixteenths, that fill the track."""
     lengths: list[int] = []
     while sum(lengths) < plan.steps:
         lengths.append(int(generator.choice(choices)))
@@ -242,7 +223,7 @@ def _time(plan: Plan, duration: float) -> _Array:
 
 
 def _sine(plan: Plan, frequency: float) -> _Array:
-    """Make a sine as long as the song."""
+    """Sine as long as the track."""
     return np.asarray(np.sin(2 * np.pi * frequency / plan.sample_rate * np.arange(plan.samples)))
 
 
@@ -254,7 +235,7 @@ def _swell(count: int, sample_rate: int) -> Signal:
 
 
 def _pluck(count: int, sample_rate: int, falls: float) -> Signal:
-    """Envelope of a plucked note that falls to a third in ``falls`` seconds."""
+    """Envelope of a plucked note that decays to 1/e in ``falls`` seconds."""
     time = np.arange(count) / sample_rate
     return (np.exp(-time / falls) * _swell(count, 8 * sample_rate // 10)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Pairs of files: a mixture and what a network is to make of it."""
+"""Pairs of files: input of the network and its target."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ __all__ = ["AlignedDataset"]
 
 
 class AlignedDataset(FileDataset):
-    """Track folders with a mixture and a target, which need not be a part of the mixture.
+    """Track folders with a mixture and a target, which need not be a source of the mixture.
 
     ::
 
-        root/train/track1/mixture.wav    what the network is given
-        root/train/track1/vocals.wav     what it is to estimate
+        root/train/track1/mixture.wav    input of the network
+        root/train/track1/vocals.wav     target
 
-    This serves separation as well as denoising or bandwidth extension. Mixture and target are
-    read at the same time of the track, and an item is what is in both files.
+    This serves separation, denoising and bandwidth extension. Mixture and target are read at the
+    same time of the track; the longer file is cut to the shorter.
 
     Parameters
     ----------
     root, split
         As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     input_file, output_file : str
-        File names of mixture and target in a track's folder, or globs, of which the first match
-        counts.
+        File names of mixture and target in a track's folder, or globs; the first match is used.
     seq_duration, random_chunks, sample_rate
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     source_augmentations : callable, optional
-        Applied to mixture and target alike, with the same random numbers.
+        Applied to mixture and target with the same random numbers.
     seed : int
         Seed of all random numbers.
 

@@ -22,14 +22,14 @@ __all__ = ["DATASETS", "Datasets", "add_dataset_options", "load_datasets", "make
 
 
 class Datasets(NamedTuple):
-    """What to train with.
+    """Datasets for training and validation, and the options they were made with.
 
     Attributes
     ----------
     train, valid : UnmixDataset
         The datasets.
     args : argparse.Namespace
-        The options they were made of, ``args.target`` being the name of the target.
+        The options, ``args.target`` being the name of the target.
     """
 
     train: UnmixDataset
@@ -37,114 +37,77 @@ class Datasets(NamedTuple):
     args: argparse.Namespace
 
 
-def _aligned(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``aligned``."""
-    args.target = Path(args.output_file).stem
-    common = {**_common(args), "input_file": args.input_file, "output_file": args.output_file}
-    return (
-        AlignedDataset(split="train", random_chunks=True, **common),
-        AlignedDataset(split="valid", **common),
+class _Plan(NamedTuple):
+    """How to make the datasets of a kind: class, target, and options of both, train and valid."""
+
+    kind: type[UnmixDataset]
+    target: str
+    both: dict[str, Any]
+    train: dict[str, Any]
+    valid: dict[str, Any]
+
+
+def _aligned(args: argparse.Namespace) -> _Plan:
+    files = {"input_file": args.input_file, "output_file": args.output_file}
+    both = {**_common(args), **files}
+    return _Plan(AlignedDataset, Path(args.output_file).stem, both, {"random_chunks": True}, {})
+
+
+def _source_folder(args: argparse.Namespace) -> _Plan:
+    folders = {"target_dir": args.target_dir, "interferer_dirs": args.interferer_dirs}
+    both = {**_common(args), **folders, "ext": args.ext, "random_chunks": True}
+    train = {"nb_samples": args.nb_train_samples, **_augmented(args)}
+    valid = {"nb_samples": args.nb_valid_samples}
+    return _Plan(SourceFolderDataset, args.target_dir, both, train, valid)
+
+
+def _track_folder_fix(args: argparse.Namespace) -> _Plan:
+    files = {"target_file": args.target_file, "interferer_files": args.interferer_files}
+    mixing = {"random_chunks": True, "random_track_mix": args.random_track_mix}
+    return _Plan(
+        FixedSourcesTrackFolderDataset,
+        Path(args.target_file).stem,
+        {**_common(args), **files},
+        {**mixing, **_augmented(args)},
+        {"seq_duration": None},
     )
 
 
-def _source_folder(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``sourcefolder``."""
-    args.target = args.target_dir
-    common = {
-        **_common(args),
-        "interferer_dirs": args.interferer_dirs,
-        "target_dir": args.target_dir,
-        "ext": args.ext,
-        "random_chunks": True,
-    }
-    return (
-        SourceFolderDataset(
-            split="train", nb_samples=args.nb_train_samples, **_augmented(args), **common
-        ),
-        SourceFolderDataset(split="valid", nb_samples=args.nb_valid_samples, **common),
+def _track_folder_var(args: argparse.Namespace) -> _Plan:
+    files = {"target_file": args.target_file, "ext": args.ext}
+    mixing = {"random_chunks": True, "random_interferer_mix": args.random_interferer_mix}
+    return _Plan(
+        VariableSourcesTrackFolderDataset,
+        Path(args.target_file).stem,
+        {**_common(args), **files, "silence_missing_targets": args.silence_missing},
+        {**mixing, **_augmented(args)},
+        {"seq_duration": None},
     )
 
 
-def _track_folder_fix(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``trackfolder_fix``."""
-    args.target = Path(args.target_file).stem
-    common = {
-        **_common(args),
-        "interferer_files": args.interferer_files,
-        "target_file": args.target_file,
-    }
-    return (
-        FixedSourcesTrackFolderDataset(
-            split="train",
-            random_chunks=True,
-            random_track_mix=args.random_track_mix,
-            **_augmented(args),
-            **common,
-        ),
-        FixedSourcesTrackFolderDataset(split="valid", **{**common, "seq_duration": None}),
-    )
-
-
-def _track_folder_var(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``trackfolder_var``."""
-    args.target = Path(args.target_file).stem
-    common = {
-        **_common(args),
-        "target_file": args.target_file,
-        "ext": args.ext,
-        "silence_missing_targets": args.silence_missing,
-    }
-    return (
-        VariableSourcesTrackFolderDataset(
-            split="train",
-            random_chunks=True,
-            random_interferer_mix=args.random_interferer_mix,
-            **_augmented(args),
-            **common,
-        ),
-        VariableSourcesTrackFolderDataset(split="valid", **{**common, "seq_duration": None}),
-    )
-
-
-def _musdb(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``musdb``; without a root, the previews are fetched."""
-    common = {
-        "target": args.target,
-        "root": args.root,
-        "download": args.root is None,
-        "is_wav": args.is_wav,
-        "seed": _seed(args),
-    }
-    return (
-        MUSDBDataset(
-            split="train",
-            seq_duration=args.seq_dur,
-            samples_per_track=args.samples_per_track,
-            random_track_mix=True,
-            **_augmented(args),
-            **common,
-        ),
-        MUSDBDataset(split="valid", seq_duration=None, samples_per_track=1, **common),
-    )
-
-
-def _synthetic(args: argparse.Namespace) -> tuple[UnmixDataset, UnmixDataset]:
-    """Make the datasets ``synthetic``."""
-    common: dict[str, Any] = {
-        "target": args.target,
+def _musdb(args: argparse.Namespace) -> _Plan:
+    """Without a root, the previews are downloaded."""
+    place = {"root": args.root, "download": args.root is None, "is_wav": args.is_wav}
+    both = {"target": args.target, "seed": _seed(args), **place}
+    train = {
         "seq_duration": args.seq_dur,
-        "sample_rate": getattr(args, "sample_rate", 44100.0),
-        "seed": _seed(args),
+        "samples_per_track": args.samples_per_track,
+        "random_track_mix": True,
+        **_augmented(args),
     }
-    return (
-        SyntheticDataset(
-            split="train", nb_samples=args.nb_train_samples, **_augmented(args), **common
-        ),
-        SyntheticDataset(split="valid", nb_samples=args.nb_valid_samples, **common),
-    )
+    valid = {"seq_duration": None, "samples_per_track": 1}
+    return _Plan(MUSDBDataset, args.target, both, train, valid)
 
 
-_MAKERS: dict[str, Callable[[argparse.Namespace], tuple[UnmixDataset, UnmixDataset]]] = {
+def _synthetic(args: argparse.Namespace) -> _Plan:
+    both = {**_common(args), "target": args.target}
+    del both["root"]
+    train = {"nb_samples": args.nb_train_samples, **_augmented(args)}
+    valid = {"nb_samples": args.nb_valid_samples}
+    return _Plan(SyntheticDataset, args.target, both, train, valid)
+
+
+_PLANS: dict[str, Callable[[argparse.Namespace], _Plan]] = {
     "musdb": _musdb,
     "aligned": _aligned,
     "sourcefolder": _source_folder,
@@ -153,7 +116,7 @@ _MAKERS: dict[str, Callable[[argparse.Namespace], tuple[UnmixDataset, UnmixDatas
     "synthetic": _synthetic,
 }
 #: Names of the datasets on a command line.
-DATASETS = tuple(_MAKERS)
+DATASETS = tuple(_PLANS)
 
 
 def _seed(args: argparse.Namespace) -> int:
@@ -162,7 +125,7 @@ def _seed(args: argparse.Namespace) -> int:
 
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """Options that all datasets of files share."""
+    """Options of all datasets of files."""
     return {
         "root": args.root,
         "seq_duration": args.seq_dur,
@@ -247,7 +210,7 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
 
 
 def make_datasets(args: argparse.Namespace) -> Datasets:
-    """Make the datasets for training and validation.
+    """Create the datasets for training and validation.
 
     Parameters
     ----------
@@ -269,12 +232,16 @@ def make_datasets(args: argparse.Namespace) -> Datasets:
     MissingExtraError
         If a package is not installed.
     """
-    if args.dataset not in _MAKERS:
+    if args.dataset not in _PLANS:
         raise ValueError(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     if args.root is None and args.dataset not in ("musdb", "synthetic"):
         raise ValueError(f"--root is missing: the folder of the dataset {args.dataset!r}")
-    args = argparse.Namespace(**vars(args))
-    return Datasets(*_MAKERS[args.dataset](args), args)
+    kind, target, both, train, valid = _PLANS[args.dataset](args)
+    return Datasets(
+        kind(**{**both, "split": "train", **train}),
+        kind(**{**both, "split": "valid", **valid}),
+        argparse.Namespace(**{**vars(args), "target": target}),
+    )
 
 
 def load_datasets(
@@ -282,14 +249,14 @@ def load_datasets(
     args: argparse.Namespace,
     argv: Sequence[str] | None = None,
 ) -> Datasets:
-    """Parse the options of a dataset, and make it for training and validation.
+    """Parse the options of a dataset and create it for training and validation.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
         Gets the options of the dataset.
     args : argparse.Namespace
-        What is known before: ``args.dataset`` is the name of the dataset.
+        Options parsed so far; ``args.dataset`` is the name of the dataset.
     argv : sequence of str, optional
         The command line, ``sys.argv[1:]`` if not given.
 
@@ -303,7 +270,7 @@ def load_datasets(
     ValueError
         As :func:`make_datasets`; so are the other errors.
     """
-    if args.dataset not in _MAKERS:
+    if args.dataset not in _PLANS:
         parser.error(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     add_dataset_options(parser, args.dataset)
     return make_datasets(parser.parse_args(argv))

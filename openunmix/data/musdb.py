@@ -1,4 +1,4 @@
-"""MUSDB18 and MUSDB18-HQ: tracks found by the package musdb, read by our own decoders."""
+"""MUSDB18 and MUSDB18-HQ: tracks found by the package musdb, decoded by this package."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ __all__ = ["MUSDBDataset", "open_database"]
 
 
 class MUSDBDataset(ExcerptDataset):
-    """Excerpts of MUSDB18: mixed anew for training, whole tracks for validation.
+    """Excerpts of MUSDB18: remixed for training, whole tracks for validation.
 
-    An item of the split ``"train"`` is the sum of random excerpts, with replacement. All others
-    are whole tracks with the mixture that MUSDB18 provides, which its stems do not quite sum to.
+    An item of the split ``"train"`` is the sum of random excerpts, drawn with replacement. All
+    others are whole tracks with the mixture of MUSDB18, which differs slightly from the sum of
+    its stems.
 
     Parameters
     ----------
     target : str
-        ``"vocals"``, ``"drums"``, ``"bass"``, ``"other"``, or a sum of them that the package
-        musdb knows, such as ``"accompaniment"``.
+        ``"vocals"``, ``"drums"``, ``"bass"``, ``"other"``, or a sum of them defined by the package
+        musdb, such as ``"accompaniment"``.
     root : str or Path, optional
         Folder with ``train/`` and ``test/``; otherwise the environment variable ``MUSDB_PATH``.
     download : bool
-        Whether to fetch the previews of MUSDB18, 7 seconds a track, unless they are there.
+        Whether to download the previews of MUSDB18, 7 seconds per track, unless present.
     is_wav : bool
         Whether tracks are folders of WAV files (MUSDB18-HQ) and not ``.stem.mp4`` files.
     subsets : str or sequence of str
@@ -45,14 +46,15 @@ class MUSDBDataset(ExcerptDataset):
         ``"train"``, or ``"valid"`` for the 14 tracks of the training set that are kept for
         validation; None for all, which ``subsets="test"`` needs.
     seq_duration : float, optional
-        Seconds of a training item; shorter tracks are skipped. Whole tracks if not given.
+        Duration of a training item in seconds; shorter tracks are skipped. Whole tracks if not
+        given.
     samples_per_track : int
-        Items an epoch for each track.
+        Items per track and epoch.
     source_augmentations : callable, optional
         Applied to every source of a training item, see :class:`~openunmix.data.UnmixDataset`.
     random_track_mix : bool
-        Whether each source of a training item is of another track. Otherwise all are of one
-        track and time.
+        Whether each source of a training item comes from a random track. Otherwise all come from
+        one excerpt of one track.
     seed : int
         Seed of all random numbers.
     *args, **kwargs
@@ -65,7 +67,7 @@ class MUSDBDataset(ExcerptDataset):
     AudioFileError
         If there are no tracks, or a file cannot be read.
     DownloadError
-        If the previews cannot be fetched.
+        If the previews cannot be downloaded.
     ValueError
         If the target is unknown, ``samples_per_track`` is not positive, there is no root, or a
         subset without validation tracks is to be split.
@@ -157,7 +159,7 @@ class MUSDBDataset(ExcerptDataset):
         Returns
         -------
         str
-            Target and samples per track, and what all datasets tell.
+            Target, samples per track and the lines of all datasets.
         """
         own = f"Target: {self.target}\nSamples per track: {self.samples_per_track}"
         return f"{own}\n{super().extra_repr()}"

@@ -1,4 +1,4 @@
-"""Audio files as datasets see them: measured once, then read in parts at one sample rate."""
+"""Recordings: excerpts of audio files at any sample rate, from a cache of decoded files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def decoded_file(source: AudioSource, sample_rate: int) -> Path:
 
 
 def _convert(source: AudioSource, sample_rate: int, target: Path) -> None:
-    """Decode and resample in blocks to a temporary file, and give it its name."""
+    """Decode and resample in blocks to a temporary file, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open() as reader:
         resampler = Resampler(reader.info.sample_rate, sample_rate, reader.info.channels)
@@ -94,7 +94,7 @@ def read_decoded(file: Path, channels: int, start: int, length: int) -> Tensor:
     return torch.from_numpy(samples.reshape(-1, channels).T.astype(np.float32, order="C"))
 
 
-# Codings, as libsndfile calls them, of which any part can be read for itself: WAV, AIFF, FLAC ...
+# Codecs, in libsndfile's names, with exact seeking: those of WAV, AIFF and FLAC.
 _DIRECT = ("pcm_s8", "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float", "double")
 
 
@@ -167,7 +167,7 @@ def to_channels(waveform: Tensor, channels: int) -> Tensor:
 
 
 def load_info(path: str | Path) -> dict[str, Any]:
-    """Read what an audio file says about itself.
+    """Read the header of an audio file.
 
     Parameters
     ----------
@@ -199,18 +199,18 @@ def load_audio(
     dur: float | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> AudioClip:
-    """Read an audio file, or a part of it, at its own rate.
+    """Read an audio file, or an excerpt of it, at its own sample rate.
 
     Parameters
     ----------
     path : str or Path
         The file.
     start : float
-        Seconds to leave out at the beginning.
+        Start in seconds.
     dur : float, optional
-        Seconds to read; to the end if not given or not positive.
+        Duration in seconds; to the end if not given or not positive.
     info : mapping, optional
-        What :func:`load_info` returned, as 1.3.0 wanted it; not needed.
+        Result of :func:`load_info`, as in 1.3.0; not needed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Folders of sounds, one for each source, from which mixtures are drawn."""
+"""Folders of recordings, one for each source, that are mixed at random."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SourceFolderDataset"]
 
 
 class SourceFolderDataset(ExcerptDataset):
-    """Folders of sounds, one for each source: every item mixes a random sound of each.
+    """Folders of recordings, one for each source: every item mixes a random one of each.
 
     ::
 
@@ -25,26 +25,26 @@ class SourceFolderDataset(ExcerptDataset):
         root/train/bass/something.wav       interferer
         root/train/drums/whatever.wav       interferer
 
-    This is how datasets of speech and noises come. The items of the split ``"valid"`` are the
-    same in every epoch.
+    This fits datasets of speech and noise. The items of the split ``"valid"`` are the same in
+    every epoch.
 
     Parameters
     ----------
     root, split
         As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_dir : str
-        Folder of the target in there.
+        Folder of the target in the split.
     interferer_dirs : sequence of str
         Folders of all other sources.
     ext : str
-        How names of audio files end.
+        Extension of the audio files.
     nb_samples : int
         Number of items in an epoch.
     seq_duration : float, optional
-        Seconds of an item; shorter files are skipped. If not given, whole files, cut to the
-        shortest of an item.
+        Duration of an item in seconds; shorter files are skipped. If not given, whole files, cut
+        to the shortest of an item.
     random_chunks : bool
-        Whether an excerpt is taken from anywhere in its file, not from the middle.
+        Whether excerpts start at random positions; otherwise they are centred.
     sample_rate, source_augmentations, seed
         As for :class:`~openunmix.data.UnmixDataset`.
 
@@ -104,7 +104,7 @@ class SourceFolderDataset(ExcerptDataset):
     def _choose(
         self, index: int, generator: np.random.Generator
     ) -> dict[str, tuple[Recording | None, Excerpt]]:
-        """Choose a random sound of each source."""
+        """Choose a random recording of each source."""
         chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
         for name, tracks in self.source_tracks.items():
             track = tracks[generator.integers(len(tracks))]

@@ -1,8 +1,7 @@
-"""Songs made by the code: drums, bass, chords and a voice that sings vowels.
+"""Synthetic tracks: drums, bass, chords and a voice that sings vowels.
 
-They are no music to listen to, but have what separation lives on: transients and noise without
-pitch, a low line, chords, and a gliding pitch with formants, in time and in key with one another.
-No file is needed, and there is no end of them.
+They have the cues that separation relies on: transients and unpitched noise, a bass line, chords,
+and a gliding pitch with formants, all in one tempo and key. They need no files and never end.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ __all__ = ["SyntheticDataset", "synthetic_song"]
 
 # Root mean square of the sources, full scale being 1, and its standard deviation in dB.
 _LEVEL, _SPREAD = 0.04, 2.5
-# Seconds of a whole song.
-_SONG = 12.0
+# Seconds of a whole track.
+_DURATION = 12.0
 
 
 def synthetic_song(
     generator: np.random.Generator, samples: int, sample_rate: int = 44100
 ) -> dict[str, Tensor]:
-    """Make a song.
+    """Generate a synthetic track.
 
     Parameters
     ----------
     generator : numpy Generator
-        What the song follows from: key, tempo, chords, melody, sounds and levels.
+        Determines key, tempo, chords, melody, timbres and levels.
     samples : int
-        Length.
+        Length in samples.
     sample_rate : int
         Hz.
 
@@ -49,19 +48,19 @@ def synthetic_song(
     (2, 44100)
     """
     plan = new_plan(generator, samples, sample_rate)
-    song = {}
+    track = {}
     for name, player in PLAYERS.items():
         signal = torch.from_numpy(player(plan, generator))
         level = _LEVEL * 10 ** (generator.normal(0, _SPREAD) / 20)
-        song[name] = signal * (level / (signal.square().mean().sqrt() + 1e-9))
-    return song
+        track[name] = signal * (level / (signal.square().mean().sqrt() + 1e-9))
+    return track
 
 
 class SyntheticDataset(MixingDataset):
-    """Songs of vocals, drums, bass and other instruments, made when they are asked for.
+    """Synthetic tracks of vocals, drums, bass and other instruments, generated on the fly.
 
-    Every item is a stereo song of its own. Another epoch has other songs, except that those of
-    the split ``"valid"`` are always the same, and none of those of ``"train"``.
+    Every item is a stereo track of its own. Every epoch has other tracks, except that the split
+    ``"valid"`` always has the same ones, none of which is in ``"train"``.
 
     Parameters
     ----------
@@ -70,9 +69,9 @@ class SyntheticDataset(MixingDataset):
     split : str
         ``"train"`` or ``"valid"``.
     nb_samples : int
-        Number of songs in an epoch.
+        Number of tracks in an epoch.
     seq_duration : float, optional
-        Seconds of an item; 12 if not given.
+        Duration of an item in seconds; 12 if not given.
     source_augmentations : callable, optional
         Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
     sample_rate : float
@@ -112,7 +111,7 @@ class SyntheticDataset(MixingDataset):
         self.channels = 2
 
     def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the sources of song ``index``.
+        """Return the sources of track ``index``.
 
         Parameters
         ----------
@@ -125,9 +124,9 @@ class SyntheticDataset(MixingDataset):
             Vocals, drums, bass and other.
         """
         generator = self.generator(self._checked(index))
-        if self.split == "valid":  # other songs than those of the first epoch of training
+        if self.split == "valid":  # other tracks than in the first epoch of training
             generator = np.random.default_rng(generator.integers(2**63, size=2))
-        samples = self._excerpt_length or round(_SONG * self._rate)
+        samples = self._excerpt_length or round(_DURATION * self._rate)
         song = synthetic_song(generator, samples, self._rate)
         return {name: self.augment(source, generator) for name, source in song.items()}
 

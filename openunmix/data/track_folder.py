@@ -1,4 +1,4 @@
-"""Track folders of stems, mixed when they are read."""
+"""Track folders of stems, mixed on the fly."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
     seq_duration, random_chunks
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_track_mix : bool
-        Whether each interferer is of a random track, and of another time if ``random_chunks``.
+        Whether each interferer comes from a random track, at another time if ``random_chunks``.
     source_augmentations, sample_rate, seed
         As for :class:`~openunmix.data.UnmixDataset`.
 
@@ -116,7 +116,7 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         root/train/track2/vocals.wav         target
         root/train/track2/marimba.wav        interferer
 
-    A file ``mixture`` among the stems is an error: it would be taken for one of them.
+    A file ``mixture`` of the same extension is an error: it would be taken for a stem.
 
     Parameters
     ----------
@@ -125,11 +125,11 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
     target_file : str
         File name of the target.
     ext : str
-        How the names of the other stems end.
+        Extension of the other stems.
     seq_duration, random_chunks
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_interferer_mix : bool
-        Whether the interferers are those of a random track.
+        Whether the interferers come from a random track.
     sample_rate, source_augmentations
         As for :class:`~openunmix.data.UnmixDataset`.
     silence_missing_targets : bool

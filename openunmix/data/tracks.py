@@ -1,4 +1,4 @@
-"""Tracks: which audio files they are made of, and their decoded audio."""
+"""Tracks: their audio files and their decoded audio."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ MIXTURE = "mixture"
 
 @dataclass(frozen=True)
 class Track:
-    """A track and the files that its audio is in.
+    """A track and its audio files.
 
     Attributes
     ----------
     name : str
-        Its name; also that of the file of its scores.
+        Its name, used for the file of its scores.
     subset : str
         Part of the dataset, such as ``"test"``.
     sources : mapping of str to AudioSource
-        Its stems by the name of their source.
+        Its stems by name of the source.
     mixture : AudioSource, optional
-        Its mixture, where there is a file for it.
+        Its mixture, if there is a file of it.
     path : Path, optional
         Its folder or file.
     missing : tuple of str
-        Names of files that the dataset needs and that are not there.
+        Names of files that the dataset needs and the track lacks.
     estimates : Path, optional
-        A folder of estimates, if those of this track are in a place of their own.
+        Folder of the estimates of this track, if given one by one.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Track:
         Returns
         -------
         TrackAudio
-            Its audio; without a file for the mixture, that is the sum of the sources.
+            Its audio; the mixture is the sum of the sources if it has no file.
 
         Raises
         ------
@@ -119,12 +119,12 @@ class TrackAudio:
 
 
 def total(waveforms: Iterable[Tensor]) -> Tensor:
-    """Sum waveforms without more memory than the sum; a single one is itself and no copy."""
+    """Sum waveforms in the memory of two; a single one is returned without a copy."""
     return reduce(torch.add, waveforms)
 
 
 def read_alike(sources: Mapping[str, AudioSource]) -> tuple[int, dict[str, Tensor]]:
-    """Decode files that belong together; raise AudioFileError for one unlike the first."""
+    """Decode files of one rate and shape; AudioFileError for one that differs from the first."""
     clips = {name: _read(source) for name, source in sources.items()}
     first, expected = next(iter(clips.items()))
     for name, clip in clips.items():
@@ -142,10 +142,10 @@ def read_alike(sources: Mapping[str, AudioSource]) -> tuple[int, dict[str, Tenso
 
 
 def _read(source: AudioSource) -> AudioClip:
-    """Decode a source; a stream of a file of MUSDB18 to 16 bits, as the package musdb does.
+    """Decode a source; streams of ``.stem.mp4`` are rounded to 16 bits, as in the package musdb.
 
-    AAC has no treble, so the filters of BSS Eval hang on the 16th bit: without it, museval's own
-    SIR differs by 28 dB.
+    AAC removes high frequencies, so the filters of BSS Eval depend on the rounding noise: without
+    it, museval's own SIR differs by 28 dB.
     """
     clip = read_audio(source.path, source.start, source.duration, source.stream)
     if source.stream is not None:
@@ -165,13 +165,13 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
     Parameters
     ----------
     root : Path
-        A folder with a folder named like the subset, or that folder itself: of ``.stem.mp4``
-        files as in MUSDB18, or of a folder per track with a file per stem, as in MUSDB18-HQ.
-        A file called ``mixture`` is the mixture.
+        Folder with a folder of the subset, or that folder itself. It holds ``.stem.mp4`` files,
+        as MUSDB18, or a folder per track with a file per stem, as MUSDB18-HQ. A file named
+        ``mixture`` is the mixture.
     subset : str
         Part of the dataset; ``""`` where the root itself holds the tracks.
     is_wav : bool
-        Look only at folders of stems.
+        Whether to ignore ``.stem.mp4`` files.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def find_sources(root: Path) -> list[str]:
 
 
 def _is_stem_mp4(path: Path) -> bool:
-    """Whether a file is one of MUSDB18."""
+    """Whether a path is a ``.stem.mp4`` file."""
     return path.name.lower().endswith(STEM_MP4) and path.is_file()
 
 
@@ -234,5 +234,5 @@ def audio_files(folder: Path) -> dict[str, Path]:
 
 
 def is_visible(path: Path) -> bool:
-    """Whether the name does not start with a dot, as those of programs' own files do."""
+    """Whether the file is not hidden, that is, its name does not start with a dot."""
     return not path.name.startswith(".")

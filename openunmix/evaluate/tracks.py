@@ -14,25 +14,9 @@ __all__ = ["find_estimates", "find_pairs"]
 
 
 def find_pairs(file: Path, subset: str = "test") -> list[Track]:
-    """Read a list of pairs: folders of stems, and of their estimates.
+    """Read pairs of folders, of a track's stems and of its estimates, from a CSV file.
 
-    Parameters
-    ----------
-    file : Path
-        A CSV file with two columns and no heading: the folder of a track and the folder of its
-        estimates, relative to the file's own folder.
-    subset : str
-        What to call the whole.
-
-    Returns
-    -------
-    list of Track
-        The tracks.
-
-    Raises
-    ------
-    AudioFileError
-        If the file cannot be read, a line is not a pair, or two tracks have the same name.
+    The file has two columns and no heading; folders are relative to its own.
     """
     try:
         lines = list(csv.reader(file.read_text("utf-8").splitlines()))
@@ -60,25 +44,7 @@ def _pair(file: Path, number: int, line: Iterable[str], subset: str) -> Track:
 
 
 def find_estimates(root: Path, track: Track) -> Path:
-    """Folder of a track's estimates.
-
-    Parameters
-    ----------
-    root : Path
-        Where the estimates of all tracks are: a folder per track, or per subset and track.
-    track : Track
-        The track.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    AudioFileError
-        If there is none.
-    """
+    """Folder of a track's estimates: ``subset/track`` or ``track`` in the root, or its own."""
     places = [root / track.subset / track.name, root / track.name]
     if track.estimates is not None:
         places = [track.estimates]

@@ -1,9 +1,6 @@
 """Check of a dataset: reads all of it and reports what is wrong with it.
 
-``check_dataset(args, progress=None) -> Report``: ``args`` are the options of a dataset as for
-:func:`openunmix.data.make_datasets`, ``report.errors`` is what not to train on, and
-``report.text()`` is what to show. Files are read in blocks, stems of a track side by side, so that
-memory does not grow with the data.
+Files are read in blocks, the stems of a track side by side, in constant memory.
 """
 
 from __future__ import annotations
@@ -23,13 +20,13 @@ from openunmix.data.check.report import Issue, Report, SourceSummary
 from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
-__all__ = ["Issue", "Report", "SourceSummary", "check_dataset"]
+__all__ = ["check_dataset"]
 
-_SILENT = -60.0  # dB: what is quieter all the time is noise
+_SILENT = -60.0  # dB, peak level below which a file is silent
 _CLIPPED = 1e-4  # share of samples
 _OFFSET = 0.01  # of full scale
-_RESIDUAL, _WRONG_RESIDUAL = -25.0, -6.0  # dB of the mixture minus its stems
-_LENGTHS = 0.1  # seconds by which stems of a track may differ
+_RESIDUAL, _WRONG_RESIDUAL = -25.0, -6.0  # dB relative to the mixture
+_LENGTHS = 0.1  # seconds, allowed difference within a track
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,14 @@ def check_dataset(
     args : argparse.Namespace
         ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
         :func:`~openunmix.data.add_dataset_options`, and optionally ``sample_rate``. The dataset
-        ``"stems"`` has folders of stems that are named after ``args.targets``.
+        ``"stems"`` has folders of stems in any format.
     progress : callable, optional
-        Called with the number of tracks that were read, and of all.
+        Called with the number of tracks read and the total number.
 
     Returns
     -------
     Report
-        What was found. Damaged files are issues, not exceptions.
+        Summary and issues; damaged files are issues, not exceptions.
 
     Raises
     ------
@@ -95,19 +92,19 @@ def check_dataset(
 
 _ADVICE = {
     "missing": "create it, or change --root and the options of the dataset",
-    "missing-stem": "the track is left out; add the file, or a silent one, if it is to be used",
+    "missing-stem": "the track is skipped; to use it, add the file, or a silent one",
     "unreadable": "fetch or export the file again, or move its track elsewhere",
-    "silent": "remove the file, or look for the right one; nothing can be learnt from it",
-    "quiet-source": "give files in which the source sounds",
+    "silent": "remove or replace the file; nothing can be learnt from it",
+    "quiet-source": "add files in which the source is not silent",
     "mixture-as-stem": "move it out of the folder, or choose another --ext",
-    "clipped": "use a version that was not driven into clipping, if there is one",
-    "offset": "filter out what is below 20 Hz",
-    "length": "what the shortest lasts is used; check that all begin at the same time",
-    "rate": "nothing has to be done; it is converted once, which takes room on the disk",
-    "rates": "export all stems of a track at one rate",
-    "channels": "mono is doubled, more than two are mixed down to two; check that this is meant",
-    "short": "it is left out; shorten --seq-dur to use it",
-    "residual": "look for a stem that is missing, or that is of another mix or time",
+    "clipped": "use an unclipped version if there is one",
+    "offset": "apply a high-pass filter at 20 Hz",
+    "length": "all are cut to the shortest; check that they start at the same time",
+    "rate": "no action needed; it is converted once, which takes disk space",
+    "rates": "export all stems of a track at one sample rate",
+    "channels": "mono is duplicated, more than two channels are downmixed; check the files",
+    "short": "it is skipped; shorten --seq-dur to use it",
+    "residual": "look for a missing stem, or one of another mix or with an offset in time",
 }
 
 
@@ -119,7 +116,7 @@ def _rate(args: argparse.Namespace) -> int:
 def _check_track(
     args: argparse.Namespace, split: str, track: Track, analysed: list[_Analysed]
 ) -> Iterator[Issue]:
-    """Read a track; what could be read is added to ``analysed``."""
+    """Read a track; streams that can be read are added to ``analysed``."""
     if track.missing:
         names = ", ".join(track.missing)
         yield _warning("missing-stem", track.path, f"there is no {names}")
@@ -145,11 +142,11 @@ def _check_track(
 def _check_stream(
     args: argparse.Namespace, stream: AudioSource, measure: Measure
 ) -> Iterator[Issue]:
-    """Look at a stream for itself."""
+    """Check a single stream."""
     if measure.non_silent == 0:
         peak = 20 * math.log10(measure.peak + 1e-20)
         found = "it is silent" if measure.peak == 0 else f"its peak is at {peak:.0f} dB"
-        yield _warning("silent", stream, f"{found}; no part of it is above {_SILENT:.0f} dB")
+        yield _warning("silent", stream, f"{found}; it never exceeds {_SILENT:.0f} dB")
     if measure.clipped > _CLIPPED:
         found = f"{100 * measure.clipped:.2g} % of its samples are clipped"
         yield _warning("clipped", stream, found)
@@ -161,22 +158,22 @@ def _check_stream(
     if measure.channels > 2:
         yield _warning("channels", stream, f"it has {measure.channels} channels")
     if measure.seconds < _needed(args):
-        found = f"it lasts {measure.seconds:.2f} s, an excerpt {_needed(args):g} s"
+        found = f"its duration is {measure.seconds:.2f} s, that of an excerpt {_needed(args):g} s"
         yield _warning("short", stream, found)
 
 
 def _needed(args: argparse.Namespace) -> float:
-    """Seconds that a file must last."""
+    """Duration of an excerpt in seconds."""
     return max(getattr(args, "seq_dur", 0) or 0, 0)
 
 
 def _check_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
-    """Compare the stems of a track."""
+    """Check that the stems of a track have one length and sample rate."""
     if len(measures) < 2:
         return
     seconds = [measure.seconds for measure in measures]
     if max(seconds) - min(seconds) > _LENGTHS:
-        found = f"its files last from {min(seconds):.2f} s to {max(seconds):.2f} s"
+        found = f"the durations of its files are {min(seconds):.2f} s to {max(seconds):.2f} s"
         yield _warning("length", track.path, found)
     rates = sorted({measure.sample_rate for measure in measures})
     if len(rates) > 1:
@@ -187,12 +184,12 @@ def _check_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
 def _check_residual(
     args: argparse.Namespace, mixture: AudioSource, residual: float
 ) -> Iterator[Issue]:
-    """Compare the mixture with the sum of its stems."""
+    """Check the level of the residual, mixture minus stems."""
     level = 10 * math.log10(residual + 1e-20)
     if level <= _RESIDUAL:
         return
     found = f"it differs from the sum of its stems by {level:.1f} dB relative to itself"
-    # Only for MUSDB18 is the file used; elsewhere the mixture is the sum.
+    # Only MUSDB18 uses the file; other datasets sum the stems.
     wrong = level > _WRONG_RESIDUAL and args.dataset == "musdb"
     yield (_error if wrong else _warning)("residual", mixture, found)
 
@@ -200,10 +197,8 @@ def _check_residual(
 def _check_whole(
     args: argparse.Namespace, analysed: Iterable[_Analysed], splits: set[str]
 ) -> Iterator[Issue]:
-    """Look at what the files of a split have in common."""
-    groups = defaultdict(list)
-    for stream in analysed:
-        groups[stream.split, stream.source].append(stream.measure)
+    """Check the files of a split as a whole."""
+    groups = _by_source(analysed)
     for (split, source), measures in groups.items():
         place = Path(args.root or "MUSDB18", split)
         if not any(measure.non_silent for measure in measures):
@@ -222,11 +217,16 @@ def _check_whole(
         yield _error("unreadable", Path(args.root or "MUSDB18", split), found)
 
 
-def _summaries(analysed: Iterable[_Analysed]) -> tuple[SourceSummary, ...]:
-    """Say how much there is of each source."""
+def _by_source(analysed: Iterable[_Analysed]) -> dict[tuple[str, str], list[Measure]]:
+    """Group measures by split and source."""
     groups = defaultdict(list)
     for stream in analysed:
         groups[stream.split, stream.source].append(stream.measure)
+    return groups
+
+
+def _summaries(analysed: Iterable[_Analysed]) -> tuple[SourceSummary, ...]:
+    """Summarise every source of every split."""
     return tuple(
         SourceSummary(
             split,
@@ -238,16 +238,16 @@ def _summaries(analysed: Iterable[_Analysed]) -> tuple[SourceSummary, ...]:
             tuple(sorted({measure.sample_rate for measure in measures})),
             tuple(sorted({measure.channels for measure in measures})),
         )
-        for (split, source), measures in groups.items()
+        for (split, source), measures in _by_source(analysed).items()
         for seconds in [sum(measure.seconds for measure in measures)]
     )
 
 
 def _warning(kind: str, place: object, found: str) -> Issue:
-    """Make a issue with which training may go on."""
+    """Return an issue that does not rule out training."""
     return Issue("warning", kind, str(place), found, _ADVICE[kind])
 
 
 def _error(kind: str, place: object, found: str) -> Issue:
-    """Make a issue with which training must not begin."""
+    """Return an issue that rules out training."""
     return Issue("error", kind, str(place), found, _ADVICE[kind])

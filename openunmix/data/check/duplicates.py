@@ -1,4 +1,4 @@
-"""Recordings that are in a dataset twice, perhaps at another level or in another coding."""
+"""Duplicate recordings in a dataset, also at another level or in another coding."""
 
 from __future__ import annotations
 
@@ -13,25 +13,16 @@ from openunmix.data.tracks import Track
 
 __all__ = ["find_duplicates"]
 
-# Correlation of fingerprints from which two recordings are the same.
-_ALIKE = 0.97
+# Correlation of fingerprints above which two recordings are the same.
+_SAME = 0.97
 # What same recordings cannot differ by: length by a factor, spread of levels by dB.
 _LENGTH, _SPREAD = 1.25, 1.5
 
 
 def find_duplicates(streams: Iterable[tuple[str, str, Track, Measure]]) -> Iterator[Issue]:
-    """Find tracks of which a source is the same recording.
+    """Yield issues of tracks that share a recording: errors between splits, warnings within one.
 
-    Parameters
-    ----------
-    streams : iterable of (str, str, Track, Measure)
-        Split, source, track and measure of each stream.
-
-    Yields
-    ------
-    Issue
-        An error for a track of the training split that is in the validation split too, a warning
-        for one that is in a split twice.
+    The streams are given as split, source, track and measure.
     """
     by_source = defaultdict(list)
     for split, source, track, measure in streams:
@@ -39,7 +30,7 @@ def find_duplicates(streams: Iterable[tuple[str, str, Track, Measure]]) -> Itera
     pairs: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for source, found in by_source.items():
         for i, j in _candidates([measure for _, _, measure in found]):
-            if similarity(found[i][2].fingerprint, found[j][2].fingerprint) > _ALIKE:
+            if similarity(found[i][2].fingerprint, found[j][2].fingerprint) > _SAME:
                 pairs[found[i][:2] + found[j][:2]].append(source)
     for (split, place, other_split, other), sources in pairs.items():
         again = f"{', '.join(sources)}: the same recording as in {other}"

@@ -1,8 +1,7 @@
-"""What an audio stream is like: level, offset, clipping and a fingerprint, measured in blocks.
+"""Level, offset, clipping and fingerprint of an audio stream, measured in blocks.
 
-The fingerprint is the course of a signal's level over time, in dB, of the signal itself and of its
-differences, in which high frequencies prevail. Two codings of one recording have nearly the same
-one, at any level; two recordings do not.
+The fingerprint is the level over time in dB, of the signal and of its first difference, which
+emphasises high frequencies. It hardly depends on gain, coding and sample rate.
 """
 
 from __future__ import annotations
@@ -32,35 +31,17 @@ _OVERLAP, _LAG = 2.0, 10.0
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of a stream after it was read as a whole.
-
-    Attributes
-    ----------
-    sample_rate, channels, samples : int
-        Rate in Hz, number of channels, and length.
-    peak : float
-        Largest absolute value, full scale being 1.
-    power : float
-        Mean square.
-    offset : float
-        Largest absolute mean of a channel.
-    clipped : float
-        Share of the samples that are one of three or more equal ones near full scale.
-    non_silent : float
-        Seconds that are louder than -60 dB.
-    fingerprint : ndarray [shape=(2, frames)], real
-        Level over time in dB, of the signal and of its differences.
-    """
+    """Measure of a whole stream; full scale is 1."""
 
     sample_rate: int
     channels: int
     samples: int
     peak: float
-    power: float
-    offset: float
-    clipped: float
-    non_silent: float
-    fingerprint: Array
+    power: float  # mean square
+    offset: float  # largest absolute mean of a channel
+    clipped: float  # share of samples amid three or more equal ones near full scale
+    non_silent: float  # seconds above -60 dB
+    fingerprint: Array  # dB (2, frames)
 
     @property
     def seconds(self) -> float:
@@ -74,7 +55,7 @@ class Measure:
 
 
 class _Meter:
-    """A measure in the making."""
+    """Accumulator of a measure."""
 
     def __init__(self, info: AudioInfo) -> None:
         self.info = info
@@ -86,7 +67,7 @@ class _Meter:
         self.frames: list[Array] = []
 
     def add(self, block: Block) -> None:
-        """Take in the next samples (channels, samples)."""
+        """Add a block (channels, samples)."""
         self.samples += block.shape[1]
         self.peak = max(self.peak, float(np.abs(block).max()))
         self.sums += block.sum(axis=1, dtype=np.float64)
@@ -95,7 +76,7 @@ class _Meter:
         self.frames.append(_frame_powers(block, max(1, self.info.sample_rate // _FRAMES)))
 
     def result(self) -> Measure:
-        """Return the measure of all that was taken in."""
+        """Return the measure of all blocks."""
         powers = np.concatenate(self.frames, axis=1)
         total = self.samples * self.info.channels
         return Measure(
@@ -112,7 +93,7 @@ class _Meter:
 
 
 def _clipped(block: Block) -> int:
-    """Count the samples amid equal ones near full scale; music passes its peaks."""
+    """Count samples between equal ones near full scale; unclipped peaks are not flat."""
     if np.abs(block).max() < 0.98:
         return 0
     inner = block[:, 1:-1]
@@ -129,7 +110,7 @@ def _frame_powers(block: Block, hop: int) -> Array:
 
 
 def _fingerprint(powers: Array) -> Array:
-    """Levels in dB (2, frames), smoothed over time and without what is far below the loudest."""
+    """Levels in dB (2, frames), smoothed over time, limited to 50 dB below the loudest."""
     if not powers.size or not powers[0].max() > _SILENCE:
         return np.zeros((2, 0))
     padded = np.pad(powers, ((0, 0), (1, 1)), mode="edge")
@@ -139,29 +120,21 @@ def _fingerprint(powers: Array) -> Array:
 
 
 def similarity(one: Array, other: Array) -> float:
-    """Correlate two fingerprints at the lag, of up to ten seconds, at which they are most alike.
+    """Largest correlation of two fingerprints (2, frames) over lags of up to ten seconds.
 
-    Parameters
-    ----------
-    one, other : ndarray [shape=(2, frames)], real
-        Fingerprints.
-
-    Returns
-    -------
-    float
-        At most 1; 0 if one is silent, shorter than two seconds, or steady all the time, or if they
-        have less than four fifths of the longer one in common.
+    0 if one is silent, shorter than two seconds or steady, or if they have less than four fifths
+    of the longer one in common.
     """
     longest = max(one.shape[1], other.shape[1])
     least = max(int(_OVERLAP * _FRAMES), int(0.8 * longest))
     if min(one.shape[1], other.shape[1]) < least:
         return 0.0
-    lags = _likely(one, other, min(round(_LAG * _FRAMES), longest - least))
+    lags = _best_lags(one, other, min(round(_LAG * _FRAMES), longest - least))
     return max(_correlation(one, other, lag, least) for lag in lags)
 
 
-def _likely(one: Array, other: Array, limit: int) -> list[int]:
-    """Return the lags around that at which the changes of two fingerprints go together best."""
+def _best_lags(one: Array, other: Array, limit: int) -> list[int]:
+    """Lags around the maximum of the cross-correlation of two fingerprints."""
     size = 1 << (one.shape[1] + other.shape[1]).bit_length()
     spectra = [np.fft.rfft(x - x.mean(axis=1, keepdims=True), size) for x in (one, other)]
     products = np.fft.irfft(spectra[0] * spectra[1].conj(), size).sum(axis=0)
@@ -171,7 +144,7 @@ def _likely(one: Array, other: Array, limit: int) -> list[int]:
 
 
 def _correlation(one: Array, other: Array, lag: int, least: int) -> float:
-    """Correlate ``one[lag:]`` with ``other`` over the frames that both have."""
+    """Correlation of ``one[lag:]`` with ``other`` over their common frames."""
     if lag < 0:
         one, other, lag = other, one, -lag
     length = min(one.shape[1] - lag, other.shape[1])
@@ -179,7 +152,7 @@ def _correlation(one: Array, other: Array, lag: int, least: int) -> float:
         return 0.0
     a, b = one[:, lag : lag + length], other[:, :length]
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    # A steady level says nothing: any two steady sounds would be alike.
+    # Steady levels carry no information: any two steady sounds would be similar.
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / scale if scale > 2.0 * length else 0.0
 
@@ -187,20 +160,10 @@ def _correlation(one: Array, other: Array, lag: int, least: int) -> float:
 def measure_together(
     streams: Sequence[AudioSource],
 ) -> tuple[list[Measure | AudioFileError], float | None]:
-    """Read several streams side by side.
+    """Measures of streams read side by side, or why one cannot be read, and the residual.
 
-    Parameters
-    ----------
-    streams : sequence of AudioSource
-        The first one may be the mixture of the others.
-
-    Returns
-    -------
-    measures : list of Measure or AudioFileError
-        What each is like, or why it cannot be read.
-    residual : float or None
-        Power of the first minus the sum of the others relative to that of the first; None if
-        they do not fit.
+    The residual is the power of the first stream minus the sum of the others, relative to that of
+    the first; None if their rates, channels or lengths do not fit.
     """
     readings = [_Reading(stream) for stream in streams]
     difference = total = 0.0
@@ -221,7 +184,7 @@ def measure_together(
 
 
 class _Reading:
-    """A stream that is read block by block, until it ends or breaks."""
+    """A stream read block by block, until it ends or cannot be decoded."""
 
     def __init__(self, stream: AudioSource) -> None:
         self._error: AudioFileError | None = None
@@ -258,7 +221,7 @@ class _Reading:
         return block
 
     def result(self) -> Measure | AudioFileError:
-        """Return the measure of the whole stream, or why there is none."""
+        """Return the measure of the whole stream, or the error."""
         if self._error is not None or self._meter is None:
             return self._error or AudioFileError("nothing was read")
         return self._meter.result()
