@@ -14,9 +14,24 @@ __all__ = ["find_estimates", "find_pairs"]
 
 
 def find_pairs(file: Path, subset: str = "test") -> list[Track]:
-    """Read pairs of folders, of a track's stems and of its estimates, from a CSV file.
+    """Read a list of pairs of folders: the stems of a track, and its estimates.
 
-    The file has two columns and no heading; folders are relative to its own.
+    Parameters
+    ----------
+    file : Path
+        CSV file with two columns and no heading; folders are relative to its own folder.
+    subset : str
+        Name of the subset.
+
+    Returns
+    -------
+    list of Track
+        The tracks.
+
+    Raises
+    ------
+    AudioFileError
+        If the file cannot be read, a line is not a pair, or two tracks have the same name.
     """
     try:
         lines = list(csv.reader(file.read_text("utf-8").splitlines()))
