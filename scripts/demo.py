@@ -1,7 +1,7 @@
-"""Separate a real song with the bundled model, and say how good and how fast that was.
+"""Separate a real track with the bundled model, and report scores and speed.
 
-The song is the example in the package ``stempeg``: six seconds of a mixture together with its
-true stems. That package is never imported, because it asks for an ffmpeg program.
+The track is the example in the package ``stempeg``: six seconds of a mixture with its true stems.
+That package is not imported, because it requires an ffmpeg program.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def example_song() -> Path:
-    """Find the song in the installed package."""
+def example_track() -> Path:
+    """Find the example in the installed package."""
     package = importlib.util.find_spec("stempeg")
     for folder in (package and package.submodule_search_locations) or ():
         for song in sorted(Path(folder, "data").glob("*.stem.mp4")):
@@ -46,7 +46,7 @@ def example_song() -> Path:
 
 
 def separate(song: Path, model: str, outdir: Path, *options: str) -> dict[str, Any]:
-    """Run ``umx``, and return what it reports of the song."""
+    """Run ``umx``; return its report on the track."""
     command = ["umx", str(song), "--model", model, "--outdir", str(outdir), *options, "--json"]
     print(f"$ {shlex.join(command)}", flush=True)
     command[0] = str(Path(sys.executable).with_name("umx"))
@@ -58,7 +58,7 @@ def separate(song: Path, model: str, outdir: Path, *options: str) -> dict[str, A
 
 
 def repeated(song: Path, seconds: int, folder: Path) -> Path:
-    """Write the mixture, repeated until it lasts some seconds."""
+    """Write the mixture, repeated to a duration in seconds."""
     mixture, rate = read_audio(song, stream=0)
     samples = seconds * rate
     path = folder / "repeated.wav"
@@ -68,7 +68,7 @@ def repeated(song: Path, seconds: int, folder: Path) -> Path:
 
 
 def score_table(song: Path, outputs: dict[str, str]) -> str:
-    """Compare the estimates, and the mixture in their place, with the true stems."""
+    """Return a table of the SDR of the estimates, and of the mixture in their place."""
     mixture = read_audio(song, stream=0).waveform
     lines = [f"{'':8}  {'estimate':>10}  {'mixture itself':>14}"]
     for target, file in outputs.items():
@@ -82,7 +82,7 @@ def score_table(song: Path, outputs: dict[str, str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demonstration; return the exit code."""
     args = parser().parse_args(argv)
-    song = args.song or example_song()
+    song = args.song or example_track()
     clip = separate(song, args.model, args.outdir, "--player")
     with tempfile.TemporaryDirectory() as folder:
         longer = separate(repeated(song, args.seconds, Path(folder)), args.model, Path(folder))

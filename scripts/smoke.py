@@ -1,7 +1,7 @@
-"""Use the installed package as a newcomer would: without network, from a folder that is empty.
+"""Smoke test of an installed wheel: without network, from an empty folder.
 
-Run it with the Python of an environment into which a wheel was installed. That the wheel has all
-it needs is what this is about; that it is right is for the tests.
+Run it with the Python of an environment into which the wheel was installed. It checks that it
+is complete; the tests check that it is correct.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TARGETS = ["vocals", "drums", "bass", "other"]
 
 
 def command(*arguments: str) -> str:
-    """Run one of the commands that were installed; return what it printed."""
+    """Run an installed command; return its standard output."""
     program = Path(sys.executable).with_name(arguments[0])
     print("$", *arguments, flush=True)
     return subprocess.run(
@@ -29,10 +29,10 @@ def command(*arguments: str) -> str:
     ).stdout
 
 
-def check(holds: bool, what: str) -> None:
-    """End with a message unless something holds."""
-    if not holds:
-        raise SystemExit(f"smoke: {what}")
+def check(condition: bool, message: str) -> None:
+    """Exit with a message unless a condition holds."""
+    if not condition:
+        raise SystemExit(f"smoke: {message}")
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""Measure the bundled model again, and write the tables of scores in docs/models.md.
+"""Evaluate the bundled model, and update the tables of scores in docs/models.md.
 
 ::
 
     python scripts/update_scores.py FOLDER
 
-The folder holds a folder of stems per song, see ``recipes/umxs``. Without it nothing changes.
+The folder contains a folder of stems per track, see ``recipes/umxs``. Without it nothing changes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MARKED = re.compile(r"(<!-- scores: .*? -->\n).*?(<!-- /scores -->)", re.DOTALL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replace what is between the marks of the page; return the exit code."""
+    """Replace the text between the marks of the page; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("songs", type=Path, help="folder of track folders of stems")
     parser.add_argument("--model", default=BUNDLED_MODEL, help="name of a model, or a model folder")
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def card(tracks: Sequence[Track], system: System) -> str:
-    """Score a system and the mixture itself; return what there is to say, in Markdown."""
+    """Evaluate a system and the mixture itself; return the tables in Markdown."""
     scores = measured(tracks, system)
     mixture = measured(tracks, replace(system, model=None, oracle="mixture"))
     versions = f"Open-Unmix {openunmix.__version__} (commit {commit()}), torch {torch.__version__}"
@@ -76,7 +76,7 @@ def card(tracks: Sequence[Track], system: System) -> str:
 
 
 def measured(tracks: Sequence[Track], system: System) -> list[TrackScores]:
-    """Score a system; end with a message if a track cannot be scored."""
+    """Evaluate a system; exit with a message if a track cannot be evaluated."""
 
     def progress(name: str, _: TrackScores | str) -> None:
         print(f"{system.name}, {name}", file=sys.stderr)
@@ -89,14 +89,14 @@ def measured(tracks: Sequence[Track], system: System) -> list[TrackScores]:
 
 
 def commit() -> str:
-    """Return the commit that is measured."""
+    """Return the current commit."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
 def framewise(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -> str:
-    """Return the SDR of BSS Eval; the other measures mean little for stems without treble."""
+    """Return the SDR of BSS Eval; its other metrics mean little for stems without treble."""
     medians, floor = median_over_tracks(scores), median_over_tracks(mixture)
     rows = [
         [name, *(shown(values[target]["SDR"]) for target in medians)]
@@ -106,7 +106,7 @@ def framewise(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -> 
 
 
 def whole_track(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -> str:
-    """Return the table of the SDR of the Music Demixing Challenge, a row per song."""
+    """Return the table of the SDR of the Music Demixing Challenge, a row per track."""
     measure = "sdr_mdx21"
     medians, floor = median_over_tracks(scores), median_over_tracks(mixture)
     rows = [
@@ -119,7 +119,7 @@ def whole_track(scores: Sequence[TrackScores], mixture: Sequence[TrackScores]) -
 
 
 def shown(score: float | None) -> str:
-    """Return a score for a table; there is none where the stem is silent."""
+    """Return a score for a table, empty where the stem is silent."""
     return "" if score is None or math.isnan(score) else f"{score:.2f}"
 
 

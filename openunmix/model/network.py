@@ -43,6 +43,7 @@ class OpenUnmix(MaskNetwork):
         1.3.0. The mask multiplies the magnitudes themselves in any case.
     """
 
+    #: Saved with the weights, which mean nothing without it; None for 1, as 1.3.0 has no such key.
     compression: Tensor | None
 
     def __init__(
@@ -69,30 +70,25 @@ class OpenUnmix(MaskNetwork):
 
         self.fc1 = nn.Linear(self.nb_bins * nb_channels, hidden_size, bias=False)
         self.bn1 = nn.BatchNorm1d(hidden_size)
+        width = hidden_size if unidirectional else hidden_size // 2
+        between = dropout if nb_layers > 1 else 0.0
         self.lstm = nn.LSTM(
-            input_size=hidden_size,
-            hidden_size=hidden_size if unidirectional else hidden_size // 2,
-            num_layers=nb_layers,
-            bidirectional=not unidirectional,
-            dropout=dropout if nb_layers > 1 else 0.0,
+            hidden_size, width, nb_layers, dropout=between, bidirectional=not unidirectional
         )
         self.fc2 = nn.Linear(2 * hidden_size, hidden_size, bias=False)
         self.bn2 = nn.BatchNorm1d(hidden_size)
         self.fc3 = nn.Linear(hidden_size, nb_bins * nb_channels, bias=False)
         self.bn3 = nn.BatchNorm1d(nb_bins * nb_channels)
 
-        # Stored as summand and factor, so that 1.3.0's state dicts mean the same here. Without
-        # statistics, nothing is computed: on the meta device that would load all of dynamo.
-        summand, factor = torch.zeros(self.nb_bins), torch.ones(self.nb_bins)
+        # Stored as in 1.3.0: the mean with the opposite sign, the scale as its inverse.
+        self.input_mean = nn.Parameter(torch.zeros(self.nb_bins))
+        self.input_scale = nn.Parameter(torch.ones(self.nb_bins))
         if input_mean is not None:
-            summand = -_statistic(input_mean, self.nb_bins, "input_mean")
+            self.input_mean.data = -_statistic(input_mean, self.nb_bins, "input_mean")
         if input_scale is not None:
-            factor = 1.0 / _statistic(input_scale, self.nb_bins, "input_scale")
-        self.input_mean = nn.Parameter(summand)
-        self.input_scale = nn.Parameter(factor)
+            self.input_scale.data = 1.0 / _statistic(input_scale, self.nb_bins, "input_scale")
         self.output_scale = nn.Parameter(torch.ones(nb_bins))
         self.output_mean = nn.Parameter(torch.ones(nb_bins))
-        # Kept with the weights, which mean nothing without it, and absent where 1.3.0 has none.
         power = None if compression == 1 else torch.tensor(float(compression))
         self.register_buffer("compression", power)
 
@@ -221,7 +217,11 @@ NETWORKS[Architecture.name] = OpenUnmix
 
 
 def _statistic(values: np.ndarray | Tensor, bins: int, name: str) -> Tensor:
-    """Return per-bin statistics as a new float32 tensor of shape (bins,)."""
+    """Return per-bin statistics as a new float32 tensor of shape (bins,).
+
+    Nothing is computed for a network without statistics: on the meta device, where the loader
+    builds networks, the simplest sum would load all of torch's compiler.
+    """
     statistic = torch.as_tensor(values, dtype=torch.float32)[:bins].clone()
     if statistic.shape != (bins,):
         raise ValueError(f"{name} has shape {tuple(statistic.shape)}, expected at least ({bins},)")

@@ -59,4 +59,4 @@ def test_demo_separates_and_scores_a_song(song, tiny_separator, tmp_path, capfd)
 def test_missing_song_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install --no-deps stempeg"):
-        runpy.run_path(DEMO)["example_song"]()
+        runpy.run_path(DEMO)["example_track"]()
