@@ -9,11 +9,11 @@ from pathlib import Path
 import mutagen
 import numpy as np
 import pytest
+from helpers.files import RATE, snr, write
 
-from openunmix.audio import AudioSource, AudioWriter, probe, read_audio, write_stem_mp4
+from openunmix.audio import AudioSource, probe, read_audio, write_stem_mp4
 from openunmix.errors import AudioFileError
 
-RATE = 44100
 LENGTH = 100003
 NAMES = ("drums", "bass", "other", "vocals")
 
@@ -25,12 +25,6 @@ def stem(seed: int, length: int = LENGTH, channels: int = 2) -> np.ndarray:
     spectrum[:, length * 1500 // RATE :] = 0
     noise = np.fft.irfft(spectrum, length)
     return (0.2 * noise * (1 + np.sin(np.arange(length) / (3000 + 500 * seed)))).astype(np.float32)
-
-
-def write(path: Path, block: np.ndarray, rate: int = RATE) -> Path:
-    with AudioWriter(path, rate, block.shape[0]) as writer:
-        writer.write(block)
-    return path
 
 
 @pytest.fixture
@@ -56,10 +50,6 @@ def atoms(data: bytes) -> dict[bytes, bytes]:
 def stem_json(path: Path) -> dict:
     content = atoms(atoms(atoms(path.read_bytes())[b"moov"])[b"udta"])[b"stem"]
     return json.loads(content)
-
-
-def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
-    return float(10 * np.log10(np.sum(reference**2) / np.sum((reference - estimate) ** 2)))
 
 
 def test_every_stream_is_its_stem_sample_for_sample(tmp_path, tracks):

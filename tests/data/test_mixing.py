@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.sounds import rms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,10 +62,6 @@ def times(sources):
     first, last = sources[:, :, 0].abs().amax(-1), sources[:, :, -1].abs().amax(-1)
     slope = (last - first) / (sources.shape[-1] - 1)
     return first / slope - SECONDS * RATE  # the ramp was at zero its own length before its start
-
-
-def rms(waveform):
-    return float(waveform.square().mean().sqrt())
 
 
 @settings(deadline=None, max_examples=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.checks import check_not_mutated, level_in_decibels
+from helpers.checks import check_not_mutated, decibels
 from helpers.stfts import DIFFICULT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def test_equals_the_filter_in_double_precision(
     estimates = WienerFilter(**options)(magnitudes, mixture)
     expected = in_double(magnitudes, mixture, **options)
     assert estimates.dtype == torch.complex64
-    assert level_in_decibels(estimates - expected, expected) < -110
+    assert decibels(estimates - expected, expected) < -110
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -60,7 +60,7 @@ def test_singular_mixtures_are_as_good_as_in_double_precision(name, residual):
     mixture = mixture.transpose(1, 2).to(torch.complex64).contiguous()
     expected = in_double(magnitudes, mixture, residual=residual)
     estimates = WienerFilter(residual=residual)(magnitudes, mixture)
-    assert level_in_decibels(estimates - expected, mixture) < -90
+    assert decibels(estimates - expected, mixture) < -90
 
 
 @given(
@@ -86,7 +86,7 @@ def test_silent_values_have_the_phase_zero(softmask, residual):
     options = {"softmask": softmask, "residual": residual}
     estimates = WienerFilter(**options)(magnitudes, mixture)
     expected = in_double(magnitudes, mixture, **options)
-    assert level_in_decibels(estimates - expected, expected) < -110
+    assert decibels(estimates - expected, expected) < -110
 
 
 def test_calls_share_one_buffer():

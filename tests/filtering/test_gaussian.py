@@ -15,9 +15,9 @@ from helpers.checks import (
     check_leading_axes,
     check_not_mutated,
     check_sums_to_mixture,
-    level_in_decibels,
+    decibels,
 )
-from helpers.stfts import DIFFICULT, noise, shares_of
+from helpers.stfts import DIFFICULT, random_stft, shares_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -74,7 +74,7 @@ def norbert():
 @pytest.mark.parametrize("softmask", [False, True])
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 def test_equals_norbert(norbert, channels, softmask, iterations):
-    mixture = 20 * noise(12, 5, channels)
+    mixture = 20 * random_stft(12, 5, channels)
     magnitudes = shares_of(mixture)
     estimates = wiener(magnitudes, mixture, iterations, softmask=softmask)
     expected = norbert.wiener(
@@ -85,19 +85,19 @@ def test_equals_norbert(norbert, channels, softmask, iterations):
         eps=1e-10,
     )
     # norbert adds eps to the denominator of one channel, and inverts more than two by SVD.
-    assert level_in_decibels(estimates - torch.from_numpy(expected), estimates) < -150
+    assert decibels(estimates - torch.from_numpy(expected), estimates) < -150
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_gains_sum_to_the_identity(channels):
-    sources = noise(20, 4, channels, 3)
+    sources = random_stft(20, 4, channels, 3)
     gains = wiener_gain(power_spectral_density(sources), spatial_covariance(sources))
     identity = torch.eye(channels, dtype=gains.dtype).expand(20, 4, channels, channels)
     torch.testing.assert_close(gains.sum(dim=-1), identity, atol=1e-3, rtol=0)
 
 
 def test_gains_of_two_channels_equal_their_definition():
-    sources = noise(20, 4, 2, 3)
+    sources = random_stft(20, 4, 2, 3)
     psd, covariance = power_spectral_density(sources), spatial_covariance(sources)
     weighted = psd[:, :, None, None, :] * covariance
     total = weighted.sum(dim=-1) + 1e-5 * torch.eye(2)
@@ -106,7 +106,7 @@ def test_gains_of_two_channels_equal_their_definition():
 
 
 def test_an_iteration_applies_the_gain():
-    mixture, sources = noise(20, 4, 2), noise(20, 4, 2, 3, seed=2)
+    mixture, sources = random_stft(20, 4, 2), random_stft(20, 4, 2, 3, seed=2)
     model = expectation_maximization(sources, mixture, iterations=1)
     gain = wiener_gain(model.psd, model.covariance)
     expected = torch.einsum("tfcdj,tfd->tfcj", gain, mixture)
@@ -114,8 +114,8 @@ def test_an_iteration_applies_the_gain():
 
 
 def test_no_iteration_returns_the_sources_and_their_model():
-    sources = noise(20, 4, 2, 3)
-    model = expectation_maximization(sources, noise(20, 4, 2, seed=2), iterations=0)
+    sources = random_stft(20, 4, 2, 3)
+    model = expectation_maximization(sources, random_stft(20, 4, 2, seed=2), iterations=0)
     assert torch.equal(model.sources, sources)
     assert torch.equal(model.psd, power_spectral_density(sources))
 
@@ -130,7 +130,7 @@ def test_no_iteration_returns_the_sources_and_their_model():
     residual=st.booleans(),
 )
 def test_any_shape_is_separated(frames, bins, channels, sources, iterations, softmask, residual):
-    mixture = noise(frames, bins, channels).to(torch.complex64)
+    mixture = random_stft(frames, bins, channels).to(torch.complex64)
     magnitudes = shares_of(mixture, sources).to(torch.float32)
     estimates = wiener(magnitudes, mixture, iterations, softmask=softmask, residual=residual)
     assert estimates.shape == (frames, bins, channels, sources + residual)
@@ -140,7 +140,7 @@ def test_any_shape_is_separated(frames, bins, channels, sources, iterations, sof
 
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 def test_with_the_residual_estimates_sum_to_the_mixture(iterations):
-    mixture = noise(50, 4, 2)
+    mixture = random_stft(50, 4, 2)
     estimates = wiener(shares_of(mixture), mixture, iterations, residual=True)
     # The noise of the model, 1e-5 in power, takes its share of what is quiet.
     check_sums_to_mixture(estimates, mixture, axis=-1, tolerance=1e-3)
@@ -148,7 +148,7 @@ def test_with_the_residual_estimates_sum_to_the_mixture(iterations):
 
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_permuting_channels_or_sources_permutes_the_estimates(iterations):
-    mixture = noise(20, 4, 2)
+    mixture = random_stft(20, 4, 2)
     magnitudes = shares_of(mixture)
     estimates = wiener(magnitudes, mixture, iterations)
     swapped = wiener(magnitudes.flip(2), mixture.flip(2), iterations)
@@ -161,19 +161,19 @@ def test_permuting_channels_or_sources_permutes_the_estimates(iterations):
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_arguments_are_not_mutated(channels, iterations):
     # 1.3.0 wrote 1 into every silent value of the caller's mixture, and over the sources of EM.
-    mixture = noise(10, 4, channels)
+    mixture = random_stft(10, 4, channels)
     mixture[3] = 0
 
     def separate(magnitudes, mixture):
         return wiener(magnitudes, mixture, iterations, residual=True)
 
     check_not_mutated(separate, shares_of(mixture), mixture)
-    check_not_mutated(expectation_maximization, noise(10, 4, channels, 3), mixture)
+    check_not_mutated(expectation_maximization, random_stft(10, 4, channels, 3), mixture)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_leading_axes_dtype_and_device(channels):
-    mixture = 30 * noise(10, 4, channels)
+    mixture = 30 * random_stft(10, 4, channels)
 
     def separate(magnitudes, mixture):
         return wiener(magnitudes, mixture, 2, residual=True)
@@ -188,7 +188,7 @@ def test_leading_axes_dtype_and_device(channels):
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_gradients_are_right(scale, channels, iterations, softmask, residual):
-    mixture = scale * noise(2, 1, channels)
+    mixture = scale * random_stft(2, 1, channels)
 
     def separate(magnitudes, mixture):
         return wiener(magnitudes, mixture, iterations, softmask=softmask, residual=residual)
@@ -200,7 +200,7 @@ def test_gradients_are_right(scale, channels, iterations, softmask, residual):
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_gradients_at_silence_are_finite(channels, iterations, dtype):
-    mixture = noise(6, 4, channels).to(dtype)
+    mixture = random_stft(6, 4, channels).to(dtype)
     mixture[2] = 0  # a frame
     mixture[:, 1] = 0  # a bin
     mixture[:, 2, 0] = 0  # a channel of a bin
@@ -225,21 +225,21 @@ def test_single_precision_is_as_good_as_double(name, residual, iterations):
     estimates = wiener(
         magnitudes.to(torch.float32), mixture.to(torch.complex64), iterations, residual=residual
     )
-    assert level_in_decibels(estimates - expected, mixture) < -90
+    assert decibels(estimates - expected, mixture) < -90
 
 
 def test_equal_channels_stay_equal():
     magnitudes, mixture = DIFFICULT["dual mono at 1"]
     left, right = wiener(magnitudes.to(torch.float32), mixture.to(torch.complex64), 1).unbind(2)
-    assert level_in_decibels(left - right, left) < -120
+    assert decibels(left - right, left) < -120
 
 
 def test_three_equal_channels_are_separated_in_single_precision():
-    centre = noise(50, 4, 1)
+    centre = random_stft(50, 4, 1)
     magnitudes, mixture = shares_of(centre).repeat(1, 1, 3, 1), centre.repeat(1, 1, 3)
     expected = wiener(magnitudes, mixture, 1)
     estimates = wiener(magnitudes.to(torch.float32), mixture.to(torch.complex64), 1)
-    assert level_in_decibels(estimates - expected, expected) < -95
+    assert decibels(estimates - expected, expected) < -95
 
 
 def test_silence_stays_silent():
@@ -255,18 +255,18 @@ def test_the_phase_of_silence_is_zero():
 
 
 def test_precisions_may_be_mixed():
-    mixture = noise(6, 2, 3)
+    mixture = random_stft(6, 2, 3)
     estimates = wiener(shares_of(mixture), mixture.to(torch.complex64))
     torch.testing.assert_close(estimates, wiener(shares_of(mixture), mixture), rtol=1e-4, atol=1e-4)
 
 
 def test_wrong_shapes_are_named():
-    mixture = noise(5, 3, 2)
+    mixture = random_stft(5, 3, 2)
     with pytest.raises(ValueError, match=r"magnitudes have shape .*\(5, 3, 1, 2\)"):
         wiener(torch.ones(5, 3, 1, 2), mixture)
     with pytest.raises(ValueError, match=r"sources have shape .*\(5, 4, 2, 2\)"):
-        expectation_maximization(noise(5, 4, 2, 2), mixture)
+        expectation_maximization(random_stft(5, 4, 2, 2), mixture)
     with pytest.raises(ValueError, match="bins=3 and sources=2"):
-        wiener_gain(torch.ones(5, 3, 4), noise(3, 2, 2, 2))
+        wiener_gain(torch.ones(5, 3, 4), random_stft(3, 2, 2, 2))
     with pytest.raises(ValueError, match="iterations is -1"):
         wiener(torch.ones(5, 3, 2, 2), mixture, -1)

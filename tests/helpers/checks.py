@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 
-def level_in_decibels(error: Tensor, reference: Tensor) -> float:
-    """Level of an error below a reference, in dB; infinite for errors that are not finite."""
+def decibels(error: Tensor, reference: Tensor) -> float:
+    """Power of an error relative to a reference in dB; infinite if the error is not finite."""
     if not torch.isfinite(error).all():
         return float("inf")
-    ratio = torch.linalg.vector_norm(error) / torch.linalg.vector_norm(reference)
-    return float(20 * torch.log10(ratio))
+    power, expected = (signal.abs().double().square().sum() for signal in (error, reference))
+    return float(10 * torch.log10(power / expected))
 
 
 def check_not_mutated(function: Callable[..., object], *tensors: Tensor) -> None:
@@ -70,10 +70,3 @@ def difference(actual, expected):
     actual, expected = torch.as_tensor(actual).detach(), torch.as_tensor(expected).detach()
     assert actual.shape == expected.shape
     return float((actual.double() - expected.double()).abs().max() / expected.abs().max())
-
-
-def decibels(error, reference):
-    """Return the power of an error relative to a reference in dB."""
-    return float(
-        10 * torch.log10(error.double().square().sum() / reference.double().square().sum())
-    )

@@ -61,6 +61,7 @@ def encode(path: Path, block: np.ndarray, codec: str, layout: str, container: st
 
 
 def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Signal-to-noise ratio of an estimate in dB."""
     noise = np.sum((reference - estimate) ** 2) + 1e-20
     return float(10 * np.log10(np.sum(reference**2) / noise))
 

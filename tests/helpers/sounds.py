@@ -18,6 +18,11 @@ def noise(samples, channels=2, seed=0, amplitude=0.1):
     return amplitude * torch.randn(channels, samples, generator=generator)
 
 
+def rms(waveform):
+    """Return the root mean square."""
+    return float(waveform.square().mean().sqrt())
+
+
 def panned(waveform, side):
     """Place the first channel of a signal between left (-1) and right (1), at constant power."""
     angle = torch.tensor(torch.pi / 4 * (side + 1))

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 
-def noise(*shape: int, seed: int = 0) -> Tensor:
+def random_stft(*shape: int, seed: int = 0) -> Tensor:
+    """Complex Gaussian noise."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, dtype=torch.complex128, generator=generator)
 
@@ -20,8 +21,8 @@ def shares_of(mixture: Tensor, sources: int = 3, seed: int = 1) -> Tensor:
 
 def difficult_mixtures() -> dict[str, tuple[Tensor, Tensor]]:
     """Magnitudes and mixtures whose covariance is singular up to the noise of the model."""
-    loudness = torch.exp(noise(100, 9, 1, seed=3).real)
-    centre, side = loudness * noise(100, 9, 1), noise(100, 9, 1, seed=4)
+    loudness = torch.exp(random_stft(100, 9, 1, seed=3).real)
+    centre, side = loudness * random_stft(100, 9, 1), random_stft(100, 9, 1, seed=4)
     cases = {}
 
     def add(name: str, mixture: Tensor, tied: bool = True) -> None:
@@ -33,7 +34,7 @@ def difficult_mixtures() -> dict[str, tuple[Tensor, Tensor]]:
 
     for level in (1e-6, 1.0, 1e4):
         add(f"dual mono at {level:g}", level * centre.expand(-1, -1, 2))
-        add(f"noise at {level:g}", level * noise(100, 9, 2), tied=False)
+        add(f"noise at {level:g}", level * random_stft(100, 9, 2), tied=False)
     add("dual mono, channels estimated apart", centre.expand(-1, -1, 2), tied=False)
     for decibels in (-20, -40, -60, -80, -100):
         quiet = 10 ** (decibels / 20) * side

@@ -11,6 +11,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import soundfile
+from helpers.files import snr
 from helpers.song_server import wait_for
 from helpers.sounds import tone
 
@@ -68,11 +69,6 @@ def amplitudes(waveform):
     """Return the amplitude of each tone in the first channel."""
     spectrum = 2 * np.abs(np.fft.rfft(waveform[0])) / waveform.shape[1]
     return [round(float(spectrum[round(f * waveform.shape[1] / RATE)]), 2) for f in TONES.values()]
-
-
-def snr(reference, estimate):
-    """Compare waveforms, in dB."""
-    return 10 * np.log10((reference**2).sum() / ((reference - estimate) ** 2).sum())
 
 
 def wait_until(tab, condition):

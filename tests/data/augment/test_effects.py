@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers.sounds import noise, rms
 from scipy.signal import fftconvolve
 
 from openunmix.data.augment.effects import (
@@ -21,18 +22,9 @@ from openunmix.data.augment.effects import (
 RATE = 8000
 
 
-def noise(samples=RATE, seed=0):
-    """Make stereo noise at -20 dB."""
-    return 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(seed))
-
-
-def rms(waveform):
-    return float(waveform.square().mean().sqrt())
-
-
 @pytest.mark.parametrize("scale", [1e-3, 1.0])
 def test_overdrive_keeps_the_level_and_lowers_the_peaks(scale):
-    recording = noise() * scale
+    recording = noise(RATE) * scale
     crests = []
     for drive in (0.5, 3.0, 6.0):
         driven = overdrive(recording, drive)
@@ -71,7 +63,7 @@ def test_reverberation_may_be_shorter_than_its_pre_delay(generator):
 
 
 def test_reverberation_is_a_convolution(generator):
-    recording = noise()
+    recording = noise(RATE)
     response = impulse_response(torch.randn(2, 3200, generator=generator), 0.4, 0.01, RATE)
     expected = recording + 0.3 * torch.from_numpy(
         fftconvolve(recording.numpy(), response.numpy(), axes=1)[:, :RATE]
@@ -109,15 +101,15 @@ def test_changes_are_as_likely_as_asked(effects, is_dry, share):
 
 @pytest.mark.parametrize("kind", list(EFFECTS))
 def test_known_effects_change_levels_by_little(kind):
-    recordings = noise().expand(100, 2, RATE)
+    recordings = noise(RATE).expand(100, 2, RATE)
     before = recordings.clone()
     levels = [rms(one) for one in changed(EFFECTS[kind], recordings, True, seed=4)]
-    assert 0.5 < min(levels) / rms(noise()) <= max(levels) / rms(noise()) < 2.2
+    assert 0.5 < min(levels) / rms(noise(RATE)) <= max(levels) / rms(noise(RATE)) < 2.2
     assert torch.equal(recordings, before)
 
 
 def test_effects_of_some_items_are_those_of_the_whole_batch():
-    recordings = torch.stack([noise(seed=seed) for seed in range(6)])
+    recordings = torch.stack([noise(RATE, seed=seed) for seed in range(6)])
     draws = draw_effects(EFFECTS["voice"], np.ones(6, bool), np.random.default_rng(1))
     whole = apply_effects(recordings, draws, RATE)
     some = np.array([1, 4, 5])
