@@ -34,32 +34,23 @@ WIENER_WIN_LEN = 300
 class System:
     """Where estimates come from: a model, a folder of files, or an oracle; one of the three.
 
-    Attributes
-    ----------
-    model : ResolvedModel, optional
-        See :func:`openunmix.pretrained.resolve_model`.
-    estimates : Path, optional
-        A folder as :func:`evaluate_tracks` describes it.
-    oracle : str, optional
-        ``"irm1"`` and ``"irm2"``, the ideal ratio masks of magnitudes and of powers; ``"mwf"``,
-        the multichannel Wiener filter; ``"mixture"``, the mixture as every estimate.
-    targets : tuple of str
-        The sources to estimate.
-    niter, wiener_win_len, residual, filterbank
-        As for :class:`~openunmix.model.Separator`.
-    aggregate : mapping of str to sequence of str, optional
-        Names and the estimates to sum for each, in place of the targets.
-    device : str
-        Where models compute; the scores are always computed on the CPU.
+    Scores are always computed on the CPU; ``device`` is that of the model. ``niter``,
+    ``wiener_win_len``, ``residual`` and ``filterbank`` are as for
+    :class:`~openunmix.model.Separator`.
     """
 
+    #: See :func:`openunmix.pretrained.resolve_model`.
     model: ResolvedModel | None = None
+    #: A folder as :func:`evaluate_tracks` describes it.
     estimates: Path | None = None
+    #: ``"irm1"`` and ``"irm2"``, the ideal ratio masks of magnitudes and of powers; ``"mwf"``, the
+    #: multichannel Wiener filter; ``"mixture"``, the mixture as every estimate.
     oracle: str | None = None
     targets: tuple[str, ...] = TARGETS
     niter: int = 1
     wiener_win_len: int | None = WIENER_WIN_LEN
     residual: bool = False
+    #: Names and the estimates to sum for each, in place of the targets.
     aggregate: Mapping[str, Sequence[str]] | None = None
     device: str = "cpu"
     filterbank: str = "torch"

@@ -63,31 +63,13 @@ def wiener(
         Magnitude of the STFT of every source.
     mix_stft : Tensor [shape=(frames, bins, channels, 2)], real
         STFT of the mixture, real and imaginary parts.
-    iterations : int >= 0
-        Iterations of :func:`expectation_maximization`; 0 returns the initial estimates.
-    softmask : bool
-        Apply ratio masks to the mixture for the initial estimates. Otherwise they have the
-        magnitudes themselves and the mixture's phase.
-    residual : bool
-        Append the residual of the initial estimates as one more source.
-    scale_factor : float > 0
-        Mixtures with a larger peak are scaled down to it during the iterations.
-    eps : float > 0
-        The noise power is ``sqrt(eps)``.
+    iterations, softmask, residual, scale_factor, eps
+        As for :func:`openunmix.filtering.gaussian.wiener`.
 
     Returns
     -------
     Tensor [shape=(frames, bins, channels, 2, sources)], real
         STFTs of the sources, the residual last.
-
-    Raises
-    ------
-    ValueError
-        If the axes of the two disagree, or ``iterations`` is negative.
-
-    See Also
-    --------
-    openunmix.filtering.gaussian.wiener : the same on complex tensors.
     """
     angle = atan2(mix_stft[..., 1], mix_stft[..., 0])
     sources = _wiener(
@@ -114,10 +96,8 @@ def expectation_maximization(
         Initial estimates of the sources, real and imaginary parts.
     x : Tensor [shape=(frames, bins, channels, 2)], real
         STFT of the mixture, real and imaginary parts.
-    iterations : int >= 0
-        Number of iterations.
-    eps : float > 0
-        The noise power is ``sqrt(eps)``.
+    iterations, eps
+        As for :func:`openunmix.filtering.gaussian.expectation_maximization`.
     batch_size : int
         Has no effect; in 1.3.0 the number of frames computed at once.
 
@@ -129,15 +109,6 @@ def expectation_maximization(
         Power spectral densities.
     R : Tensor [shape=(bins, channels, channels, 2, sources)], real
         Spatial covariances, real and imaginary parts.
-
-    Raises
-    ------
-    ValueError
-        If the axes of the two disagree, or ``iterations`` is negative.
-
-    See Also
-    --------
-    openunmix.filtering.gaussian.expectation_maximization : the same on complex tensors.
     """
     sources, psd, covariance = _expectation_maximization(
         _as_complex(y, axis=-2), _as_complex(x, axis=-1), iterations, eps

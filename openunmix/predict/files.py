@@ -50,26 +50,17 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Which outputs to write.
+    """Which outputs to write."""
 
-    Attributes
-    ----------
-    extension : str
-        With its dot; one of `openunmix.audio.OUTPUT_FORMATS`, or `openunmix.audio.STEM_MP4`.
-    depth : str, optional
-        ``"16"``, ``"24"`` or ``"32f"``; the default of the format if not given.
-    model_rate : bool
-        Write at the model's sample rate instead of the input's.
-    residual : str, optional
-        Name of the residual, the input minus all estimates; not written if not given.
-    aggregate : mapping of str to sequence of str, optional
-        Names and the estimates to sum for each, in place of the estimates.
-    """
-
+    #: A key of `openunmix.audio.OUTPUT_FORMATS`, or `openunmix.audio.STEM_MP4`.
     extension: str = ".wav"
+    #: ``"16"``, ``"24"`` or ``"32f"``; the default of the format if None.
     depth: str | None = None
+    #: Whether to write at the model's sample rate instead of the input's.
     model_rate: bool = False
+    #: Name of the residual, the input minus all estimates; not written if None.
     residual: str | None = None
+    #: Names and the estimates to sum for each, in place of the estimates.
     aggregate: Mapping[str, Sequence[str]] | None = None
 
     def names(self, targets: Sequence[str]) -> dict[str, list[str]]:
@@ -98,30 +89,14 @@ def _is_file_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What was written.
-
-    Attributes
-    ----------
-    outputs : dict of str to Path
-        Files by name.
-    sample_rate : int
-        Hz; differs from the rate asked for if the format does not support that.
-    channels : int
-        Of every output.
-    duration : float
-        Of every output, in seconds.
-    peak : float
-        Largest absolute value of all outputs before the gain; 1 is full scale.
-    gain : float
-        Factor applied to all outputs; 1 unless an integer format would have clipped.
-    """
+    """Files that were written, and what all of them have in common."""
 
     outputs: dict[str, Path]
-    sample_rate: int
+    sample_rate: int  #: Hz; not the rate asked for if the format does not support that
     channels: int
-    duration: float
-    peak: float
-    gain: float
+    duration: float  #: seconds
+    peak: float  #: largest absolute value of all outputs before the gain; 1 is full scale
+    gain: float  #: factor applied to all outputs; 1 unless the format would have clipped
 
 
 def output_paths(folder: Path, names: Sequence[str], extension: str) -> dict[str, Path]:

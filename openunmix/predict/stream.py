@@ -49,32 +49,22 @@ _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Chunk lengths and precision: the trade-off between speed, memory and accuracy.
+    """Chunk lengths and precision: the trade-off between speed, memory and accuracy."""
 
-    Attributes
-    ----------
-    chunk : int
-        Frames separated at once: 49 s at 44.1 kHz; up to five times as many for a signal in memory.
-    lookahead : int
-        Frames after a chunk that the networks see: 48 s at 44.1 kHz.
-    segment : int
-        Longest segment, in frames, passed to networks other than
-        :class:`~openunmix.model.OpenUnmix`; they see ``lookahead`` frames on both sides of it.
-    precision : str
-        Of the networks: ``"float32"``, or ``"bf16"``, which is faster on processors that support
-        it; others fall back to float32 with a warning.
-    exact : bool
-        Run the recurrent layers over the whole signal, which is read twice. Memory then grows
-        by about 1 MB per second of audio, for four networks of hidden size 512.
-    first_chunk : int
-        Frames of the first chunk; short, for a low latency.
-    """
-
+    #: Frames separated at once, 49 s at 44.1 kHz; five times as many for a signal in memory.
     chunk: int = 2100
+    #: Frames after a chunk that the networks see, 48 s at 44.1 kHz.
     lookahead: int = 2048
+    #: Longest segment, in frames, for networks other than :class:`~openunmix.model.OpenUnmix`;
+    #: they see ``lookahead`` frames on both sides of it.
     segment: int = 4500
+    #: Of the networks: ``"float32"``, or ``"bf16"``, which is faster on processors that support it;
+    #: others fall back to float32 with a warning.
     precision: str = "float32"
+    #: Run the recurrent layers over the whole signal, which is read twice. Memory then grows by
+    #: about 1 MB per second of audio, for four networks of hidden size 512.
     exact: bool = False
+    #: Frames of the first chunk; short, for a low latency.
     first_chunk: int = 300
 
     def __post_init__(self) -> None:

@@ -195,22 +195,11 @@ class AsteroidSTFT(nn.Module):
         super().__init__()
         self.enc = _asteroid("enc_dec").Encoder(fb, as_conv1d=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform a waveform.
-
-        Parameters
-        ----------
-        x : Tensor [shape=(..., channels, samples)], real
-            Waveform, at least one sample.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts.
-        """
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102 - as TorchSTFT
         fb = self.enc.filterbank
         shortest = fb.kernel_size // 2 + 1 if fb.center else fb.kernel_size
         signal = functional.pad(x, (0, max(0, shortest - x.shape[-1])))
+        # The real parts of all bins come before the imaginary ones.
         return torch.stack(self.enc(signal).chunk(2, dim=-2), dim=-1)
 
 
@@ -227,21 +216,7 @@ class AsteroidISTFT(nn.Module):
         super().__init__()
         self.dec = _asteroid("enc_dec").Decoder(fb)
 
-    def forward(self, X: Tensor, length: int | None = None) -> Tensor:
-        """Synthesise a waveform.
-
-        Parameters
-        ----------
-        X : Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts.
-        length : int, optional
-            Samples to return; all that the frames cover by default.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, samples)], real
-            The waveform.
-        """
+    def forward(self, X: Tensor, length: int | None = None) -> Tensor:  # noqa: D102 - as TorchISTFT
         waveform: Tensor = self.dec(torch.cat(X.unbind(dim=-1), dim=-2), length=length)
         return waveform
 
