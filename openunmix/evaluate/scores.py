@@ -207,11 +207,6 @@ class TrackScores:
         }
 
     @property
-    def json(self) -> str:
-        """The scores as JSON, with the literal NaN, as museval writes it."""
-        return json.dumps(self.scores, indent=1)
-
-    @property
     def df(self) -> Any:
         """The scores as the pandas table that ``museval.EvalStore.add_track`` takes."""
         try:
@@ -255,7 +250,7 @@ class TrackScores:
         return _median(self.frames.get(target, {}).get(metric, []))
 
     def save(self, path: Path) -> None:
-        """Write the scores as JSON.
+        """Write the scores as JSON, with the literal NaN, as museval does.
 
         Parameters
         ----------
@@ -264,7 +259,7 @@ class TrackScores:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            temporary.write_text(self.json, "utf-8")
+            temporary.write_text(json.dumps(self.scores, indent=1), "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> TrackScores:

@@ -74,10 +74,15 @@ def write_report(folder: Path) -> Path:
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     """Losses, scores and learning rate against steps, as PNG."""
-    figure_module = _matplotlib()
+    try:
+        module = importlib.import_module("matplotlib.figure")  # the part that needs no display
+    except ImportError as error:
+        raise MissingExtraError(
+            "learning curves need the package matplotlib; install openunmix[train]"
+        ) from error
     has_scores = any(record.get("validation") for record in history)
     panels = ["loss", *(["validation"] if has_scores else []), "learning_rate"]
-    figure = figure_module.Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
+    figure = module.Figure(figsize=(9, 2.6 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for target in history[-1]["loss"]:
         [line] = axes[0].plot(*_series(history, "loss", target), label=target)
@@ -91,7 +96,7 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
         for target in history[-1]["loss"]:
             axes[1].plot(*_series(history, "validation", target), marker=".", label=target)
         axes[1].set_ylabel("SDR (dB)")
-    axes[-1].plot(*_series(history, "learning_rate", None))
+    axes[-1].plot([r["step"] for r in history], [r["learning_rate"] for r in history])
     axes[-1].set_ylabel("learning rate")
     axes[-1].set_xlabel("step")
     for panel in axes:
@@ -102,28 +107,12 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _series(
-    history: Sequence[Mapping[str, Any]], key: str, target: str | None
+    history: Sequence[Mapping[str, Any]], key: str, target: str
 ) -> tuple[list[int], list[float]]:
     """Series of a quantity: the steps at which it was recorded, and its values."""
-    steps, values = [], []
-    for record in history:
-        value = record.get(key)
-        if target is not None and value is not None:
-            value = value.get(target)
-        if value is not None:
-            steps.append(record["step"])
-            values.append(value)
-    return steps, values
-
-
-def _matplotlib() -> Any:
-    """Import the part of matplotlib that needs no display."""
-    try:
-        return importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise MissingExtraError(
-            "learning curves need the package matplotlib; install openunmix[train]"
-        ) from error
+    pairs = [(record["step"], (record.get(key) or {}).get(target)) for record in history]
+    recorded = [(step, value) for step, value in pairs if value is not None]
+    return [step for step, _ in recorded], [value for _, value in recorded]
 
 
 def _sections(

@@ -12,28 +12,13 @@ _SHOWN = 5  # issues of one kind that are listed
 
 @dataclass(frozen=True)
 class Issue:
-    """Something wrong with a dataset.
+    """Something wrong with a dataset; an error rules out training, a warning does not."""
 
-    Attributes
-    ----------
-    severity : str
-        ``"error"`` if the dataset must not be used for training as it is, otherwise
-        ``"warning"``.
-    kind : str
-        Kind of issue in one word: ``"silent"``, ``"duplicate"`` ...
-    path : str
-        The file or folder.
-    message : str
-        What is wrong with it.
-    advice : str
-        What to do about it.
-    """
-
-    severity: str
-    kind: str
-    path: str
-    message: str
-    advice: str
+    severity: str  # "error" or "warning"
+    kind: str  # in one word: "silent", "duplicate" ...
+    path: str  # the file or folder
+    message: str  # what is wrong with it
+    advice: str  # what to do about it
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
@@ -41,53 +26,27 @@ class Issue:
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """Summary of one source in one split.
+    """Summary of the files of one source in one split."""
 
-    Attributes
-    ----------
-    split, source : str
-        ``"train"`` or ``"valid"``, and the name of the source, or ``"mixture"``.
-    files : int
-        Number of files that could be read.
-    duration, non_silent : float
-        Seconds in total, and seconds above -60 dB.
-    level : float
-        RMS over all files in dB relative to full scale.
-    sample_rates, channels : tuple of int
-        All that occur.
-    """
-
-    split: str
-    source: str
-    files: int
-    duration: float
-    non_silent: float
-    level: float
-    sample_rates: tuple[int, ...]
-    channels: tuple[int, ...]
+    split: str  # "train" or "valid"
+    source: str  # its name, or "mixture"
+    files: int  # that could be read
+    duration: float  # seconds
+    non_silent: float  # seconds above -60 dB
+    level: float  # RMS in dB relative to full scale
+    sample_rates: tuple[int, ...]  # all that occur, in Hz
+    channels: tuple[int, ...]  # all that occur
 
 
 @dataclass(frozen=True)
 class Report:
-    """Summary of a dataset and its issues.
+    """Summary of a dataset and its issues."""
 
-    Attributes
-    ----------
-    dataset, root : str
-        Its kind and folder; the folder is empty if the data are generated.
-    sample_rate : int
-        Hz at which it is to be used.
-    sources : tuple of SourceSummary
-        One summary per split and source.
-    issues : tuple of Issue
-        All issues, errors first.
-    """
-
-    dataset: str
-    root: str
-    sample_rate: int
+    dataset: str  # its kind
+    root: str  # its folder; empty if the data are generated
+    sample_rate: int  # Hz at which it is to be used
     sources: tuple[SourceSummary, ...]
-    issues: tuple[Issue, ...]
+    issues: tuple[Issue, ...]  # errors first
 
     @property
     def errors(self) -> list[Issue]:
