@@ -6,7 +6,7 @@ a subclass of :class:`Architecture` for its options; see ``docs/extending.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -64,7 +64,11 @@ class Architecture:
     )
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options; lists, as JSON has them, become tuples."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, list):
+                object.__setattr__(self, option.name, tuple(value))
         if not self.unidirectional and self.hidden_size % 2:
             raise ValueError(
                 f"hidden_size={self.hidden_size} must be even for a bidirectional network"

@@ -45,33 +45,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model whose files are on this machine, verified.
+    """A model whose files are on this machine, verified."""
 
-    Parameters
-    ----------
-    name : str
-        The known name, or the name of the folder or file.
-    files : mapping of str to Path
-        The file of every target, in the order of the estimates.
-    sha256 : mapping of str to str
-        The hash of every target's file.
-    config : SeparatorConfig
-        STFT, channels and architecture.
-    licence : str
-        Terms of use; empty if not known, as for a folder.
-    bundled : bool
-        Whether the weights come with the package.
-    note : str
-        What users of the result should know about the model.
-    """
-
-    name: str
-    files: Mapping[str, Path]
-    sha256: Mapping[str, str]
+    name: str  # the known name, or that of the folder or file
+    files: Mapping[str, Path]  # by target, in the order of the estimates
+    sha256: Mapping[str, str]  # hashes of the files, by target
     config: SeparatorConfig
-    licence: str = ""
+    licence: str = ""  # terms of use, if known
     bundled: bool = False
-    note: str = ""
+    note: str = ""  # for users of the result: a replacement of the default model
 
     @property
     def targets(self) -> list[str]:
@@ -214,22 +196,13 @@ def build_separator(
     ----------
     model : ResolvedModel
         What :func:`resolve_model` returned.
-    niter, residual, wiener_win_len
-        As for :class:`~openunmix.model.Separator`.
-    device : str or torch.device
-        Device of the separator.
-    filterbank : str
-        As for :class:`~openunmix.model.Separator`.
+    niter, residual, wiener_win_len, device, filterbank
+        As for :func:`load_separator`.
 
     Returns
     -------
     Separator
         The separator, frozen: in evaluation mode, its parameters without gradients.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is not a network that fits the model.
     """
     networks = load_networks(model.files, model.config)
     separator = _separator(networks, model.config, niter, residual, wiener_win_len, filterbank)

@@ -99,8 +99,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _checked(path: Path, key: str, kind: type, value: Any, least: float = 1e-9) -> Any:
     """Return a value of the file as its type, if it can be one."""
     if kind not in (int, float):
-        value = tuple(value) if kind is tuple and isinstance(value, list) else value
-        if not isinstance(value, kind):
+        if not isinstance(value, list if kind is tuple else kind):
             expected = "true or false" if kind is bool else kind.__name__
             raise CheckpointError(f"{path}: {key!r} is {value!r}, expected {expected}")
         return value

@@ -19,6 +19,7 @@ from openunmix.pretrained import load_separator, load_target_models
 from openunmix.pretrained.config import SeparatorConfig, read_config
 from openunmix.pretrained.folder import load_folder, save_folder
 from openunmix.training import fit
+from openunmix.training.networks import pretrained_networks
 from openunmix.transforms.fourier import STFTConfig
 
 STFT = STFTConfig(128, 64, 8000.0)
@@ -106,13 +107,26 @@ def test_engine_separates_as_the_separator_does(folder):
         assert decibels(found[0] - wanted, mixture) < -90
 
 
-def test_trainer_trains_saves_and_resumes_it(tmp_path, networks):
-    config = replace(CONFIG, steps=2)
-    trainer = fit(config, Tones(), tmp_path / "run", networks=networks)
-    found = load_folder(tmp_path / "run").networks
+def test_trainer_trains_saves_and_resumes_it(tmp_path):
+    config = replace(CONFIG, steps=4, architecture=ARCHITECTURE)
+    trainer = fit(config, Tones(), tmp_path / "run")
+    found = load_folder(tmp_path / "run")
+    assert found.config.architecture == ARCHITECTURE
+    count = iter(range(10))
+    fit(config, Tones(), tmp_path / "two parts", stop=lambda: next(count) == 1)
+    resumed = fit(config, Tones(), tmp_path / "two parts").ema_networks()
     for target, network in trainer.ema_networks().items():
-        torch.testing.assert_close(found[target].dense.weight, network.dense.weight)
-        assert not torch.equal(network.dense.weight, networks[target].dense.weight)
+        assert network.mean.abs().sum() > 0
+        for one in (found.networks[target], resumed[target]):
+            torch.testing.assert_close(one.dense.weight, network.dense.weight)
+
+
+def test_trained_model_is_trained_further(folder, tmp_path):
+    config = replace(CONFIG, steps=2)
+    networks, config = pretrained_networks(folder, config)
+    assert config.architecture == ARCHITECTURE
+    fit(config, Tones(), tmp_path / "run", networks=networks)
+    assert read_config(tmp_path / "run").architecture == ARCHITECTURE
 
 
 def test_commands_verify_and_convert_it(folder, tmp_path):
