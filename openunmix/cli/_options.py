@@ -27,7 +27,7 @@ __all__ = [
     "say",
 ]
 
-EXIT_CODES = "Exit code: 0 if all went well, 1 if {what} failed, 2 for wrong usage."
+EXIT_CODES = "Exit code: 0 on success, 1 if {what} failed, 2 for a usage error."
 
 
 class Group(Protocol):
@@ -39,16 +39,16 @@ class Group(Protocol):
 
 def add_targets(group: Group) -> None:
     """Add --targets."""
-    group.add_argument("--targets", nargs="+", metavar="TARGET", help="only these targets")
+    group.add_argument("--targets", nargs="+", metavar="TARGET", help="use only these targets")
 
 
 def add_aggregate(group: Group, verb: str) -> None:
-    """Add --aggregate; `verb` is what is done with the sums."""
+    """Add --aggregate; `verb` is what is done with its aggregations."""
     group.add_argument(
         "--aggregate",
         type=_aggregate,
         metavar="JSON",
-        help=f"sums to {verb} instead of the targets, such as "
+        help=f"sums of targets to {verb} instead of the targets, such as "
         '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
     )
 
@@ -56,15 +56,15 @@ def add_aggregate(group: Group, verb: str) -> None:
 def _aggregate(text: str) -> dict[str, list[str]]:
     """Parse the value of --aggregate."""
     try:
-        sums = json.loads(text)
+        aggregations = json.loads(text)
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
-    if not isinstance(sums, dict) or not all(
+    if not isinstance(aggregations, dict) or not all(
         isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
-        for parts in sums.values()
+        for parts in aggregations.values()
     ):
         raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
-    return sums
+    return aggregations
 
 
 def add_filter_options(group: Group) -> None:
@@ -77,7 +77,7 @@ def add_filter_options(group: Group) -> None:
         type=int,
         default=300,
         metavar="FRAMES",
-        help="frames that are filtered together (default: 300; 0: the whole song)",
+        help="window of the Wiener filter (default: 300; 0: the whole track)",
     )
     group.add_argument(
         "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"

@@ -39,13 +39,15 @@ def write_player(
 
 def _settings(args: argparse.Namespace) -> str:
     """Describe how the track was separated."""
-    window = f"windows of {args.wiener_win_len} frames" if args.wiener_win_len else "the whole song"
+    window = (
+        f"windows of {args.wiener_win_len} frames" if args.wiener_win_len else "the whole track"
+    )
     iterations = f"{args.niter} iteration{'' if args.niter == 1 else 's'}"
     settings = [f"Wiener filter with {iterations} on {window}"]
     if args.softmask:
-        settings.append("started from ratio masks")
+        settings.append("initialised with ratio masks")
     if args.precision != "float32":
         settings.append(f"networks in {args.precision}")
     if args.exact:
-        settings.append("networks on the whole song at once")
+        settings.append("networks on the whole track at once")
     return ", ".join(settings)
