@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 from openunmix._pages import render
 
@@ -17,27 +17,6 @@ _TITLE, _HEADING, _ROW, _AXIS = 36, 22, 20, 28  # heights
 # dB. The mixture as an estimate has a SAR of about 200 dB, which is only rounding errors.
 _LOWEST, _HIGHEST = -40, 60
 _COLOURS = 6  # in base.html: --c0 to --c5
-
-
-class _Box(NamedTuple):
-    """One box with its whiskers, as horizontal positions."""
-
-    low: float
-    first: float
-    median: float
-    third: float
-    high: float
-    outliers: list[float]
-
-
-class _Row(NamedTuple):
-    """A heading, or a label and its box, if there are values."""
-
-    y: int
-    label: str
-    is_heading: bool = False
-    colour: int = 0
-    box: _Box | None = None
 
 
 def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -55,21 +34,22 @@ def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
     def position(value: float) -> float:
         return round(_LABELS + _SCALE * (_clamp(value) - low) / (high - low), 1)
 
-    rows, y = [], _TITLE
+    headings, rows, y = [], [], _TITLE
     for group, boxes in finite.items():
         if len(boxes) > 1:
-            rows.append(_Row(y, group, is_heading=True))
+            headings.append({"y": y, "label": group})
             y += _HEADING
         for number, (label, values) in enumerate(boxes.items()):
             name = label if len(boxes) > 1 else group
             box = _box(values, position) if values else None
-            rows.append(_Row(y, name, colour=number % _COLOURS, box=box))
+            rows.append({"y": y, "label": name, "colour": number % _COLOURS, "box": box})
             y += _ROW
     step = next(step for step in (1, 2, 5, 10, 20) if (high - low) / step <= 10)
     ticks = range(-(-low // step) * step, high + 1, step)  # multiples of the step, from low upwards
     return render(
         "box_plot.html",
         title=title,
+        headings=headings,
         rows=rows,
         ticks=[(tick, position(tick)) for tick in ticks],
         labels=_LABELS,
@@ -83,8 +63,8 @@ def _clamp(value: float) -> float:
     return max(_LOWEST, min(value, _HIGHEST))
 
 
-def _box(values: list[float], position: Callable[[float], float]) -> _Box:
-    """Tukey's box of sorted values: quartiles, and whiskers of at most 1.5 times their range."""
+def _box(values: list[float], position: Callable[[float], float]) -> dict[str, Any]:
+    """Positions of Tukey's box of sorted values, with whiskers of 1.5 interquartile ranges."""
     first, median, third = [values[0]] * 3
     if len(values) > 1:
         first, median, third = statistics.quantiles(values, n=4, method="inclusive")
@@ -92,11 +72,6 @@ def _box(values: list[float], position: Callable[[float], float]) -> _Box:
     inside = [value for value in values if first - reach <= value <= third + reach]
     # Quartiles of equal values may differ from them by rounding errors, so that none is inside.
     low, high = (inside[0], inside[-1]) if inside else (first, third)
-    return _Box(
-        low=position(low),
-        first=position(first),
-        median=position(median),
-        third=position(third),
-        high=position(high),
-        outliers=[position(value) for value in values if value not in inside],
-    )
+    marks = {"low": low, "first": first, "median": median, "third": third, "high": high}
+    outliers = [position(value) for value in values if value not in inside]
+    return {name: position(value) for name, value in marks.items()} | {"outliers": outliers}
