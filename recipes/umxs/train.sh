@@ -12,9 +12,9 @@ exclude="
   --exclude eif-Caesium=bass,other
 "
 
-umx-train --root "$data" --output "$output/run" --shared --hidden-size 448 --input-power 0.25 \
+umx-train --root "$data" --output "$output/run" --shared --hidden-size 448 --compression 0.25 \
   --batch-size 96 --steps 11000 --keep 5200 7800 11000 --validate-every 11000 --save-every 200 \
-  --lr 1.5e-3 --schedule cosine --warmup 200 --dropout 0.3 --ema 0.999 --equalise 3.5 \
+  --lr 1.5e-3 --schedule cosine --warmup 200 --dropout 0.3 --ema-decay 0.999 --equalise 3.5 \
   --levels original --coherent 0.3 --independent vocals --transpose 1.5 --transpose-source vocals=4 \
   --effects vocals=voice --effects other=band $exclude \
   --extra vocals="$data/vocals/gtsinger=12.5%" --extra vocals="$data/vocals/m4singer=12.5%" \
