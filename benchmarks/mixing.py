@@ -1,7 +1,7 @@
 """Measure what mixing costs beside a training step: ``python benchmarks/mixing.py``.
 
 Stems are noise; the settings are those of ``umx-train --root`` with four shared networks, and then
-with effects. Medians of some steps; on the CPU of the processor's time, on a GPU of elapsed time.
+with effects. On the CPU the processor's time is taken, on a GPU the elapsed time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from statistics import median
+from statistics import mean
 
 import torch
 
@@ -30,12 +30,13 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=256)
     parser.add_argument("--tracks", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     keep_freed_memory(args.device)
-    config = replace(
-        PRESETS["stems"], shared=True, batch_size=args.batch_size, hidden_size=args.hidden_size
-    )
+    preset = PRESETS["stems"]
+    architecture = replace(preset.architecture, shared=True, hidden_size=args.hidden_size)
+    config = replace(preset, architecture=architecture, batch_size=args.batch_size)
     stems = library(config.targets, args.tracks)
     trainer = Trainer(config, 1000, processes=Processes(args.device))
     print("| mixing | a step of mixing | a step of training | share | excerpts/s |")
@@ -44,18 +45,15 @@ def main() -> None:
         ("default", MixingConfig()),
         ("`--effects vocals=voice other=band`", MixingConfig(effects=_EFFECTS)),
     ):
-        samples = round(config.duration * config.sample_rate)
+        samples = round(config.duration * config.stft.sample_rate)
         mixer = Mixer(stems, mixing, config.targets, samples, config.batch_size).to(args.device)
         batch = mixer.batch(0)
-        # In turns, so that other work on the machine slows down both.
-        times = [
-            (
-                timed(partial(mixer.batch, step), args.device),
-                timed(partial(trainer.update, batch), args.device),
-            )
-            for step in range(args.steps + 1)
-        ]
-        mixed, trained = (median(of) for of in zip(*times[1:], strict=True))
+        trained = min(timed(partial(trainer.update, batch), args.device) for _ in range(args.steps))
+        # Batches differ in what they take. Of each the shortest time, as other work only adds.
+        mixed = mean(
+            min(timed(partial(mixer.batch, step), args.device) for _ in range(args.repeats))
+            for step in range(args.steps)
+        )
         print(
             f"| {name} | {1e3 * mixed:.0f} ms | {1e3 * trained:.0f} ms | {mixed / trained:.1%} | "
             f"{config.batch_size / mixed:.0f} |"
