@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 from helpers.models import save_model
-from helpers.song_server import send, song, wait_for
+from helpers.web_server import send, wait_for, wav_bytes
 
 from openunmix import cli
 from openunmix.cli import _serve
@@ -186,7 +186,7 @@ def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
     )
     address = process.stdout.readline().strip()
     with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
-        job = send(client, content=song()).json()["id"]
+        job = send(client, content=wav_bytes()).json()["id"]
         state = wait_for(
             lambda: (
                 (now := client.get(f"/api/jobs/{job}").json()["state"]) != "running"

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.song_server import wait_for
+from helpers.web_server import wait_for
 
 # Names under which systems have them, the newest of Debian first.
 PROGRAMS = {

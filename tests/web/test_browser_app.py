@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import soundfile
 from helpers.models import save_model
-from helpers.song_server import send, serving, song, wait_for
 from helpers.sounds import mixture
+from helpers.web_server import send, serving, wait_for, wav_bytes
 
 from openunmix import web
 from openunmix.audio import probe
@@ -105,7 +105,11 @@ def row(tab, name):
 
 def wave(name, content=None):
     """Return a file for a file chooser."""
-    return {"name": name, "mimeType": "audio/wav", "buffer": song() if content is None else content}
+    return {
+        "name": name,
+        "mimeType": "audio/wav",
+        "buffer": wav_bytes() if content is None else content,
+    }
 
 
 def test_song_becomes_stems_to_listen_to_and_to_download(
@@ -226,7 +230,7 @@ def test_upload_can_be_cancelled_and_the_next_one_goes_on(pretending):
 
 def test_failures_are_shown_and_other_songs_go_on(pretending):
     tab, _ = pretending
-    files = [wave("crash.wav"), wave("large.wav", song(20_000)), wave("good.wav")]
+    files = [wave("crash.wav"), wave("large.wav", wav_bytes(20_000)), wave("good.wav")]
     tab.get_by_label("Drop songs here").set_input_files(files)
     expect(row(tab, "crash.wav")).to_contain_text("The file made the program crash")
     expect(row(tab, "large.wav")).to_contain_text(re.compile(r"1\sMB are allowed here"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.files import snr
-from helpers.song_server import wait_for
 from helpers.sounds import tone
+from helpers.web_server import wait_for
 
 from openunmix.audio import read_audio
 from openunmix.web import show, write_page

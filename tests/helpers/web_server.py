@@ -1,4 +1,4 @@
-"""A server on a free port of loopback, in a thread, and songs to send to it."""
+"""A server on a free port of loopback, in a thread, and what its clients do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from helpers.tasks import act
 from openunmix.web.server import Server
 from openunmix.web.server.settings import Settings
 
-__all__ = ["send", "serving", "song", "wait_for"]
+__all__ = [
+    "detail",
+    "file_names",
+    "finished",
+    "kept",
+    "send",
+    "serving",
+    "wait_for",
+    "wav_bytes",
+]
 
 RATE = 8000
 
@@ -50,7 +59,7 @@ def wait_for(condition, seconds=120.0):
     return value
 
 
-def song(samples=RATE, seed=0, subtype="FLOAT"):
+def wav_bytes(samples=RATE, seed=0, subtype="FLOAT"):
     """Return a mixture as the bytes of a WAV file."""
     file = io.BytesIO()
     soundfile.write(file, mixture(samples, seed).T.numpy(), RATE, subtype, format="WAV")
@@ -59,8 +68,31 @@ def song(samples=RATE, seed=0, subtype="FLOAT"):
 
 def send(client, name="song.wav", content=None, **fields):
     """Send a song; return the answer."""
-    files = {"file": (name, song(800) if content is None else content)}
+    files = {"file": (name, wav_bytes(800) if content is None else content)}
     return client.post("/api/jobs", data=fields, files=files)
+
+
+def finished(client, job):
+    """Wait for the end of a job and return it."""
+    path = f"/api/jobs/{job['id']}"
+    return wait_for(lambda: (now := client.get(path).json())["state"] in ("done", "failed") and now)
+
+
+def detail(answer):
+    """Return the message of an error, after checking that it is one."""
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["detail"]
+    return answer.json()["detail"]
+
+
+def kept(client_folder):
+    """Names of what a server keeps."""
+    return sorted(path.name for path in (client_folder / "jobs").iterdir())
+
+
+def file_names(folder):
+    """Names of all files below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
 
 
 def main(folder):

@@ -1,0 +1,13 @@
+"""Security headers."""
+
+from __future__ import annotations
+
+
+def test_every_answer_tells_browsers_to_be_careful(quick):
+    for path in ("/", "/api/jobs", "/static/app.js", "/nothing"):
+        headers = quick.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers
