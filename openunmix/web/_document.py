@@ -21,7 +21,7 @@ from openunmix.web._stems import BIT_RATE, EncodedStem
 __all__ = ["Document", "base64_of"]
 
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("sound.js", "pictures.js", "player.js")
+_SCRIPTS = ("common.js", "sound.js", "pictures.js", "player.js")
 
 _MIN_RATE, _MAX_RATE = 8_000, 48_000  # Hz, supported by all browsers
 
@@ -56,7 +56,7 @@ class Document:
             "player.html",
             policy=_policy(script, bool(sidecars)),
             title=self.title,
-            style=_static("player.css"),
+            style=_static("common.css") + _static("player.css"),
             data=self._data(sidecars),
             script=script,
         )

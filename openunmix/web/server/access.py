@@ -19,7 +19,7 @@ from openunmix.web.server.settings import Settings
 __all__ = ["AccessControl"]
 
 # What the form for the token needs.
-_PUBLIC = ("/static/app.css", "/static/icon.svg")
+_PUBLIC = ("/static/common.css", "/static/app.css", "/static/icon.svg")
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -7,9 +7,11 @@ import re
 import time
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any, NamedTuple
+
+from pydantic.dataclasses import dataclass
 
 __all__ = ["Job", "JobProgress", "Speeds", "State", "display_name"]
 
@@ -64,7 +66,7 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to separate, as it is recorded on disk."""
+    """One file to separate, and its record on disk, in which unknown keys are ignored."""
 
     id: str  # 32 random hexadecimal digits, the name of its folder
     name: str  # file name, from display_name
@@ -95,18 +97,6 @@ class Job:
     def failed(self, error: str) -> Job:
         """Return the job in the state FAILED."""
         return replace(self, state=State.FAILED, finished=time.time(), error=error, size=0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Record that :meth:`from_json` reads."""
-        return asdict(self) | {"state": self.state.value}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Job:
-        """Job of a record; unknown keys are ignored."""
-        known = {item.name: content[item.name] for item in fields(cls) if item.name in content}
-        known["state"] = State(known["state"])
-        known["targets"] = tuple(known["targets"])
-        return cls(**known)
 
 
 def display_name(name: str) -> str:

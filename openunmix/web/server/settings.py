@@ -15,48 +15,20 @@ _POSITIVE = ("max_upload", "max_duration", "max_jobs", "max_disk", "models", "ti
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a server.
+    """Settings of a server."""
 
-    Attributes
-    ----------
-    folder : Path
-        Uploads and results; used by one server only.
-    model : str, optional
-        Default model: a known name, or the path of a model folder.
-    device : str
-        Device of the networks.
-    token : str, optional
-        Token that every request must carry.
-    hosts : tuple of str, optional
-        Accepted ``Host`` headers without port; None accepts all.
-    max_upload : int
-        Bytes of a file.
-    max_duration : float
-        Seconds of audio of a file.
-    max_jobs : int
-        Files in the queue, uploads in progress included.
-    max_disk : int
-        Bytes of the folder, expected results included.
-    retention : float
-        Seconds for which results are kept; 0 means for ever.
-    models : int
-        Models that stay loaded.
-    timeout : float
-        Seconds without progress after which a separation is aborted.
-    """
-
-    folder: Path
-    model: str | None = None
+    folder: Path  # uploads and results, used by one server only
+    model: str | None = None  # the default: a known name, or the path of a model folder
     device: str = "cpu"
-    token: str | None = None
-    hosts: tuple[str, ...] | None = LOOPBACK_NAMES
-    max_upload: int = 500_000_000
-    max_duration: float = 3600.0
-    max_jobs: int = 50
-    max_disk: int = 20_000_000_000
-    retention: float = 7 * 86400.0
-    models: int = 2
-    timeout: float = 1800.0
+    token: str | None = None  # that every request must carry
+    hosts: tuple[str, ...] | None = LOOPBACK_NAMES  # in Host headers; None accepts all
+    max_upload: int = 500_000_000  # bytes of a file
+    max_duration: float = 3600.0  # seconds of audio of a file
+    max_jobs: int = 50  # waiting and uploading
+    max_disk: int = 20_000_000_000  # bytes of the folder, expected results included
+    retention: float = 7 * 86400.0  # seconds for which results are kept; 0 means for ever
+    models: int = 2  # that stay loaded
+    timeout: float = 1800.0  # seconds without progress until a separation is aborted
 
     def __post_init__(self) -> None:
         """Check the limits."""

@@ -15,7 +15,6 @@ or file comes from a client.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
+from pydantic import TypeAdapter
 
 from openunmix._files import replacing
 from openunmix.web.server.job import Job, State
@@ -35,6 +35,7 @@ __all__ = ["FolderInUseError", "Store"]
 logger = logging.getLogger(__name__)
 
 _ID = re.compile("[0-9a-f]{32}")
+_RECORD = TypeAdapter(Job)
 
 
 class FolderInUseError(OSError):
@@ -149,8 +150,8 @@ class Store:
 
 def _write(path: Path, job: Job) -> None:
     """Write a record and wait until it is on disk."""
-    with replacing(path) as temporary, temporary.open("x", encoding="utf-8") as file:
-        json.dump(job.to_json(), file, indent=2)
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(_RECORD.dump_json(job, indent=2))
         file.flush()
         os.fsync(file.fileno())
 
@@ -158,7 +159,7 @@ def _write(path: Path, job: Job) -> None:
 def _read(path: Path) -> Job | None:
     """Read a record; None, and a warning in the log, if it is not one."""
     try:
-        return Job.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _RECORD.validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         logger.warning("%s is ignored, it is not a record of a job: %s", path.parent, error)
         return None

@@ -1,27 +1,18 @@
-// The page of umx-serve: sends songs, and shows what the server says about them.
+// The page of umx-serve: uploads files, and shows the queue. common.js comes before.
 "use strict";
 
-const byId = (id) => document.getElementById(id);
 const list = byId("jobs");
-const jobs = new Map(); // what the server said last, and when, by id
+const jobs = new Map(); // last state and when it arrived, by id
 const rows = new Map(); // list items, by id
-const uploads = []; // files that wait for their turn to be sent
+const uploads = []; // files that wait to be sent
 let limits = null;
 let models = [];
 
 // Text
 
-const NARROW = "\u202f"; // a space at which no line is broken
+const NARROW = "\u202f"; // a space without a line break
 
-function clock(seconds) {
-  const whole = Math.floor(seconds);
-  const parts = [Math.floor(whole / 60) % 60, whole % 60];
-  const hours = Math.floor(whole / 3600);
-  const text = parts.map((part) => String(part).padStart(2, "0")).join(":");
-  return hours ? `${hours}:${text}` : text.replace(/^0/, "");
-}
-
-function rough(seconds) {
+function roughly(seconds) {
   if (seconds < 60) return `${Math.max(Math.round(seconds), 1)}${NARROW}s`;
   if (seconds < 3600) return `${Math.round(seconds / 60)}${NARROW}min`;
   return `${+(seconds / 3600).toFixed(1)}${NARROW}h`;
@@ -40,11 +31,7 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-function announce(text) {
-  byId("announcements").textContent = text;
-}
-
-// Talking to the server
+// Requests
 
 async function ask(path, options) {
   const answer = await fetch(path, options);
@@ -53,7 +40,7 @@ async function ask(path, options) {
   throw new Error(problem.detail);
 }
 
-// Uploads need XMLHttpRequest: fetch does not tell how much has been sent.
+// XMLHttpRequest, because fetch does not report the progress of uploads.
 function send(upload) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -72,7 +59,7 @@ function send(upload) {
       if (request.status === 201) resolve(content);
       else reject(new Error(content.detail));
     };
-    request.onerror = () => reject(new Error("The server cannot be reached, or did not take it."));
+    request.onerror = () => reject(new Error("The server cannot be reached, or did not accept the file."));
     request.onabort = () => reject(new Error("Cancelled."));
     const form = new FormData();
     if (upload.model) form.append("model", upload.model);
@@ -84,15 +71,15 @@ function send(upload) {
   });
 }
 
-let sending = null; // the file that is on its way
-let early = []; // jobs that may be of that file: their news can be faster than the answer
+let sending = null; // the file being sent
+let early = []; // jobs that may be of that file: events can be faster than the response
 
 async function sendAll() {
   if (sending) return;
   while (uploads.length) {
     sending = uploads.shift();
     if (jobs.has(sending.id)) await sendOne(sending);
-    early.splice(0).forEach(learn);
+    early.splice(0).forEach(update);
   }
   sending = null;
 }
@@ -100,13 +87,13 @@ async function sendAll() {
 async function sendOne(upload) {
   try {
     const job = await send(upload);
-    forget(upload.id);
-    learn(job);
+    discard(upload.id);
+    update(job);
   } catch (error) {
     if (!jobs.has(upload.id)) return; // cancelled
     Object.assign(upload, { state: "failed", error: error.message });
     draw(upload.id);
-    announce(`${upload.name} was not taken: ${upload.error}`);
+    say(`${upload.name} was not accepted: ${upload.error}`);
   }
 }
 
@@ -124,7 +111,7 @@ function add(files) {
     }
     draw(id);
   }
-  announce(files.length === 1 ? `${files[0].name} is being sent` : `${files.length} songs are being sent`);
+  say(files.length === 1 ? `${files[0].name} is being sent` : `${files.length} songs are being sent`);
   sendAll();
 }
 
@@ -136,27 +123,27 @@ async function remove(id) {
     try {
       await ask(`api/jobs/${id}`, { method: "DELETE" });
     } catch (error) {
-      announce(error.message);
+      say(error.message);
     }
   }
-  forget(id);
-  announce(`${job.name} was removed`);
+  discard(id);
+  say(`${job.name} was removed`);
   (next ?? byId("files")).focus();
 }
 
-// What the server says
+// Events
 
-function learn(job) {
+function update(job) {
   const before = jobs.get(job.id);
-  jobs.set(job.id, { ...job, heard: performance.now() });
+  jobs.set(job.id, { ...job, received: performance.now() });
   draw(job.id);
   if (before && before.state !== job.state) {
-    if (job.state === "done") announce(`${job.name} is ready`);
-    if (job.state === "failed") announce(`${job.name} failed: ${job.error}`);
+    if (job.state === "done") say(`${job.name} is ready`);
+    if (job.state === "failed") say(`${job.name} failed: ${job.error}`);
   }
 }
 
-function forget(id) {
+function discard(id) {
   jobs.delete(id);
   rows.get(id)?.remove();
   rows.delete(id);
@@ -169,18 +156,18 @@ function watch() {
     byId("connection").hidden = true;
     const all = JSON.parse(event.data);
     const known = new Set(all.map((job) => job.id));
-    for (const id of [...jobs.keys()]) if (!id.startsWith("upload-") && !known.has(id)) forget(id);
-    all.forEach(learn);
+    for (const id of [...jobs.keys()]) if (!id.startsWith("upload-") && !known.has(id)) discard(id);
+    all.forEach(update);
   });
   source.addEventListener("job", (event) => {
     const job = JSON.parse(event.data);
     if (sending && !jobs.has(job.id)) early.push(job);
-    else learn(job);
+    else update(job);
   });
   source.addEventListener("removed", (event) => {
     const { id } = JSON.parse(event.data);
     early = early.filter((job) => job.id !== id);
-    forget(id);
+    discard(id);
   });
   source.onerror = () => {
     byId("connection").hidden = false;
@@ -188,7 +175,7 @@ function watch() {
   };
 }
 
-// What is to be done
+// Settings of a job
 
 function choice() {
   const model = models.find((item) => item.name === byId("model").value);
@@ -231,7 +218,7 @@ function chip(value, text, checked) {
   const box = document.createElement("input");
   Object.assign(box, { type: "checkbox", value, checked });
   box.onchange = () => {
-    // At least one target has to be left.
+    // At least one target has to stay checked.
     const boxes = [...byId("targets").querySelectorAll("input")];
     if (!boxes.some((other) => other.checked && other.value)) box.checked = true;
   };
@@ -250,10 +237,7 @@ function draw(id) {
     rows.set(id, row);
     byId("empty").hidden = true;
   }
-  const fill = (selector, text) => {
-    const element = row.querySelector(selector);
-    if (element.textContent !== text) element.textContent = text;
-  };
+  const fill = (selector, text) => setText(row.querySelector(selector), text);
   fill(".name", job.name);
   fill(".facts", facts(job));
   fill(".note", capital(job.error ?? (job.notes ?? []).join(" ")));
@@ -266,7 +250,7 @@ function draw(id) {
   drawProgress(row, job);
 }
 
-// First what is being done and what is next, in order, then what is done, the latest first.
+// Active jobs in the order of the queue, then finished ones, the latest first.
 function arrange() {
   const focused = document.activeElement;
   const rank = { running: 0, waiting: 1, uploading: 2, failed: 3, done: 3 };
@@ -301,28 +285,27 @@ function drawProgress(row, job) {
   bar.setAttribute("aria-label", `Progress of ${job.name}`);
   if (part === null) bar.removeAttribute("value");
   else bar.value = part;
-  const state = row.querySelector(".state");
-  if (state.textContent !== text) state.textContent = text;
+  setText(row.querySelector(".state"), text);
 }
 
 function progress(job) {
   if (job.state === "uploading") {
-    if (job.sent >= 1) return { part: null, text: "Looking at the file…" };
-    if (!job.request) return { part: 0, text: "Waits to be sent" };
+    if (job.sent >= 1) return { part: null, text: "Checking the file…" };
+    if (!job.request) return { part: 0, text: "Waiting to be sent" };
     return { part: job.sent, text: `Sending, ${Math.floor(100 * job.sent)} %` };
   }
-  const waited = (performance.now() - job.heard) / 1000;
+  const waited = (performance.now() - job.received) / 1000;
   const left = job.seconds_left === null ? null : Math.max(job.seconds_left - waited, 1);
-  const time = left === null ? "" : `, about ${rough(left)} left`;
+  const time = left === null ? "" : `, about ${roughly(left)} left`;
   if (job.state === "waiting") {
     const before = job.position === 1 ? "1 song before it" : `${job.position} songs before it`;
-    const text = job.position ? `Waits, ${before}` : "Is next";
-    return { part: 0, text: text + (left === null ? "" : `, ready in about ${rough(left)}`) };
+    const text = job.position ? `Waiting, ${before}` : "Is next";
+    return { part: 0, text: text + (left === null ? "" : `, ready in about ${roughly(left)}`) };
   }
   if (job.stage === "preparing") return { part: null, text: "Loading the model…" };
-  if (job.stage === "finishing") return { part: null, text: `Making the player${time || "…"}` };
+  if (job.stage === "finishing") return { part: null, text: `Writing the player${time || "…"}` };
   if (!job.duration) return { part: null, text: `${clock(job.seconds)} of audio done` };
-  // The server tells of every minute of audio or so; in between, the bar follows the estimate.
+  // The server reports about every minute of audio; in between, the bar follows the estimate.
   const total = job.duration;
   const speed = job.seconds_left ? (total - job.seconds) / job.seconds_left : 0;
   const done = Math.min(job.seconds + speed * waited, 0.98 * total);
@@ -359,7 +342,7 @@ function actions(job) {
   ];
 }
 
-// Files from the desktop: anywhere on the page will do.
+// Files can be dropped anywhere on the page.
 
 function takeDrops() {
   let depth = 0;
@@ -383,7 +366,7 @@ async function start() {
   takeDrops();
   byId("files").onchange = (event) => {
     add([...event.target.files]);
-    event.target.value = ""; // so that the same file can be chosen again
+    event.target.value = ""; // allows choosing the same file again
   };
   watch();
   setInterval(() => {
@@ -392,7 +375,7 @@ async function start() {
   [models, limits] = await Promise.all([ask("api/models"), ask("api/health")]);
   drawModels();
   byId("limits").textContent =
-    `Audio or video, up to ${megabytes(limits.max_upload)} and ${rough(limits.max_duration)}`;
+    `Audio or video, up to ${megabytes(limits.max_upload)} and ${roughly(limits.max_duration)}`;
 }
 
-start().catch((error) => announce(error.message));
+start().catch((error) => say(error.message));

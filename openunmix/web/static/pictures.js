@@ -1,4 +1,4 @@
-// The stems as pictures: waveforms and spectrograms on canvases.
+// Waveforms and spectrograms on canvases.
 "use strict";
 
 async function inflate(picture) {
@@ -7,8 +7,8 @@ async function inflate(picture) {
   return new Uint8Array(await new Response(inflated).arrayBuffer());
 }
 
-// Lightness rises evenly from black to pale yellow, through blue and red: equal steps in dB look
-// equal. Oklab by B. Ottosson, https://bottosson.github.io/posts/oklab (2020).
+// Colour map from black through blue and red to pale yellow, with linear lightness, so that equal
+// steps in dB look equal. Oklab by B. Ottosson, https://bottosson.github.io/posts/oklab (2020).
 const COLOURS = Array.from({ length: 256 }, (_, value) => {
   const t = value / 255;
   const hue = ((275 + 190 * t) * Math.PI) / 180;

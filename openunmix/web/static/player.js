@@ -1,44 +1,31 @@
-// The page: controls, keys, and what is seen of sound.js and pictures.js, which come before.
+// The page: controls, keys and drawing. common.js, sound.js and pictures.js come before.
 //
-// window.player is for scripts and tests. Times are in seconds, volumes in dB, stems are counted
+// window.player is for scripts and tests. Times are in seconds, volumes in dB, stems are numbered
 // from 0 in the order of the page:
-//   ready                      a promise, kept when everything is decoded
-//   state()                    what is playing and how everything is set
+//   ready                      a promise, resolved when everything is decoded
+//   state()                    playback state and all settings
 //   play(), pause(), seek(time), setLoop(start, end), loop(on), listenTo("remix" | "original")
 //   set(stem, {volume, pan, solo, mute}), reset()
-//   levels()                   the loudest recent sample of the left and right output
-//   render(stem)               a promise of an AudioBuffer: of one stem, or of the remix as it is set
+//   levels()                   recent peaks of the left and right output
+//   render(stem)               a promise of an AudioBuffer: of one stem, or of the current remix
 //   wav(buffer)                that buffer as a Blob: 32-bit float WAV
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-
 const COLOURED = ["vocals", "drums", "bass", "other"]; // the same on every page
 
-// ---- What is seen and said of the state
-
-function clock(time, digits = 1) {
-  const tenths = Math.floor(time * 10 + 1e-6);
-  const [minutes, rest] = [Math.floor(tenths / 600), tenths % 600];
-  const seconds = String(Math.floor(rest / 10)).padStart(2, "0");
-  return `${minutes}:${seconds}` + (digits ? `.${rest % 10}` : "");
-}
-
-function say(text) {
-  $("status").textContent = text;
-}
+// ---- The state on the page
 
 function press(button, on) {
   button.setAttribute("aria-pressed", String(on));
 }
 
 function update() {
-  $("play").setAttribute("aria-label", state.playing ? "Pause" : "Play");
-  $("play").querySelector("use").setAttribute("href", state.playing ? "#icon-pause" : "#icon-play");
-  for (const name of ["remix", "original"]) press($(name), state.source === name);
-  for (const name of ["waveform", "spectrogram"]) press($(name), state.view === name);
-  press($("loop"), state.looping);
-  $("loop").disabled = !state.loop;
+  byId("play").setAttribute("aria-label", state.playing ? "Pause" : "Play");
+  byId("play").querySelector("use").setAttribute("href", state.playing ? "#icon-pause" : "#icon-play");
+  for (const name of ["remix", "original"]) press(byId(name), state.source === name);
+  for (const name of ["waveform", "spectrogram"]) press(byId(name), state.view === name);
+  press(byId("loop"), state.looping);
+  byId("loop").disabled = !state.loop;
   document.body.dataset.view = state.view;
   const style = document.body.style;
   style.setProperty("--loop-start", state.loop ? state.loop.start / duration : 0);
@@ -51,11 +38,11 @@ function update() {
 function showPosition() {
   const time = position();
   document.body.style.setProperty("--position", time / duration);
-  const text = clock(time);
-  if ($("time").textContent !== text) {
-    $("time").textContent = text;
-    $("position").value = time;
-    $("position").setAttribute("aria-valuetext", `${clock(time)} of ${clock(duration)}`);
+  const text = clock(time, 1);
+  if (byId("time").textContent !== text) {
+    byId("time").textContent = text;
+    byId("position").value = time;
+    byId("position").setAttribute("aria-valuetext", `${text} of ${clock(duration, 1)}`);
   }
 }
 
@@ -64,9 +51,9 @@ function tick() {
   if (!state.playing) return;
   showPosition();
   const peak = Math.max(...levels());
-  const level = Math.max(0, 1 + (20 * Math.log10(peak + 1e-9)) / 48); // from -48 dBFS on
-  $("meter").style.setProperty("--level", Math.min(1, level));
-  if (peak > 1) $("clip").hidden = false;
+  const level = Math.max(0, 1 + (20 * Math.log10(peak + 1e-9)) / 48); // from -48 dBFS
+  byId("meter").style.setProperty("--level", Math.min(1, level));
+  if (peak > 1) byId("clip").hidden = false;
   if (!state.looping && position() >= duration) {
     pause();
     moveTo(0);
@@ -76,7 +63,7 @@ function tick() {
 // ---- The page
 
 function addTrack(track) {
-  const row = $("track").content.cloneNode(true).firstElementChild;
+  const row = byId("track").content.cloneNode(true).firstElementChild;
   const part = (name) => row.querySelector(`.${name}`);
   const name = track.isOriginal ? "Original" : track.name;
   row.style.setProperty("--colour", `var(--stem-${colourOf(track)})`);
@@ -85,7 +72,7 @@ function addTrack(track) {
   track.canvas = row.querySelector("canvas");
   addLane(row.querySelector(".lane"));
   addDownload(part("download"), track, name);
-  $("tracks").append(row);
+  byId("tracks").append(row);
   track.show = () => row.classList.toggle("silent", isSilent(track));
   if (track.isOriginal) {
     for (const key of ["solo", "mute", "sliders"]) part(key).remove();
@@ -143,7 +130,7 @@ function addDownload(link, track, name) {
   link.setAttribute("aria-label", `Download ${name}`);
   if (track.download) {
     link.href = track.download;
-    link.target = "_blank"; // Chromium does not save a file from a disk, but opens it
+    link.target = "_blank"; // from file://, Chromium opens the file instead of saving it
     return;
   }
   link.onclick = (event) => {
@@ -152,7 +139,7 @@ function addDownload(link, track, name) {
   };
 }
 
-// A click goes there, a drag marks a loop.
+// A click seeks, a drag sets the loop.
 function addLane(lane) {
   const [lowest, highest] = data.frequencies.map(Math.log);
   for (const frequency of [100, 1000, 10000]) {
@@ -199,7 +186,7 @@ function show(view) {
   update();
 }
 
-// An edge beyond the other one moves that to the start or end of the song.
+// An edge beyond the other one moves that to the start or the end of the track.
 function setLoopEdge(edge) {
   const here = position();
   const { start, end } = state.loop ?? { start: 0, end: duration };
@@ -223,7 +210,7 @@ const KEYS = {
 
 function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  // Whoever moves by keyboard means the control that has the focus.
+  // With keyboard navigation, these keys are for the focused control.
   const control = event.target.closest?.("button, a, input");
   if (control?.matches(":focus-visible") && /^( |Enter|Arrow.*|Home|End)$/.test(event.key)) return;
   const key = event.code === "Digit0" ? "0" : event.key.replace(/^.$/, (c) => c.toLowerCase());
@@ -235,13 +222,13 @@ function onKey(event) {
 }
 
 async function save(index, name) {
-  say(`Making ${name}.wav`);
+  say(`Rendering ${name}.wav`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(wav(await render(index)));
   link.download = `${fileName(data.title)} - ${fileName(name)}.wav`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say(`${name}.wav is made`);
+  say(`${name}.wav is saved`);
 }
 
 function fileName(text) {
@@ -254,7 +241,7 @@ function drawAll() {
 }
 
 function drawTicks() {
-  const width = $("ticks").clientWidth;
+  const width = byId("ticks").clientWidth;
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
   const step = steps.find((seconds) => (seconds / duration) * width > 64) ?? 1800;
   const ticks = [];
@@ -264,10 +251,10 @@ function drawTicks() {
     tick.style.left = `${((i * step) / duration) * 100}%`;
     ticks.push(tick);
   }
-  $("ticks").replaceChildren(...ticks);
+  byId("ticks").replaceChildren(...ticks);
 }
 
-// ---- Start: draw at once, decode when the audio is there
+// ---- Start: draw at once, decode when the audio has been parsed
 
 async function drawFirst() {
   await Promise.all(
@@ -276,27 +263,27 @@ async function drawFirst() {
       track.bands = await inflate(track.spectrogram);
     }),
   );
-  new ResizeObserver(drawAll).observe($("tracks"));
+  new ResizeObserver(drawAll).observe(byId("tracks"));
 }
 
 function setUp() {
-  $("title").textContent = data.title;
-  $("summary").textContent = `${stems.length === 1 ? "1 stem" : `${stems.length} stems`} · ${clock(duration, 0)}`;
-  $("duration").textContent = `/ ${clock(duration)}`;
-  $("position").max = duration;
+  byId("title").textContent = data.title;
+  byId("summary").textContent = `${stems.length === 1 ? "1 stem" : `${stems.length} stems`} · ${clock(duration)}`;
+  byId("duration").textContent = `/ ${clock(duration, 1)}`;
+  byId("position").max = duration;
   tracks.forEach(addTrack);
   for (const [name, value] of data.details) {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
     [term.textContent, text.textContent] = [name, value];
-    $("details").append(term, text);
+    byId("details").append(term, text);
   }
-  $("play").onclick = KEYS[" "];
-  $("loop").onclick = KEYS.l;
-  for (const name of ["remix", "original"]) $(name).onclick = () => listenTo(name);
-  for (const name of ["waveform", "spectrogram"]) $(name).onclick = () => show(name);
-  $("position").oninput = () => seek(Number($("position").value));
-  $("clip").onclick = () => ($("clip").hidden = true);
-  $("download-remix").onclick = () => save(null, "remix");
+  byId("play").onclick = KEYS[" "];
+  byId("loop").onclick = KEYS.l;
+  for (const name of ["remix", "original"]) byId(name).onclick = () => listenTo(name);
+  for (const name of ["waveform", "spectrogram"]) byId(name).onclick = () => show(name);
+  byId("position").oninput = () => seek(Number(byId("position").value));
+  byId("clip").onclick = () => (byId("clip").hidden = true);
+  byId("download-remix").onclick = () => save(null, "remix");
   document.addEventListener("keydown", onKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   update();
@@ -307,7 +294,7 @@ setUp();
 const drawn = drawFirst();
 const parsed = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
 const ready = Promise.all([drawn, parsed]).then(decodeAll).then(() => {
-  for (const id of ["play", "download-remix"]) $(id).disabled = false;
+  for (const id of ["play", "download-remix"]) byId(id).disabled = false;
   say("Ready");
 });
 ready.catch((error) => say(`The audio cannot be played: ${error.message}`));

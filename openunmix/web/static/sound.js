@@ -1,13 +1,13 @@
-// The stems as sound: decoding, the audio graph that plays and renders them, WAV files.
-// What is seen of all that is in player.js, which is told by update() and say().
+// Audio: decoding, the graph that plays and renders the stems, WAV files. Changes of the state
+// are shown by update() of player.js.
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(byId("data").textContent);
 const duration = data.samples / data.sampleRate;
 
-const QUIETEST = -40; // dB; the slider at its left end is silence
+const QUIETEST = -40; // dB; the left end of the slider is silence
 const SHORTEST_LOOP = 0.05; // seconds
-const FADE = 0.008; // seconds in which gains follow, so that nothing clicks
+const FADE = 0.008; // seconds, time constant of changes of gain, against clicks
 
 const tracks = data.tracks.map((track, index) => ({
   ...track,
@@ -20,7 +20,7 @@ const tracks = data.tracks.map((track, index) => ({
   buffer: null,
 }));
 const stems = tracks.filter((track) => !track.isOriginal);
-const original = tracks[data.original] ?? null; // without one it is the sum of the stems
+const original = tracks[data.original] ?? null; // null: the sum of the stems
 
 const state = {
   playing: false,
@@ -46,7 +46,7 @@ function receive(index, base64) {
 
 function load(track) {
   if (!track.sidecar) {
-    const element = document.getElementById(`audio-${track.index}`);
+    const element = byId(`audio-${track.index}`);
     receive(track.index, element.textContent);
     element.remove();
     return;
@@ -61,13 +61,13 @@ function load(track) {
 async function decode(track, base64) {
   const bytes = bytesOf(base64);
   const context = new OfflineAudioContext(1, 1, data.sampleRate);
-  track.buffer = ofFullLength(await context.decodeAudioData(bytes.buffer));
+  track.buffer = padded(await context.decodeAudioData(bytes.buffer));
   const done = tracks.filter((other) => other.buffer).length;
   say(`Decoding: ${done} of ${tracks.length}`);
 }
 
-// All buffers are as long as the song: shorter ones would loop earlier than the others.
-function ofFullLength(decoded) {
+// All buffers have the same length: a shorter one would loop earlier than the others.
+function padded(decoded) {
   const { numberOfChannels, sampleRate, length } = decoded;
   if (length === data.samples) return decoded;
   const buffer = new AudioBuffer({ numberOfChannels, sampleRate, length: data.samples });
@@ -81,7 +81,7 @@ async function decodeAll() {
   tracks.forEach(load);
   const audio = await Promise.all(received.map((result) => result.promise));
   await Promise.all(tracks.map((track) => decode(track, audio[track.index])));
-  received.length = 0; // that frees the text
+  received.length = 0; // frees the base64
 }
 
 function bytesOf(base64) {
@@ -92,12 +92,12 @@ function bytesOf(base64) {
   return bytes;
 }
 
-// ---- The graph, the same to play and to render
+// ---- The graph, the same for playback and rendering
 
-let live = null; // the graph that plays; browsers allow it after the first key or click
+let live = null; // the graph of playback; browsers allow it after the first key or click
 let sources = [];
-let startedAt = 0; // on the clock of the context
-let startedFrom = 0; // in the song
+let startedAt = 0; // time of the context
+let startedFrom = 0; // position in the track
 
 function isAudible(track) {
   return stems.some((stem) => stem.solo) ? track.solo : !track.mute;
@@ -116,7 +116,7 @@ function buildGraph(context) {
   output.connect(context.destination);
   const strips = stems.map(() => {
     const gain = new GainNode(context);
-    // Two channels even for mono: the panner would turn one channel down by 3 dB.
+    // Two channels even for mono, which the panner would attenuate by 3 dB.
     const pan = new StereoPannerNode(context, { channelCount: 2, channelCountMode: "explicit" });
     gain.connect(pan).connect(remix);
     return { gain, pan };
@@ -146,7 +146,7 @@ function applySettings(graph, smoothly = false) {
       ? parameter.setTargetAtTime(value, now, FADE)
       : parameter.cancelScheduledValues(now).setValueAtTime(value, now);
   const remixed = graph !== live || state.source === "remix";
-  set(graph.remix.gain, remixed ? 1 : 0); // as it is: no change of level, no jump in time
+  set(graph.remix.gain, remixed ? 1 : 0); // switched by gain, so that time does not jump
   set(graph.untouched.gain, remixed ? 0 : 1);
   stems.forEach((stem, number) => {
     set(graph.strips[number].gain.gain, gainOf(stem));
@@ -187,7 +187,7 @@ async function play() {
   await ready;
   if (state.playing) return;
   if (!live) openOutput();
-  const waiting = setTimeout(() => say("No sound: the browser finds no output for it"), 2000);
+  const waiting = setTimeout(() => say("No sound: the browser finds no audio output"), 2000);
   await live.context.resume();
   clearTimeout(waiting);
   if (state.position >= duration) state.position = 0;
@@ -212,7 +212,7 @@ function restart(from) {
   stopSources();
   applySettings(live);
   startedFrom = from;
-  startedAt = live.context.currentTime + 0.02; // far enough for all to start at one sample
+  startedAt = live.context.currentTime + 0.02; // far enough ahead for all to start at the same sample
   sources = startSources(live, startedAt, from);
   update();
 }
@@ -242,7 +242,7 @@ function changeLoop(region, on) {
   const time = position();
   Object.assign(state, { loop: region, looping: on });
   moveTo(on && (time < region.start || time >= region.end) ? region.start : time);
-  say(on ? `Loop from ${clock(region.start)} to ${clock(region.end)}` : "Loop off");
+  say(on ? `Loop from ${clock(region.start, 1)} to ${clock(region.end, 1)}` : "Loop off");
 }
 
 function listenTo(source) {
@@ -262,7 +262,7 @@ function reset() {
   Object.assign(state, { loop: null, looping: false, source: "remix" });
   settle();
   moveTo(time);
-  say("All settings as at first");
+  say("All settings reset");
 }
 
 function settle() {
@@ -290,7 +290,7 @@ function wav(buffer) {
   header.setUint32(4, 50 + size, true);
   text(8, "WAVEfmt ");
   header.setUint32(16, 18, true);
-  header.setUint16(20, 3, true); // 32-bit float: nothing is clipped
+  header.setUint16(20, 3, true); // 32-bit float, which does not clip
   header.setUint16(22, channels, true);
   header.setUint32(24, sampleRate, true);
   header.setUint32(28, 4 * channels * sampleRate, true);

@@ -81,7 +81,7 @@ def test_page_of_the_app_works_without_any_other_server(server):
     answer = server.get("/")
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     text = answer.text
-    for name in ("app.css", "app.js", "icon.svg"):
+    for name in ("common.css", "app.css", "common.js", "app.js", "icon.svg"):
         assert f"static/{name}" in text
         text += server.get(f"/static/{name}").raise_for_status().text
     assert re.findall(r"\w+://[\w.]+", text) == ["http://www.w3.org"]  # a name, not an address
