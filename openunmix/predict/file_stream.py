@@ -19,18 +19,17 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from openunmix.audio import AudioReader, AudioSource, Resampler, downmix_to_stereo
+from openunmix.audio.channels import Block
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.stream import Rereadable, StreamConfig, separate_channels
 
 __all__ = ["AlignedBlock", "FileStream", "blocks_of", "open_stream", "separate_stream"]
 
-Block = npt.NDArray[np.float32]  # (channels, samples)
 Item = TypeVar("Item")
 
 # Samples of a block. Rounding depends on it, so files and waveforms are cut alike.
