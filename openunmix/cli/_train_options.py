@@ -69,7 +69,7 @@ class Option(NamedTuple):
             return ""
         if self.dest == "steps":  # none beside epochs
             values = [None if p.epochs else v for p, v in zip(presets, values, strict=True)]
-        shown = [_shown(value) for value in values]
+        shown = ["none" if v is None else str(v).removesuffix(".0") for v in values]
         return ", ".join(shown if len(set(shown)) > 1 else shown[:1])
 
     def value(self, given: Any) -> Any:
@@ -83,13 +83,6 @@ class Option(NamedTuple):
             if given >= below:
                 raise ValueError(f"{self.name} must be less than {below}, not {given}")
         return given
-
-
-def _shown(value: Any) -> str:
-    """Text of a default."""
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _WANTED = {True: "0 or more", False: "positive"}

@@ -139,6 +139,71 @@ def _augmented(args: argparse.Namespace) -> dict[str, Any]:
     return {"source_augmentations": aug_from_str(args.source_augmentations)}
 
 
+_FLAG: dict[str, Any] = {"action": "store_true"}
+_NAMES: dict[str, Any] = {
+    "nargs": "+",
+    "metavar": "NAME",
+    "help": "of every source before mixing: gain, channelswap, force_stereo",
+}
+_FILES: dict[str, Any] = {"nargs": "+", "required": True}
+_FIXED, _VARIABLE, _FOLDER = "trackfolder_fix", "trackfolder_var", "sourcefolder"
+# Options, the datasets that have them, and what argparse needs to know.
+_OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+    ("--input-file", ("aligned",), {"default": "mixture.wav", "help": "mixture: name or glob"}),
+    ("--output-file", ("aligned",), {"default": "vocals.wav", "help": "target: name or glob"}),
+    ("--source-augmentations", ("musdb",), {**_NAMES, "default": ["gain", "channelswap"]}),
+    (
+        "--source-augmentations",
+        (_FOLDER, _VARIABLE, _FIXED, "synthetic"),
+        {**_NAMES, "default": []},
+    ),
+    ("--is-wav", ("musdb",), {**_FLAG, "help": "folders of WAV files (HQ)"}),
+    (
+        "--samples-per-track",
+        ("musdb",),
+        {"type": int, "default": 64, "metavar": "N", "help": "excerpts of a track an epoch"},
+    ),
+    (
+        "--nb-train-samples",
+        (_FOLDER, "synthetic"),
+        {"type": int, "default": 1000, "metavar": "N", "help": "items of an epoch"},
+    ),
+    (
+        "--nb-valid-samples",
+        (_FOLDER, "synthetic"),
+        {"type": int, "default": 100, "metavar": "N", "help": "validation items"},
+    ),
+    ("--target-dir", (_FOLDER,), {"required": True, "help": "folder of the target"}),
+    (
+        "--interferer-dirs",
+        (_FOLDER,),
+        {**_FILES, "metavar": "DIR", "help": "folders of the interferers"},
+    ),
+    (
+        "--target-file",
+        (_VARIABLE, _FIXED),
+        {"required": True, "help": "file of the target in a track folder"},
+    ),
+    (
+        "--interferer-files",
+        (_FIXED,),
+        {**_FILES, "metavar": "FILE", "help": "files of the interferers in a track folder"},
+    ),
+    ("--random-track-mix", (_FIXED,), {**_FLAG, "help": "take each interferer from any track"}),
+    (
+        "--random-interferer-mix",
+        (_VARIABLE,),
+        {**_FLAG, "help": "take the interferers from another track"},
+    ),
+    (
+        "--silence-missing",
+        (_VARIABLE,),
+        {**_FLAG, "help": "use tracks without the target, which is silent there"},
+    ),
+    ("--ext", (_FOLDER, _VARIABLE), {"default": ".wav", "help": "suffix of audio files"}),
+]
+
+
 def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
     """Add the options of a dataset to a parser.
 
@@ -150,63 +215,9 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
         One of :data:`DATASETS`.
     """
     group = parser.add_argument_group(f"dataset {dataset}")
-    if dataset == "aligned":
-        group.add_argument("--input-file", default="mixture.wav", help="mixture: name or glob")
-        group.add_argument("--output-file", default="vocals.wav", help="target: name or glob")
-        return
-    default = ["gain", "channelswap"] if dataset == "musdb" else []
-    group.add_argument(
-        "--source-augmentations",
-        nargs="+",
-        default=default,
-        metavar="NAME",
-        help="of every source before mixing: gain, channelswap, force_stereo",
-    )
-    if dataset == "musdb":
-        group.add_argument("--is-wav", action="store_true", help="folders of wav files (HQ)")
-        group.add_argument(
-            "--samples-per-track", type=int, default=64, help="excerpts of a track an epoch"
-        )
-    if dataset in ("sourcefolder", "synthetic"):
-        group.add_argument("--nb-train-samples", type=int, default=1000, help="items of an epoch")
-        group.add_argument("--nb-valid-samples", type=int, default=100, help="validation items")
-    if dataset == "sourcefolder":
-        group.add_argument("--target-dir", required=True, help="folder of the target")
-        group.add_argument(
-            "--interferer-dirs",
-            nargs="+",
-            required=True,
-            metavar="DIR",
-            help="folders of the interferers",
-        )
-    if dataset.startswith("trackfolder"):
-        group.add_argument(
-            "--target-file", required=True, help="file of the target in a track folder"
-        )
-    if dataset == "trackfolder_fix":
-        group.add_argument(
-            "--interferer-files",
-            nargs="+",
-            required=True,
-            metavar="FILE",
-            help="files of the interferers in a track folder",
-        )
-        group.add_argument(
-            "--random-track-mix", action="store_true", help="take each interferer from any track"
-        )
-    if dataset == "trackfolder_var":
-        group.add_argument(
-            "--random-interferer-mix",
-            action="store_true",
-            help="take the interferers from another track",
-        )
-        group.add_argument(
-            "--silence-missing",
-            action="store_true",
-            help="use tracks without the target, which is silent there",
-        )
-    if dataset in ("sourcefolder", "trackfolder_var"):
-        group.add_argument("--ext", default=".wav", help="suffix of audio files")
+    for name, datasets, settings in _OPTIONS:
+        if dataset in datasets:
+            group.add_argument(name, **settings)
 
 
 def make_datasets(args: argparse.Namespace) -> Datasets:

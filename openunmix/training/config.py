@@ -26,16 +26,6 @@ def _option(default: T, text: str, name: str | None = None, **about: Any) -> T:
     return value
 
 
-def _amount(default: float, text: str, name: str | None = None) -> float:
-    """Option that may be 0."""
-    return _option(default, text, name, least=0)
-
-
-def _count(default: int, text: str, name: str | None = None) -> int:
-    """Option, a whole number, that may be 0."""
-    return _option(default, text, name, least=0)
-
-
 def _choice(default: str, choices: Sequence[str], text: str) -> str:
     """Option with a value out of several."""
     return _option(default, text, choices=tuple(choices))
@@ -79,8 +69,8 @@ class TrainingConfig:
     augment: bool = _option(
         False, "augment batches on the device: gain, channel swap, pitch, tempo, remixing"
     )
-    equalise: float = _amount(
-        0.0, "standard deviation in dB of random equaliser curves, one a source; 0: off"
+    equalise: float = _option(
+        0.0, "standard deviation in dB of random equaliser curves, one a source; 0: off", least=0
     )
     statistics_excerpts: int = 300
     # Of the optimisation.
@@ -93,16 +83,17 @@ class TrainingConfig:
     schedule: str = _choice(
         "trapezoid", ("constant", "cosine", "trapezoid", "plateau"), "learning-rate schedule"
     )
-    warmup: int = _count(100, "steps of linear warm-up of the learning rate")
+    warmup: int = _option(100, "steps of linear warm-up of the learning rate", least=0)
     cooldown: float = 0.3  # fraction of the run in which a trapezoid falls to 0
-    decay_patience: int = _count(
+    decay_patience: int = _option(
         80,
         "plateau: validations without a lower loss before the rate decays",
         "--lr-decay-patience",
+        least=0,
     )
     decay_factor: float = _option(0.3, "plateau: factor of a decay", "--lr-decay-gamma")
-    weight_decay: float = _amount(1e-5, "L2 penalty of the weights")
-    clip: float = _amount(5.0, "largest gradient norm of a network; 0: no limit")
+    weight_decay: float = _option(1e-5, "L2 penalty of the weights", least=0)
+    clip: float = _option(5.0, "largest gradient norm of a network; 0: no limit", least=0)
     ema_decay: float = _option(
         0.998,
         "decay of the exponential moving average (EMA) of the weights, which is the model; 0: none",
@@ -114,12 +105,14 @@ class TrainingConfig:
         ("float32", "bf16", "fp16"),
         "mixed precision of the networks; the weights are float32",
     )
-    seed: int = _count(42, "seed of weights, dropout and data")
+    seed: int = _option(42, "seed of weights, dropout and data", least=0)
     # Of the run.
-    patience: int = _count(0, "validations without a lower loss that end the run; 0: never")
+    patience: int = _option(
+        0, "validations without a lower loss that end the run; 0: never", least=0
+    )
     keep_best: bool = False  # save the model of the lowest validation loss, not the last one
-    validate_every: int = _count(500, "steps between validations; 0: an epoch")
-    save_every: int = _count(100, "steps between checkpoints; 0: an epoch")
+    validate_every: int = _option(500, "steps between validations; 0: an epoch", least=0)
+    save_every: int = _option(100, "steps between checkpoints; 0: an epoch", least=0)
     keep: tuple[int, ...] = _option(
         (), "steps whose model is also kept, in a folder of that number", nargs="+"
     )
