@@ -194,10 +194,11 @@ def _workers(args: argparse.Namespace) -> int:
 
 def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None:
     """Warn of options of the networks that openunmix 1.3.0 ignores when it reads --pth."""
-    unknown = sorted(changed_options(config.architecture).keys() - _KNOWN_TO_VERSION_1)
+    changed = changed_options(config.architecture)
+    unknown = ["--" + name.replace("_", "-") for name in changed if name not in _KNOWN_TO_VERSION_1]
     if args.pth and unknown:
-        names = ", ".join("--" + name.replace("_", "-") for name in unknown)
-        logger.warning("openunmix 1.3.0 cannot use the files of --pth, as it ignores %s", names)
+        given = ", ".join(unknown)
+        logger.warning("openunmix 1.3.0 cannot use the files of --pth, as it ignores %s", given)
 
 
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
