@@ -110,15 +110,14 @@ def _truncated(path: StrPath, found: int, expected: int | str) -> AudioFileError
 
 
 def _open_sndfile(path: StrPath) -> _SndfileDecoder | None:
-    """Open the file with libsndfile; None if it cannot."""
+    """Open a file with libsndfile; None if that fails."""
     import soundfile
 
     name = str(absolute(path)) if os.name == "nt" else os.fsencode(absolute(path))
     try:
-        handle = soundfile.SoundFile(name)
+        return _SndfileDecoder(path, soundfile.SoundFile(name))
     except (soundfile.SoundFileError, TypeError):  # TypeError: anything named *.raw
         return None
-    return _SndfileDecoder(path, handle)
 
 
 class _SndfileDecoder:

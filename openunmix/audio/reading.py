@@ -15,7 +15,7 @@ from openunmix.audio.channels import Block
 from openunmix.audio.decoders import AudioInfo, open_decoder
 from openunmix.errors import AudioFileError
 
-__all__ = ["AudioClip", "AudioReader", "probe", "read_audio", "rebuffer"]
+__all__ = ["AudioClip", "AudioReader", "probe", "read_audio"]
 
 
 class AudioClip(NamedTuple):
@@ -124,7 +124,7 @@ class AudioReader:
     def _read(self) -> Iterator[Block]:
         """Yield the excerpt in blocks of one size."""
         position = self._first
-        for block in rebuffer(self._decoder.chunks(self._first), self._block, self._limit):
+        for block in _rebuffer(self._decoder.chunks(self._first), self._block, self._limit):
             _check_finite(block, self.path, position, self.info.sample_rate)
             position += block.shape[1]
             yield block
@@ -199,7 +199,7 @@ def read_audio(
         return AudioClip(torch.from_numpy(waveform), reader.info.sample_rate)
 
 
-def rebuffer(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
+def _rebuffer(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:
     """Yield chunks of any size as blocks of `size` samples, at most `limit` samples in all."""
     held: list[Block] = []
     holding = yielded = 0

@@ -18,7 +18,7 @@ import numpy as np
 from openunmix.audio._paths import PartFile, StrPath, codec_errors, quote
 from openunmix.audio.channels import Block, downmix_to_stereo
 from openunmix.audio.encoders import FfmpegEncoder, supported_sample_rate
-from openunmix.audio.reading import AudioReader, rebuffer
+from openunmix.audio.reading import AudioReader
 from openunmix.audio.resampling import Resampler
 from openunmix.audio.source import AudioSource
 from openunmix.audio.tags import copy_tags
@@ -31,8 +31,6 @@ STEM_MP4 = ".stem.mp4"
 
 STEM_MP4_STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 """Order of the streams in MUSDB18 and in DJ software."""
-
-_BLOCK = 65536  # samples; one size for all streams, so that they are interleaved
 
 _COLORS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 
@@ -133,8 +131,7 @@ def _encode(
     resamplers = [Resampler(rate_in, rate, 2) for _ in readers]
     empty = np.zeros((2, 0), dtype=np.float32)
     try:
-        streams = [rebuffer(reader, _BLOCK, None) for reader in readers]
-        for blocks in itertools.zip_longest(*streams, fillvalue=empty):
+        for blocks in itertools.zip_longest(*readers, fillvalue=empty):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
                 stereo = _stereo(block * np.float32(gain))
