@@ -9,9 +9,8 @@ import numpy as np
 
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Pair
-from openunmix.data.excerpts import Excerpt, FileDataset
+from openunmix.data.excerpts import Chosen, FileDataset
 from openunmix.data.layouts import aligned_tracks
-from openunmix.data.recordings import Recording
 
 __all__ = ["AlignedDataset"]
 
@@ -88,9 +87,7 @@ class AlignedDataset(FileDataset):
             self.augment(self._read(target, excerpt), same),
         )
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
         """Choose the excerpt of the target."""
         pair = self._pairs[index]
         return {Path(self.output_file).stem: (pair[1], self._excerpt(pair, generator))}

@@ -17,7 +17,7 @@ from openunmix.data.recordings import Recording, decoded_folder, to_channels
 from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
-__all__ = ["Excerpt", "ExcerptDataset", "FileDataset", "OpenTrack", "excerpt_of"]
+__all__ = ["Chosen", "Excerpt", "ExcerptDataset", "FileDataset", "OpenTrack", "excerpt_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ class Excerpt(NamedTuple):
 
     start: int
     length: int
+
+
+#: Recording, None for silence, and excerpt of it by name of the source.
+Chosen = dict[str, tuple[Recording | None, Excerpt]]
 
 
 def excerpt_of(
@@ -132,10 +136,8 @@ class FileDataset(UnmixDataset):
         start_from = generator if self.random_chunks else None
         return excerpt_of(self._length(*recordings), self._excerpt_length, start_from, centred)
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
-        """Choose the recording, None for silence, and the excerpt of each source of an item."""
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
+        """Choose the excerpts of the sources of an item."""
         raise NotImplementedError
 
     def bandwidths(self, index: int) -> dict[str, float]:

@@ -14,9 +14,8 @@ import torch
 
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import Pair
-from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.excerpts import Chosen, Excerpt, ExcerptDataset
 from openunmix.data.layouts import musdb_tracks
-from openunmix.data.recordings import Recording
 from openunmix.errors import DownloadError, MissingExtraError
 
 __all__ = ["MUSDBDataset", "open_database"]
@@ -123,16 +122,14 @@ class MUSDBDataset(ExcerptDataset):
         """Whether items are whole tracks with their own mixture."""
         return self.split != "train" or self._excerpt_length is None
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
         """Choose the stems of an item."""
         track = self.tracks[index // self.samples_per_track]
         if self._is_whole:
             whole = Excerpt(0, self._length(*track.recordings))
             return {name: (stem, whole) for name, stem in track.sources.items()}
         excerpt = self._excerpt(track.sources.values(), generator)
-        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
+        chosen: Chosen = {}
         for name in track.sources:
             if self.random_track_mix:
                 track = self.tracks[generator.integers(len(self.tracks))]

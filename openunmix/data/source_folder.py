@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.excerpts import Chosen, ExcerptDataset
 from openunmix.data.layouts import source_tracks
-from openunmix.data.recordings import Recording
 from openunmix.errors import AudioFileError
 
 __all__ = ["SourceFolderDataset"]
@@ -101,11 +100,9 @@ class SourceFolderDataset(ExcerptDataset):
             name: [track.sources[name] for track in tracks] for name, tracks in opened.items()
         }
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
         """Choose a random recording of each source."""
-        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
+        chosen: Chosen = {}
         for name, tracks in self.source_tracks.items():
             track = tracks[generator.integers(len(tracks))]
             chosen[name] = (track, self._excerpt([track], generator, centred=True))

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from openunmix.data.augment.sources import Augmentation
-from openunmix.data.excerpts import Excerpt, ExcerptDataset
+from openunmix.data.excerpts import Chosen, ExcerptDataset
 from openunmix.data.layouts import fixed_tracks, variable_tracks
-from openunmix.data.recordings import Recording
 from openunmix.errors import AudioFileError
 
 __all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
@@ -87,13 +86,11 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
         self.tracks = self._open(tracks, folder / split)
         self._fix_channels(self.tracks)
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
         """Choose the stems of track ``index``, or of random tracks for the interferers."""
         track = self.tracks[index]
         excerpt = self._excerpt(track.recordings, generator)
-        chosen: dict[str, tuple[Recording | None, Excerpt]] = {}
+        chosen: Chosen = {}
         for name in self.source_files:
             if self.random_track_mix and name != self.target:
                 track = self.tracks[generator.integers(len(self.tracks))]
@@ -182,16 +179,14 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         self.tracks = self._open(tracks, folder / split)
         self._fix_channels(self.tracks)
 
-    def _choose(
-        self, index: int, generator: np.random.Generator
-    ) -> dict[str, tuple[Recording | None, Excerpt]]:
+    def _choose(self, index: int, generator: np.random.Generator) -> Chosen:
         """Choose the target of track ``index``, and its interferers or those of a random track."""
         track = other = self.tracks[index]
         excerpt = other_excerpt = self._excerpt(track.recordings, generator)
         if self.random_interferer_mix:
             other = self.tracks[generator.integers(len(self.tracks))]
             other_excerpt = self._excerpt(other.recordings, generator)
-        chosen: dict[str, tuple[Recording | None, Excerpt]] = {
+        chosen: Chosen = {
             recording.source.path.name: (recording, other_excerpt)
             for name, recording in other.sources.items()
             if name != self.target

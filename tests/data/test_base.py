@@ -133,7 +133,7 @@ class Own(UnmixDataset):
         return Pair(noise, self.augment(noise, self.generator(index)))
 
 
-def test_own_data_set_needs_a_length_and_items():
+def test_own_dataset_needs_a_length_and_items():
     # 1.3.0 took the root from a global variable of its script.
     own = Own("~/music", 44100.0, 2.0, torch.neg)
     assert own.root == Path.home() / "music"

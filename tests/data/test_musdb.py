@@ -159,7 +159,7 @@ def test_failed_download_is_told(monkeypatch):
         MUSDBDataset(root="here")
 
 
-def test_data_set_can_be_pickled_and_printed(root):
+def test_dataset_can_be_pickled_and_printed(root):
     dataset = MUSDBDataset(root=root, is_wav=True, seq_duration=0.5, samples_per_track=3)
     dataset.mus = None  # of a class that only this module has
     again = pickle.loads(pickle.dumps(dataset))

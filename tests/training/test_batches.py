@@ -124,7 +124,7 @@ NOISE = torch.randn(3, 2, 50, generator=torch.Generator().manual_seed(0))
         (Example(NOISE[0], NOISE[1:]), ["a", "b"], NOISE[0]),
     ],
 )
-def test_items_of_any_data_set_are_understood(item, targets, mixture):
+def test_items_of_any_dataset_are_understood(item, targets, mixture):
     example = Examples(Own(item), targets, 2)[0]
     assert torch.equal(example.mixture, mixture)
     assert len(example.sources) == len(targets)
@@ -152,7 +152,7 @@ def test_bandwidth_of_some_items_is_infinite_for_the_others():
     assert batch.bandwidth.tolist() == [[math.inf, math.inf], [8000.0, math.inf]]
 
 
-def test_bandwidth_that_the_data_set_knows_is_used():
+def test_bandwidth_that_the_dataset_knows_is_used():
     class Narrow(Tones):
         def bandwidths(self, index):
             return {"high": 4000.0} if index else {}
