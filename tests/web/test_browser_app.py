@@ -44,24 +44,12 @@ def server(tmp_path_factory, tiny_separator):
 
 
 @pytest.fixture
-def page(browser):
-    """Return an empty tab; errors in its console fail the test, but for answers that refuse."""
-    context = browser.new_context(accept_downloads=True, viewport={"width": 1200, "height": 800})
-    context.set_default_timeout(120_000)
-    tab = context.new_page()
-    errors = []
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on(
-        "console",
-        lambda message: (
-            errors.append(message.text)
-            if message.type == "error" and "Failed to load resource" not in message.text
-            else None
-        ),
-    )
-    yield tab
-    context.close()
-    assert not errors
+def page(page):
+    """Return an empty tab in which requests may be refused."""
+    page.set_default_timeout(120_000)
+    yield page
+    errors = page.console_errors
+    errors[:] = [error for error in errors if "Failed to load resource" not in error]
 
 
 @pytest.fixture
