@@ -104,7 +104,7 @@ def test_unknown_model_is_wrong_usage(capsys):
     assert "'umxx' is neither a known model (did you mean 'umx" in capsys.readouterr().err
 
 
-def test_port_that_is_taken_is_said(capsys):
+def test_port_that_is_taken_is_reported(capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert exit_code("--port", port) == 1
@@ -113,7 +113,7 @@ def test_port_that_is_taken_is_said(capsys):
     )
 
 
-def test_folder_that_cannot_be_used_is_said(tmp_path, capsys):
+def test_folder_that_cannot_be_used_is_reported(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert exit_code("--data", tmp_path / "file", "--port", 0) == 1
     assert "umx-serve: " in capsys.readouterr().err

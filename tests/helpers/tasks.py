@@ -12,7 +12,7 @@ __all__ = ["act", "echo"]
 
 
 def act(request, report):
-    """Make results of a song, unless its name asks for something else."""
+    """Make results of a track, unless its name asks for something else."""
     folder, kind = Path(request["folder"]), request["name"].split(".")[0]
     report(stage="separating", seconds=0.0)
     time.sleep(0.02)

@@ -54,7 +54,7 @@ def wait_for(condition, seconds=120.0):
     """Wait until something is true, and return it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "nothing came of it"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.02)
     return value
 
@@ -67,7 +67,7 @@ def wav_bytes(samples=RATE, seed=0, subtype="FLOAT"):
 
 
 def send(client, name="song.wav", content=None, **fields):
-    """Send a song; return the answer."""
+    """Send a track; return the response."""
     files = {"file": (name, wav_bytes(800) if content is None else content)}
     return client.post("/api/jobs", data=fields, files=files)
 
@@ -78,11 +78,11 @@ def finished(client, job):
     return wait_for(lambda: (now := client.get(path).json())["state"] in ("done", "failed") and now)
 
 
-def detail(answer):
+def detail(response):
     """Return the message of an error, after checking that it is one."""
-    assert answer.headers["content-type"] == "application/json"
-    assert list(answer.json()) == ["detail"]
-    return answer.json()["detail"]
+    assert response.headers["content-type"] == "application/json"
+    assert list(response.json()) == ["detail"]
+    return response.json()["detail"]
 
 
 def kept(client_folder):

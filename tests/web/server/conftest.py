@@ -22,7 +22,7 @@ def server(tmp_path_factory, tiny_separator):
 
 @pytest.fixture(scope="session")
 def done(server):
-    """Return a finished job of a song of one second."""
+    """Return a finished job of a track of one second."""
     return finished(server, send(server, "my song.wav", wav_bytes(), residual="true").json())
 
 

@@ -21,12 +21,12 @@ def test_result_is_that_of_the_command(server, done, tmp_path, monkeypatch):
     arguments = ["song.wav", "--model", str(server.model), "--residual", "--quiet"]
     assert _separate.main(arguments) == 0
     for name in done["files"]:
-        answer = server.get(f"/api/jobs/{done['id']}/files/{name}")
-        Path("answer.wav").write_bytes(answer.content)
+        response = server.get(f"/api/jobs/{done['id']}/files/{name}")
+        Path("response.wav").write_bytes(response.content)
         expected = read_audio(f"song_tiny/{name}.wav").waveform
-        assert (read_audio("answer.wav").waveform == expected).all()
+        assert (read_audio("response.wav").waveform == expected).all()
         disposition = f"attachment; filename*=utf-8''my%20song%20-%20{name}.wav"
-        assert answer.headers["content-disposition"] == disposition
+        assert response.headers["content-disposition"] == disposition
 
 
 def test_part_of_a_stem_can_be_fetched(server, done):
@@ -36,9 +36,9 @@ def test_part_of_a_stem_can_be_fetched(server, done):
 
 
 def test_archive_has_all_stems(server, done):
-    answer = server.get(f"/api/jobs/{done['id']}/result.zip")
-    assert answer.headers["content-disposition"].endswith("my%20song.zip")
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+    response = server.get(f"/api/jobs/{done['id']}/result.zip")
+    assert response.headers["content-disposition"].endswith("my%20song.zip")
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == [f"{name}.wav" for name in done["files"]]
         stem = server.get(f"/api/jobs/{done['id']}/files/bass").content
@@ -47,13 +47,13 @@ def test_archive_has_all_stems(server, done):
 
 def test_stem_mp4_has_mixture_and_all_stems(server, done, tmp_path):
     path = tmp_path / "result.stem.mp4"
-    answer = server.get(f"/api/jobs/{done['id']}/result.stem.mp4")
-    path.write_bytes(answer.content)
+    response = server.get(f"/api/jobs/{done['id']}/result.stem.mp4")
+    path.write_bytes(response.content)
     assert probe(path).streams == 6
-    assert server.get(f"/api/jobs/{done['id']}/result.stem.mp4").content == answer.content
+    assert server.get(f"/api/jobs/{done['id']}/result.stem.mp4").content == response.content
 
 
-def test_loud_song_does_not_clip_in_a_stem_mp4(server, tmp_path):
+def test_loud_track_does_not_clip_in_a_stem_mp4(server, tmp_path):
     path = tmp_path / "loud.wav"
     path.write_bytes(wav_bytes())
     waveform, rate = read_audio(path)
@@ -72,7 +72,7 @@ def test_loud_song_does_not_clip_in_a_stem_mp4(server, tmp_path):
 def test_results_of_unfinished_jobs_are_not_there_yet(quick):
     job = send(quick, "slow.wav").json()
     for path in ("result.zip", "result.stem.mp4", "files/vocals"):
-        answer = quick.get(f"/api/jobs/{job['id']}/{path}")
-        assert answer.status_code == 409
-        assert "there is no result: the job is " in detail(answer)
+        response = quick.get(f"/api/jobs/{job['id']}/{path}")
+        assert response.status_code == 409
+        assert "there is no result: the job is " in detail(response)
     assert quick.get(f"/jobs/{job['id']}/index.html").status_code == 409

@@ -19,9 +19,9 @@ def test_upload_is_cut_off_where_the_limit_is_whatever_it_claims(tmp_path):
 
     with serving(Settings(tmp_path / "data", max_upload=1_000_000)) as client:
         headers = {"content-type": "multipart/form-data; boundary=b"}
-        answer = client.post("/api/jobs", content=body(), headers=headers)
-        assert answer.status_code == 413
-        assert "larger than 1 MB" in detail(answer)
-        assert answer.headers["connection"] == "close"
+        response = client.post("/api/jobs", content=body(), headers=headers)
+        assert response.status_code == 413
+        assert "larger than 1 MB" in detail(response)
+        assert response.headers["connection"] == "close"
         assert kept(tmp_path / "data") == []
         assert client.get("/api/jobs").json() == []

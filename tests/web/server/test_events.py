@@ -20,14 +20,14 @@ def events(lines):
             yield name, json.loads(line.removeprefix("data: "))
 
 
-def test_events_tell_all_that_happens_to_a_job(quick):
+def test_events_report_all_changes_of_a_job(quick):
     with quick.stream("GET", "/api/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        told = events(stream.iter_lines())
-        assert next(told) == ("jobs", [])
+        reported = events(stream.iter_lines())
+        assert next(reported) == ("jobs", [])
         job = send(quick, "short.wav").json()
         states = []
-        for name, content in told:
+        for name, content in reported:
             assert (name, content["id"]) == ("job", job["id"])
             states.append(content["state"])
             if content["state"] == "done":
@@ -35,7 +35,7 @@ def test_events_tell_all_that_happens_to_a_job(quick):
         assert states == sorted(states, key=["waiting", "running", "done"].index)
         assert len(states) > 1
         quick.delete(f"/api/jobs/{job['id']}")
-        assert next(told) == ("removed", {"id": job["id"]})
+        assert next(reported) == ("removed", {"id": job["id"]})
 
 
 def test_events_begin_with_all_jobs_after_a_reconnection(quick):
@@ -44,7 +44,7 @@ def test_events_begin_with_all_jobs_after_a_reconnection(quick):
         assert next(events(stream.iter_lines())) == ("jobs", [job])
 
 
-def test_server_ends_although_someone_watches(tmp_path):
+def test_open_event_stream_does_not_keep_the_server_running(tmp_path):
     with (
         serving(Settings(tmp_path / "data")) as client,
         httpx.Client(base_url=client.base_url, trust_env=False) as other,

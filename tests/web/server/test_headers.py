@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def test_every_answer_tells_browsers_to_be_careful(quick):
+def test_every_response_has_security_headers(quick):
     for path in ("/", "/api/jobs", "/static/app.js", "/nothing"):
         headers = quick.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"

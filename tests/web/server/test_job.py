@@ -54,26 +54,26 @@ def test_title_is_the_name_without_extension(name, title):
     assert Job("0" * 32, name).title == title
 
 
-def test_time_left_follows_from_the_speed_so_far():
+def test_eta_follows_from_the_speed_so_far():
     now = time.monotonic()
     progress = JobProgress("separating", 30.0, since=now - 10, at=now)
     assert progress.eta(90.0) == pytest.approx(20, abs=0.5)
     assert progress.eta(90.0, Speeds(1.0, 9.0)) == pytest.approx(20 + 10, abs=0.5)
 
 
-def test_time_left_is_unknown_before_there_was_any_progress():
+def test_eta_is_unknown_before_there_was_any_progress():
     assert JobProgress().eta(90.0) is None
     assert JobProgress().eta(90.0, Speeds(9.0, 18.0)) == pytest.approx(10 + 5, abs=0.5)
 
 
-def test_first_seconds_of_audio_tell_no_speed():
+def test_speed_of_the_first_seconds_is_ignored():
     now = time.monotonic()
     progress = JobProgress("separating", 1.5, since=now - 4, at=now)
     assert progress.eta(300.0) is None
     assert progress.eta(300.0, Speeds(10.0, 100.0)) == pytest.approx(29.85 + 3, abs=0.5)
 
 
-def test_time_left_of_the_last_stage_is_that_of_an_earlier_job():
+def test_eta_of_the_last_stage_is_that_of_an_earlier_job():
     progress = JobProgress("finishing", 90.0)
     assert progress.eta(90.0) is None
     assert progress.eta(90.0, Speeds(9.0, 18.0)) == pytest.approx(5, abs=0.5)

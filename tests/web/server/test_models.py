@@ -5,7 +5,7 @@ from __future__ import annotations
 from openunmix.pretrained.registry import MODELS
 
 
-def test_models_say_what_they_may_be_used_for(server):
+def test_models_state_their_licences(server):
     models = {model["name"]: model for model in server.get("/api/models").json()}
     assert list(models) == ["tiny", *MODELS]
     assert [model["name"] for model in models.values() if model["default"]] == ["tiny"]

@@ -78,7 +78,7 @@ def test_job_is_done_and_its_results_are_kept(queue, folder):
         ("bug", "see the log of the server"),
     ],
 )
-def test_failure_is_told_and_the_queue_goes_on(queue, name, message):
+def test_failure_is_reported_and_the_queue_continues(queue, name, message):
     bad, good = submit(queue, f"{name}.wav"), submit(queue)
     job = finished(queue, bad)
     assert job.state is State.FAILED
@@ -96,7 +96,7 @@ def test_jobs_are_done_in_order(queue):
     assert all(a.finished <= b.started for a, b in pairwise(jobs))
 
 
-def test_time_left_of_waiting_jobs_adds_up(queue):
+def test_eta_of_waiting_jobs_adds_up(queue):
     finished(queue, submit(queue, "short.wav"))
     queue._speeds[None] = Speeds(1 / 8, 1 / 2)  # ten seconds for each
     submit(queue, "slow.wav")

@@ -14,11 +14,11 @@ from openunmix._version import __version__
 from openunmix.web.server.settings import Settings
 
 
-def test_song_is_taken_on(server):
-    answer = send(server, "../a/my song.wav", targets=["drums", "vocals"], model="tiny")
-    assert answer.status_code == 201
-    job = answer.json()
-    assert answer.headers["location"] == f"/api/jobs/{job['id']}"
+def test_upload_becomes_a_job(server):
+    response = send(server, "../a/my song.wav", targets=["drums", "vocals"], model="tiny")
+    assert response.status_code == 201
+    job = response.json()
+    assert response.headers["location"] == f"/api/jobs/{job['id']}"
     assert re.fullmatch("[0-9a-f]{32}", job["id"])
     assert job["name"] == "my song.wav"
     assert job["state"] in ("waiting", "running")
@@ -27,23 +27,23 @@ def test_song_is_taken_on(server):
     assert finished(server, job)["files"] == ["drums", "vocals"]
 
 
-def test_page_to_listen_is_served_with_a_policy(server, done):
-    answer = server.get(f"/jobs/{done['id']}/index.html")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert "script-src 'sha256-" in html.unescape(answer.text)  # the page's own policy
-    assert "my song" in answer.text
-    assert f"../../api/jobs/{done['id']}/files/vocals" in answer.text
+def test_player_page_is_served_with_a_policy(server, done):
+    response = server.get(f"/jobs/{done['id']}/index.html")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+    assert "script-src 'sha256-" in html.unescape(response.text)  # the page's own policy
+    assert "my song" in response.text
+    assert f"../../api/jobs/{done['id']}/files/vocals" in response.text
 
 
 def test_audio_beside_the_page_is_served_too(quick):
     job = finished(quick, send(quick).json())
-    answer = quick.get(f"/jobs/{job['id']}/index-audio-0.js")
-    assert (answer.text, answer.headers["x-content-type-options"]) == ("0", "nosniff")
-    assert answer.headers["content-type"].startswith("text/javascript")
+    response = quick.get(f"/jobs/{job['id']}/index-audio-0.js")
+    assert (response.text, response.headers["x-content-type-options"]) == ("0", "nosniff")
+    assert response.headers["content-type"].startswith("text/javascript")
 
 
-def test_name_of_a_song_is_harmless_everywhere(server):
+def test_name_of_a_file_is_harmless_everywhere(server):
     name = '<script>alert(1)</script>"; x=".wav'
     job = finished(server, send(server, name).json())
     assert job["name"] == 'script>"; x=".wav'  # what is before a slash is a folder
@@ -55,22 +55,22 @@ def test_name_of_a_song_is_harmless_everywhere(server):
     assert 'script>"; x=' not in page
 
 
-def test_health_tells_the_limits(server):
+def test_health_reports_the_limits(server):
     health = server.get("/api/health").json()
     assert (health["status"], health["version"]) == ("ok", __version__)
     assert health["max_duration"] == 3600
     assert health["disk_used"] >= 0
 
 
-def test_twenty_songs_at_once(server):
+def test_twenty_uploads_at_once(server):
     with ThreadPoolExecutor(20) as pool:
-        answers = list(
+        responses = list(
             pool.map(
                 lambda n: send(server, f"{n}.wav", wav_bytes(400, n), targets="vocals"), range(20)
             )
         )
-    assert [answer.status_code for answer in answers] == [201] * 20
-    jobs = [finished(server, answer.json()) for answer in answers]
+    assert [response.status_code for response in responses] == [201] * 20
+    jobs = [finished(server, response.json()) for response in responses]
     assert [job["name"] for job in jobs] == [f"{n}.wav" for n in range(20)]
     assert all(job["state"] == "done" for job in jobs)
     stems = {server.get(f"/api/jobs/{job['id']}/files/vocals").content for job in jobs}
@@ -78,9 +78,9 @@ def test_twenty_songs_at_once(server):
 
 
 def test_page_of_the_app_works_without_any_other_server(server):
-    answer = server.get("/")
-    assert "script-src 'self'" in answer.headers["content-security-policy"]
-    text = answer.text
+    response = server.get("/")
+    assert "script-src 'self'" in response.headers["content-security-policy"]
+    text = response.text
     for name in ("common.css", "app.css", "common.js", "app.js", "icon.svg"):
         assert f"static/{name}" in text
         text += server.get(f"/static/{name}").raise_for_status().text
@@ -109,9 +109,9 @@ def test_page_of_the_app_works_without_any_other_server(server):
 )
 def test_bad_request_is_explained_and_leaves_nothing(server, fields, content, code, message):
     before = kept(server.folder / "data")
-    answer = send(server, content=content, **fields)
-    assert answer.status_code == code
-    assert message in detail(answer)
+    response = send(server, content=content, **fields)
+    assert response.status_code == code
+    assert message in detail(response)
     assert kept(server.folder / "data") == before
 
 
@@ -120,9 +120,9 @@ def test_unknown_jobs_stems_and_pages_are_not_found(server, done):
     paths = ["/api/jobs/x", f"/api/jobs/{'0' * 32}/result.zip", f"/api/jobs/{job}/files/upload"]
     paths += [f"/jobs/{job}/job.json", f"/jobs/{'0' * 32}/index.html", "/api/nothing", "/nothing"]
     for path in paths:
-        answer = server.get(path)
-        assert answer.status_code == 404
-        assert detail(answer)
+        response = server.get(path)
+        assert response.status_code == 404
+        assert detail(response)
 
 
 def test_no_path_leads_out_of_a_folder(server, done):
@@ -144,18 +144,18 @@ def test_job_is_cancelled_and_removed_with_its_files(quick, tmp_path):
     wait_for(lambda: kept(tmp_path / "data") == [short["id"]])
 
 
-def test_failed_job_says_why(quick):
+def test_failed_job_has_a_message(quick):
     job = finished(quick, send(quick, "crash.wav").json())
     assert job["state"] == "failed"
     assert "the file made the program crash" in job["error"]
     assert finished(quick, send(quick).json())["state"] == "done"
 
 
-def test_song_that_is_too_long_is_refused(tmp_path):
+def test_track_that_is_too_long_is_refused(tmp_path):
     with serving(Settings(tmp_path / "data", max_duration=0.5)) as client:
-        answer = send(client, content=wav_bytes(8000))
-        assert answer.status_code == 422
-        assert "'song.wav' is 1 seconds long, the maximum is 0.5" in detail(answer)
+        response = send(client, content=wav_bytes(8000))
+        assert response.status_code == 422
+        assert "'song.wav' is 1 seconds long, the maximum is 0.5" in detail(response)
         assert kept(tmp_path / "data") == []
 
 
@@ -164,10 +164,10 @@ def test_no_more_files_are_taken_on_than_may_wait(tmp_path):
         running = send(client, "slow.wav").json()["id"]
         wait_for(lambda: client.get(f"/api/jobs/{running}").json()["state"] == "running")
         with ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(lambda _: send(client), range(20)))
-        codes = [answer.status_code for answer in answers]
+            responses = list(pool.map(lambda _: send(client), range(20)))
+        codes = [response.status_code for response in responses]
         assert (codes.count(201), codes.count(429)) == (5, 15)
-        refused = answers[codes.index(429)]
+        refused = responses[codes.index(429)]
         assert refused.headers["retry-after"] == "60"
         assert "files are waiting already" in detail(refused)
         client.delete(f"/api/jobs/{running}")
@@ -178,6 +178,6 @@ def test_no_more_files_are_taken_on_than_may_wait(tmp_path):
 def test_room_for_results_is_limited(tmp_path):
     with serving(Settings(tmp_path / "data", max_disk=1_000_000)) as client:
         assert send(client, content=wav_bytes(800)).status_code == 201
-        answer = send(client, content=wav_bytes(40_000))
-        assert answer.status_code == 507
-        assert "the server has room for" in detail(answer)
+        response = send(client, content=wav_bytes(40_000))
+        assert response.status_code == 507
+        assert "the server has room for" in detail(response)

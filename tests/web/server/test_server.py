@@ -54,22 +54,22 @@ def test_disk_that_is_really_full(tmp_path, monkeypatch, server):
             with filler.open("ab", buffering=0) as file, suppress(OSError):
                 while file.write(bytes(1024)):
                     pass
-            answer = client.get(f"/api/jobs/{small['id']}/result.stem.mp4")
-            assert answer.status_code == 507
-            assert detail(answer).startswith("the disk of the server is full")
+            response = client.get(f"/api/jobs/{small['id']}/result.stem.mp4")
+            assert response.status_code == 507
+            assert detail(response).startswith("the disk of the server is full")
             filler.unlink()
             assert client.get(f"/api/jobs/{small['id']}/result.stem.mp4").status_code == 200
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_failure_of_the_server_itself_is_an_answer_too(quick, monkeypatch, caplog):
+def test_internal_error_is_a_response_too(quick, monkeypatch, caplog):
     def fail(self):
         raise PermissionError("a disk is gone")
 
     monkeypatch.setattr(store.Store, "free", fail)
-    answer = send(quick)
-    assert (answer.status_code, detail(answer)) == (
+    response = send(quick)
+    assert (response.status_code, detail(response)) == (
         500,
         "internal error; see the log of the server",
     )
@@ -95,7 +95,7 @@ def alive(process):
 
 
 def reachable(client):
-    """Whether a server answers."""
+    """Whether a server responses."""
     try:
         return client.get("/api/health").is_success
     except httpx.TransportError:

@@ -15,7 +15,7 @@ from openunmix.web.server.worker import DiskFullError
 
 @pytest.fixture
 def request_of(tmp_path, tiny_separator):
-    """Return a function that makes the request to separate a song with a tiny model."""
+    """Return a function that makes the request to separate a track with a tiny model."""
     model = save_model(tmp_path / "tiny", tiny_separator())
     (tmp_path / "upload").write_bytes(wav_bytes(4000))
 
@@ -37,7 +37,7 @@ def request_of(tmp_path, tiny_separator):
     return make
 
 
-def test_models_used_last_stay_loaded(request_of, tmp_path, monkeypatch):
+def test_most_recently_used_models_stay_loaded(request_of, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "_loaded", type(tasks._loaded)())
     first = tasks._load(request_of())
     assert tasks._load(request_of()) is first
@@ -62,7 +62,7 @@ def test_file_is_called_by_its_name_in_messages(request_of, tmp_path):
         assert str(tmp_path) not in str(caught.value)
 
 
-def test_full_disk_is_said_plainly(request_of, monkeypatch):
+def test_full_disk_is_reported(request_of, monkeypatch):
     def full(*_, **__):
         raise AudioFileError("x") from OSError(errno.ENOSPC, "No space left on device")
 

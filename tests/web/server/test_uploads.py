@@ -37,33 +37,33 @@ from openunmix.web.server.settings import Settings
 )
 def test_bad_form_is_explained(quick, body, kind, code, message):
     headers = {"content-type": kind or "multipart/form-data; boundary=b"}
-    answer = quick.post("/api/jobs", content=body, headers=headers)
-    assert answer.status_code == code
-    assert message in detail(answer)
+    response = quick.post("/api/jobs", content=body, headers=headers)
+    assert response.status_code == code
+    assert message in detail(response)
 
 
 def test_two_files_in_one_request_are_refused(quick):
     files = [("file", ("a.wav", wav_bytes())), ("file", ("b.wav", wav_bytes()))]
-    answer = quick.post("/api/jobs", files=files)
-    assert (answer.status_code, "two files" in detail(answer)) == (422, True)
+    response = quick.post("/api/jobs", files=files)
+    assert (response.status_code, "two files" in detail(response)) == (422, True)
 
 
 def test_file_that_is_too_large_is_refused_at_once(tmp_path):
     with serving(Settings(tmp_path / "data", max_upload=200_000)) as client:
         assert send(client, content=wav_bytes(2000)).status_code == 201
-        answer = send(client, content=wav_bytes(100_000))
-        assert answer.status_code == 413
-        assert "larger than 0.2 MB" in detail(answer)
+        response = send(client, content=wav_bytes(100_000))
+        assert response.status_code == 413
+        assert "larger than 0.2 MB" in detail(response)
 
 
-def test_disk_that_fills_up_during_an_upload_is_said(quick, tmp_path, monkeypatch):
+def test_disk_that_fills_up_during_an_upload_is_reported(quick, tmp_path, monkeypatch):
     def full(file, parts):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(uploads, "_write", full)
-    answer = send(quick)
-    assert answer.status_code == 507
-    assert "the disk of the server is full" in detail(answer)
+    response = send(quick)
+    assert response.status_code == 507
+    assert "the disk of the server is full" in detail(response)
     assert kept(tmp_path / "data") == []
 
 
@@ -81,7 +81,7 @@ def test_client_that_hangs_up_leaves_nothing(quick, tmp_path, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_upload_that_stalls_is_given_up(quick, monkeypatch):
+def test_upload_that_stalls_is_aborted(quick, monkeypatch):
     monkeypatch.setattr(uploads, "_TIMEOUT", 0.2)
 
     def body():
@@ -90,5 +90,5 @@ def test_upload_that_stalls_is_given_up(quick, monkeypatch):
         yield b"x"
 
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    answer = quick.post("/api/jobs", content=body(), headers=headers)
-    assert (answer.status_code, "stalled" in detail(answer)) == (408, True)
+    response = quick.post("/api/jobs", content=body(), headers=headers)
+    assert (response.status_code, "stalled" in detail(response)) == (408, True)

@@ -43,7 +43,7 @@ def test_cancelled_task_does_not_begin(worker):
         worker.run({}, cancelled=cancelled)
 
 
-def test_worker_that_makes_no_progress_is_given_up(tmp_path):
+def test_worker_that_makes_no_progress_is_killed(tmp_path):
     worker = Worker(act)
     begun = time.monotonic()
     with pytest.raises(TaskError, match=r"no progress for 0\.5 seconds"):
