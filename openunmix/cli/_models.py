@@ -76,17 +76,9 @@ def run(args: argparse.Namespace) -> int:
 def _list(_: argparse.Namespace) -> int:
     """Print a table of the known models."""
     rows = [("model", "targets", "sample rate", "size", "licence", "state")]
-    rows += [
-        (
-            entry.name,
-            " ".join(entry.targets),
-            f"{entry.config.stft.sample_rate:.0f} Hz",
-            _size(entry),
-            entry.licence,
-            _state(entry),
-        )
-        for entry in MODELS.values()
-    ]
+    for entry in MODELS.values():
+        targets, rate = " ".join(entry.targets), f"{entry.config.stft.sample_rate:.0f} Hz"
+        rows.append((entry.name, targets, rate, _size(entry), entry.licence, _state(entry)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -198,11 +190,11 @@ def _convert(args: argparse.Namespace) -> int:
     model = resolve_model(args.source)
     dtype = _DTYPES[args.dtype] if args.dtype else None
     networks = load_networks(model.files, model.config)
-    origins = {
-        target: {"model": model.name, "sha256": sha256, "licence": model.licence}
+    origin = {"model": model.name, "licence": model.licence}
+    metadata = {
+        target: {"converted_from": {**origin, "sha256": sha256}}
         for target, sha256 in model.sha256.items()
     }
-    metadata = {target: {"converted_from": origin} for target, origin in origins.items()}
     save_folder(args.destination, networks, model.config, metadata, dtype)
     print(f"{model.name} written to {args.destination}", file=sys.stderr)
     return 0

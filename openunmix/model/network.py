@@ -17,7 +17,7 @@ _SMALLEST = 1e-12
 
 
 class OpenUnmix(MaskNetwork):
-    """Network that estimates the magnitude spectrogram of one target.
+    r"""Network that estimates the magnitude spectrogram of one target.
 
     Parameters
     ----------
@@ -39,8 +39,9 @@ class OpenUnmix(MaskNetwork):
     dropout : float
         Dropout probability between LSTM layers.
     compression : float
-        Exponent of the power-law compression of the input, see :meth:`compress`; 1 in openunmix
-        1.3.0. The mask multiplies the magnitudes themselves in any case.
+        Exponent :math:`p` of the power-law compression :math:`|X|^p` of the input; 1, none, in
+        openunmix 1.3.0. With :math:`p = 0.25`, 12 dB become 3 dB: quiet bins count nearly as much
+        as loud ones. The mask multiplies the magnitudes themselves in any case.
     """
 
     #: Saved with the weights, which mean nothing without it; None for 1, as 1.3.0 has no such key.
@@ -163,22 +164,7 @@ class OpenUnmix(MaskNetwork):
 
     # Additions to the paper, and what loader and trainer need.
 
-    def compress(self, magnitude: Tensor) -> Tensor:
-        r"""Power-law compression, :math:`|X|^p`; the magnitude itself if :math:`p = 1`.
-
-        Quiet bins then count nearly as much as loud ones, and the level of a track matters less:
-        with :math:`p = 0.25`, 12 dB become 3 dB.
-
-        Parameters
-        ----------
-        magnitude : Tensor, real, non-negative
-            Magnitude of the mixture, of any shape.
-
-        Returns
-        -------
-        Tensor, real, non-negative
-            The same shape.
-        """
+    def compress(self, magnitude: Tensor) -> Tensor:  # noqa: D102
         power = self.compression
         return magnitude if power is None else magnitude.clamp(min=_SMALLEST).pow(power)
 
