@@ -5,10 +5,10 @@
     OpenUnmixError
     ├── UnknownModelError (LookupError)     no model of that name
     ├── CheckpointError   (ValueError)      weights that cannot be trusted or do not fit
-    ├── DownloadError     (OSError)         weights that could not be fetched or verified
-    │   └── UnreachableError                ... because the network or server is not there
+    ├── DownloadError     (OSError)         weights that cannot be downloaded or verified
+    │   └── UnreachableError                ... because the network or the server is unreachable
     ├── AudioFileError    (OSError)         a file that cannot be read or written as audio
-    ├── TrainingError     (ArithmeticError) training has diverged
+    ├── TrainingError     (ArithmeticError) training diverged or cannot continue
     └── MissingExtraError (ImportError)     an optional dependency is not installed
 
 Wrong arguments raise plain ``ValueError`` or ``TypeError``.
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class OpenUnmixError(Exception):
-    """Base of every error that Open-Unmix raises on purpose."""
+    """Base class of the errors of Open-Unmix."""
 
 
 class UnknownModelError(OpenUnmixError, LookupError):
@@ -37,15 +37,15 @@ class UnknownModelError(OpenUnmixError, LookupError):
 
 
 class CheckpointError(OpenUnmixError, ValueError):
-    """Model files are damaged, unsafe, or do not describe a network of Open-Unmix."""
+    """Model files are damaged, unsafe, or not of a network of Open-Unmix."""
 
 
 class DownloadError(OpenUnmixError, OSError):
-    """A file could not be fetched, stored or verified."""
+    """A file cannot be downloaded, stored or verified."""
 
 
 class UnreachableError(DownloadError):
-    """The network or the server could not be reached, or the server does not have the file."""
+    """The network or the server is unreachable, or the server does not have the file."""
 
 
 class AudioFileError(OpenUnmixError, OSError):
@@ -53,7 +53,7 @@ class AudioFileError(OpenUnmixError, OSError):
 
 
 class TrainingError(OpenUnmixError, ArithmeticError):
-    """Training cannot begin or go on; the last checkpoint is as it was."""
+    """Training cannot start or continue; the last checkpoint is unchanged."""
 
 
 class MissingExtraError(OpenUnmixError, ImportError):

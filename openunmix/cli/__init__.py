@@ -1,4 +1,4 @@
-"""The commands. Each is a function that ends the process with its exit code."""
+"""Entry points of the commands; each ends the process with its exit code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 __all__ = ["evaluate", "models", "separate", "serve", "train"]
 
 
-def _share_the_machine() -> None:
-    """Let threads that wait for others sleep; call this before torch is imported.
+def _use_passive_waiting() -> None:
+    """Make waiting OpenMP threads sleep; effective only before torch is imported.
 
-    By default they spin. Beside other programs that keeps the core busy on which the others wait
-    to run: separation took several times as long, see ``docs/log.md``.
+    By default they spin, which beside other programs slowed separation down several times, see
+    ``docs/log.md``.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def separate() -> None:
     """Run ``umx``."""
-    _share_the_machine()
+    _use_passive_waiting()
     from openunmix.cli import _separate
 
     sys.exit(_separate.main())
@@ -27,7 +27,7 @@ def separate() -> None:
 
 def train() -> None:
     """Run ``umx-train``."""
-    _share_the_machine()
+    _use_passive_waiting()
     from openunmix.cli import _train
 
     sys.exit(_train.main())
@@ -35,7 +35,7 @@ def train() -> None:
 
 def evaluate() -> None:
     """Run ``umx-evaluate``."""
-    _share_the_machine()
+    _use_passive_waiting()
     from openunmix.cli import _evaluate
 
     sys.exit(_evaluate.main())
@@ -50,7 +50,7 @@ def models() -> None:
 
 def serve() -> None:
     """Run ``umx-serve``."""
-    _share_the_machine()
+    _use_passive_waiting()
     from openunmix.cli import _serve
 
     sys.exit(_serve.main())
