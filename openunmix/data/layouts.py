@@ -100,9 +100,12 @@ def variable_tracks(
     for folder in track_folders(root, split):
         files = [folder / target_file, *files_of(folder, f"*{ext}")]
         stems = [path for path in dict.fromkeys(files) if path.is_file() and path.stem != MIXTURE]
-        sources: dict[str, AudioSource] = {}
-        for path in stems:
-            sources[path.name if path.stem in sources else path.stem] = AudioSource(path)
+        # A stem named like the target, but of another extension, is an interferer.
+        taken = files[0].stem
+        sources = {
+            path.name if path.stem == taken and path != files[0] else path.stem: AudioSource(path)
+            for path in stems
+        }
         missing: tuple[str, ...] = ()
         if not files[0].is_file():
             missing = () if silence_missing else (target_file,)

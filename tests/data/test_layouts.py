@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openunmix.data.layouts import files_of, track_folders, usable
+from openunmix.data.layouts import files_of, track_folders, usable, variable_tracks
 from openunmix.errors import AudioFileError
 
 
@@ -31,3 +31,16 @@ def test_tracks_that_cannot_be_used_are_told(caplog):
         usable({Path("b"): "too quiet"}, Path("root"))
     with pytest.raises(AudioFileError, match=r"root: none of 0 tracks can be used \(it is empty\)"):
         usable({}, Path("root"))
+
+
+def test_stem_named_like_the_target_does_not_take_its_place(tmp_path):
+    for name in ["a/vocals.flac", "a/vocals.wav", "a/drums.wav", "b/vocals.wav"]:
+        Path(tmp_path, "train", name).parent.mkdir(parents=True, exist_ok=True)
+        Path(tmp_path, "train", name).touch()
+    both, other = variable_tracks(tmp_path, "train", "vocals.flac", ".wav", silence_missing=True)
+    assert {name: source.path.name for name, source in both.sources.items()} == {
+        "vocals": "vocals.flac",
+        "drums": "drums.wav",
+        "vocals.wav": "vocals.wav",
+    }
+    assert list(other.sources) == ["vocals.wav"]
