@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,23 +36,17 @@ from openunmix.cli._train_options import add_options, settings
 from openunmix.cli._train_progress import Display
 from openunmix.data import check_dataset
 from openunmix.data.tracks import TrackAudio
-from openunmix.errors import CheckpointError, MissingExtraError
+from openunmix.errors import MissingExtraError
 from openunmix.model import MaskNetwork
 from openunmix.pretrained.config import changed_options
 from openunmix.pretrained.folder import load_folder
 from openunmix.training import Trainer, TrainingConfig, fit
-from openunmix.training.checkpoint import state_file
-from openunmix.training.loop import Scores
+from openunmix.training.checkpoint import prepare_output
 from openunmix.training.networks import pretrained_networks
 from openunmix.training.parallel import keep_freed_memory, launched
 from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.tensorboard import TensorBoard
-from openunmix.training.validation import (
-    first_tracks,
-    median_scores,
-    separator_of,
-    track_scores,
-)
+from openunmix.training.validation import first_tracks, scores_of
 
 __all__ = ["main", "parser", "run"]
 
@@ -118,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     workers = _workers(args)
     if args.check:
         return _check(args, config)
-    _prepare_output(args.output, args.checkpoint)
+    prepare_output(args.output, args.checkpoint)
     networks = None
     if args.model:
         networks, config = pretrained_networks(args.model, config)
@@ -153,6 +146,10 @@ def _fit(
     workers: int,
 ) -> Trainer:
     """Train with progress, TensorBoard and signals; KeyboardInterrupt after the last step."""
+
+    def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
+        return scores_of(networks, config, tracks)
+
     with ExitStack() as stack:
         display = stack.enter_context(Display(args.quiet))
         observers = [display.record]
@@ -166,7 +163,7 @@ def _fit(
             args.output,
             data.valid,
             networks=networks,
-            scores=_scores(config, tracks),
+            scores=scores if tracks else None,
             device=device,
             workers=workers,
             on_step=display.step,
@@ -222,11 +219,10 @@ def _score(args: argparse.Namespace, config: TrainingConfig, data: Data) -> None
     """Score the model at the end, if it was not scored during the run."""
     assert data.valid is not None
     tracks = first_tracks(data.valid, config, _FINAL_TRACKS)
-    scores = _scores(config, tracks)
-    if scores is None:
+    if not tracks:
         return
     networks = load_folder(args.output, config.targets).networks
-    found = scores({target: network.cpu() for target, network in networks.items()})
+    found = scores_of({target: n.cpu() for target, n in networks.items()}, config, tracks)
     with replacing(args.output / SCORES_NAME) as temporary:
         temporary.write_text(json.dumps(found, indent=1), "utf-8")
     if not args.quiet:
@@ -243,37 +239,6 @@ def _write_report(args: argparse.Namespace) -> None:
     else:
         if not args.quiet:
             say("umx-train", f"wrote {page}")
-
-
-def _prepare_output(output: Path, checkpoint: Path | None) -> None:
-    """Copy the state of another run to the output; CheckpointError if it holds something else."""
-    if state_file(output).is_file():
-        return
-    weights = sorted([*output.glob("*.safetensors"), *output.glob("*.pth")])
-    if weights:
-        raise CheckpointError(
-            f"{output} has a model ({weights[0].name}), but no checkpoint to resume; choose "
-            f"another --output, and to fine-tune that model, --model {output}"
-        )
-    if checkpoint is not None:
-        if not state_file(checkpoint).is_file():
-            raise CheckpointError(
-                f"{checkpoint} has no checkpoint of a run; to fine-tune a model, give it as --model"
-            )
-        state_file(output).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(state_file(checkpoint), state_file(output))
-
-
-def _scores(config: TrainingConfig, tracks: list[TrackAudio]) -> Scores | None:
-    """Return what scores networks on tracks, if there are any."""
-    if not tracks:
-        return None
-    residual = any(track.has_other_sources for track in tracks)
-
-    def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
-        return median_scores(track_scores(separator_of(networks, config, residual), tracks))
-
-    return scores
 
 
 def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from openunmix.training.trainer import Trainer
 __all__ = [
     "check_resumed",
     "load_state",
+    "prepare_output",
     "save_legacy_files",
     "save_model",
     "save_state",
@@ -77,6 +79,25 @@ def save_legacy_files(
 def state_file(folder: Path) -> Path:
     """File of the state of a run, in a folder of its own: weights beside networks are a target."""
     return folder / "checkpoint" / "training.safetensors"
+
+
+def prepare_output(output: Path, checkpoint: Path | None) -> None:
+    """Copy the state of another run to the output; CheckpointError if it holds something else."""
+    if state_file(output).is_file():
+        return
+    weights = sorted([*output.glob("*.safetensors"), *output.glob("*.pth")])
+    if weights:
+        raise CheckpointError(
+            f"{output} has a model ({weights[0].name}), but no checkpoint to resume; choose "
+            f"another --output, and to fine-tune that model, --model {output}"
+        )
+    if checkpoint is not None:
+        if not state_file(checkpoint).is_file():
+            raise CheckpointError(
+                f"{checkpoint} has no checkpoint of a run; to fine-tune a model, give it as --model"
+            )
+        state_file(output).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(state_file(checkpoint), state_file(output))
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -26,9 +26,9 @@ _N_FFT, _LOWEST_FREQUENCY, _RANGE = 4096, 40.0, 80  # samples, Hz, dB
 
 
 class TensorBoard:
-    """Writer to a folder for ``tensorboard --logdir``; separates ``songs`` after validation."""
+    """Writer to a folder for ``tensorboard --logdir``; separates ``tracks`` after validation."""
 
-    def __init__(self, folder: Path, songs: Sequence[TrackAudio] = ()) -> None:
+    def __init__(self, folder: Path, tracks: Sequence[TrackAudio] = ()) -> None:
         try:
             writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError as error:
@@ -36,7 +36,7 @@ class TensorBoard:
                 "--tensorboard needs the package tensorboard; install openunmix[train]"
             ) from error
         self._writer = writer(str(folder))
-        self._songs = list(songs)
+        self._tracks = list(tracks)
         self._has_references = False
 
     def __enter__(self) -> TensorBoard:
@@ -65,11 +65,11 @@ class TensorBoard:
         sample_rate = round(config.stft.sample_rate)
         separator = separator_of(trainer.ema_networks(), config)
         samples = _DURATION * sample_rate
-        for song in self._songs:
-            estimates = separator(song.mixture[None, :, :samples].to(trainer.device))[0]
-            sources = song.stacked[..., :samples]
+        for track in self._tracks:
+            estimates = separator(track.mixture[None, :, :samples].to(trainer.device))[0]
+            sources = track.stacked[..., :samples]
             for target, source, estimate in zip(config.targets, sources, estimates, strict=True):
-                tag = f"{song.name}/{target}"
+                tag = f"{track.name}/{target}"
                 if not self._has_references:
                     self._add(f"{tag}, true", source, step, sample_rate)
                 self._add(tag, estimate.cpu(), step, sample_rate)

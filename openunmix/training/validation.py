@@ -24,6 +24,7 @@ __all__ = [
     "first_tracks",
     "load_validation_tracks",
     "median_scores",
+    "scores_of",
     "separator_of",
     "track_scores",
     "validation_loss",
@@ -117,6 +118,14 @@ def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
         target: float(column.where(column.isfinite(), torch.nan).nanquantile(0.5))
         for target, column in columns.items()
     }
+
+
+def scores_of(
+    networks: Mapping[str, MaskNetwork], config: TrainingConfig, tracks: Sequence[TrackAudio]
+) -> dict[str, float]:
+    """Median SDR in dB by target of networks, on tracks."""
+    residual = any(track.has_other_sources for track in tracks)
+    return median_scores(track_scores(separator_of(networks, config, residual), tracks))
 
 
 def separator_of(

@@ -42,7 +42,7 @@ sys.exit(main())
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Make songs, and a run that nothing interrupts."""
+    """Write tracks, and a run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("killed")
     for seed, name in enumerate([*(f"train/{i}" for i in range(7)), "valid/a", "valid/b"]):
         track = folder / "data" / name

@@ -1,4 +1,4 @@
-"""Training: it learns, and it goes on after an interruption as if there had been none."""
+"""The training loop: interrupted runs end like others; records and failures."""
 
 from __future__ import annotations
 

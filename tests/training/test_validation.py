@@ -1,4 +1,4 @@
-"""Scores of whole songs."""
+"""Validation: scores of whole tracks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def track(name, sources, mixture=None):
     return TrackAudio(Track(name), 44100, mixture, sources)
 
 
-def song(name, seed):
-    """Make a song of two sources."""
+def two_sources(name, seed):
+    """Return a track of two sources of noise."""
     noises = {n: synth.noise(2000, seed=seed + k) for k, n in enumerate(["vocals", "drums"])}
     return track(name, noises)
 
@@ -40,10 +40,10 @@ def song(name, seed):
 def test_scores_are_those_of_the_estimates(residual):
     networks = {"vocals": Half(), "drums": Half()}
     separator = Separator(networks, n_fft=128, n_hop=32, residual=residual).eval()
-    songs = [song("first", 1), song("second", 5)]
-    scores = track_scores(separator, songs)
+    tracks = [two_sources("first", 1), two_sources("second", 5)]
+    scores = track_scores(separator, tracks)
     assert list(scores) == ["first", "second"]
-    for one in songs:
+    for one in tracks:
         estimate = one.mixture / 2
         assert scores[one.name] == pytest.approx(
             {
