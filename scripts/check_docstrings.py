@@ -4,7 +4,8 @@
 the parameters of dataclasses. This imports the package and asks numpydoc about what packages and
 the modules of ``FRONT_DOORS`` list in ``__all__``, and about the public methods of classes. Inner
 modules have one line and shapes. Which checks are made is said in ``pyproject.toml``; the fields of
-dataclasses and named tuples may be attributes instead of parameters.
+dataclasses and named tuples may be attributes instead of parameters, and methods, whose class says
+what they are for, need no sections.
 """
 
 from __future__ import annotations
@@ -57,9 +58,12 @@ def _methods(name: str, member: object) -> Iterator[tuple[str, object]]:
             yield f"{name}.{method}", value
 
 
-def _is_record(member: object) -> bool:
-    """Whether the constructor was made from the fields of a class."""
-    return dataclasses.is_dataclass(member) or hasattr(member, "_fields")
+def _exempt(member: object) -> set[str]:
+    """Return the checks not made: of methods, and of classes whose fields are the parameters."""
+    if inspect.isfunction(member) and "." in member.__qualname__:
+        return {"PR01", "RT01"}
+    record = dataclasses.is_dataclass(member) or hasattr(member, "_fields")
+    return {"PR01"} if record else set()
 
 
 def main() -> int:
@@ -70,7 +74,7 @@ def main() -> int:
         f"{name}: {code} {message}"
         for name, member in names
         for code, message in validate(name)["errors"]
-        if code in checks and not (code == "PR01" and _is_record(member))
+        if code in checks - _exempt(member)
     ]
     print("\n".join([*faults, f"{len(names)} docstrings checked, {len(faults)} faults"]))
     return 1 if faults or not names else 0

@@ -71,21 +71,11 @@ _TINY = 1e-20
 
 
 class LocalGaussianModel(NamedTuple):
-    """Sources and parameters of the model, from :func:`expectation_maximization`.
+    """Sources and parameters of the model, from :func:`expectation_maximization`."""
 
-    Attributes
-    ----------
-    sources : Tensor [shape=(..., frames, bins, channels, sources)], complex
-        Posterior means of the sources.
-    psd : Tensor [shape=(..., frames, bins, sources)], real, non-negative
-        Power spectral densities of the last iteration.
-    covariance : Tensor [shape=(..., bins, channels, channels, sources)], complex
-        Spatial covariances of the last iteration.
-    """
-
-    sources: Tensor
-    psd: Tensor
-    covariance: Tensor
+    sources: Tensor  #: posterior means (..., frames, bins, channels, sources), complex
+    psd: Tensor  #: densities of the last iteration (..., frames, bins, sources), real
+    covariance: Tensor  #: of the last iteration (..., bins, channels, channels, sources), complex
 
 
 class _Factors(NamedTuple):

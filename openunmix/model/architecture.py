@@ -77,20 +77,7 @@ class Architecture:
             raise ValueError(f"compression={self.compression} must be more than 0, and 1 at most")
 
     def build(self, stft: STFTConfig, nb_channels: int = 2) -> MaskNetwork:
-        """Build a network with random weights.
-
-        Parameters
-        ----------
-        stft : STFTConfig
-            The STFT whose magnitudes are its input.
-        nb_channels : int
-            Audio channels.
-
-        Returns
-        -------
-        MaskNetwork
-            The network, in training mode.
-        """
+        """Build a network with random weights, whose input are magnitudes of the STFT."""
         return NETWORKS[self.name].from_architecture(self, stft, nb_channels)
 
 
@@ -122,58 +109,30 @@ class MaskNetwork(nn.Module):
         return cls(architecture, stft.bins, nb_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Estimate the target's magnitude.
+        """Magnitude of the target, the mixture's times :meth:`mask`.
 
-        Parameters
-        ----------
-        x : Tensor [shape=(batch, channels, bins, frames)], real, non-negative
-            Magnitude of the mixture.
-
-        Returns
-        -------
-        Tensor [shape=(batch, channels, bins, frames)], real, non-negative
-            Magnitude of the target: the mixture times :meth:`mask`.
+        Both are (batch, channels, bins, frames), real and non-negative.
         """
         frames_first = x.permute(3, 0, 1, 2)
         return (self.mask(frames_first) * frames_first).permute(1, 2, 3, 0)
 
     def mask(self, magnitude: Tensor) -> Tensor:
-        """Estimate the ratio of the target's magnitude to the mixture's; every network has its own.
+        """Ratio of the target's magnitude to the mixture's; it may exceed 1.
 
-        Parameters
-        ----------
-        magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-            Magnitude of the mixture, frames first as recurrent layers take it.
-
-        Returns
-        -------
-        Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-            The mask, which may exceed 1.
+        Both are (frames, batch, channels, bins), frames first as recurrent layers take them. Every
+        network has its own.
         """
         raise NotImplementedError
 
     def compress(self, magnitude: Tensor) -> Tensor:
-        """Compress magnitudes; the statistics of the input are those of the result.
-
-        Parameters
-        ----------
-        magnitude : Tensor, real, non-negative
-            Magnitude of the mixture, of any shape.
-
-        Returns
-        -------
-        Tensor, real, non-negative
-            The same shape; here the magnitude itself.
-        """
+        """Compress magnitudes of any shape; statistics of the input are those of the result."""
         return magnitude
 
     def set_input_statistics(self, mean: Tensor, scale: Tensor) -> None:
         """Fit the normalisation of the input, if the network has one.
 
-        Parameters
-        ----------
-        mean, scale : Tensor [shape=(bins,)], real
-            Mean and standard deviation of the compressed magnitudes of training mixtures.
+        ``mean`` and ``scale`` (bins,) are the mean and standard deviation of the compressed
+        magnitudes of training mixtures.
         """
 
     def freeze(self) -> None:

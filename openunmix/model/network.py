@@ -105,18 +105,7 @@ class OpenUnmix(MaskNetwork):
         return self.decode(features, hidden)
 
     def encode(self, magnitude: Tensor) -> Tensor:
-        """Features of each frame, before the LSTM.
-
-        Parameters
-        ----------
-        magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-            Magnitude of the mixture.
-
-        Returns
-        -------
-        Tensor [shape=(frames, batch, hidden)], real, within (-1, 1)
-            The features.
-        """
+        """Features of each frame: (frames, batch, channels, bins) to (frames, batch, hidden)."""
         frames, batch = magnitude.shape[:2]
         x = self.compress(magnitude[..., : self.nb_bins])
         x = self._fc1_of_normalised(x.reshape(frames * batch, -1))
@@ -124,17 +113,10 @@ class OpenUnmix(MaskNetwork):
         return x.reshape(frames, batch, self.hidden_size)
 
     def decode(self, features: Tensor, hidden: Tensor) -> Tensor:
-        """Mask of each frame, from its features and the output of the LSTM.
+        """Mask of each frame, (frames, batch, channels, bins).
 
-        Parameters
-        ----------
-        features, hidden : Tensor [shape=(frames, batch, hidden)], real
-            What :meth:`encode` and ``lstm`` returned.
-
-        Returns
-        -------
-        Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-            The mask.
+        ``features`` and ``hidden`` (frames, batch, hidden) are what :meth:`encode` and the LSTM
+        returned.
         """
         frames, batch, _ = features.shape
         x = torch.cat([features, hidden], dim=-1)  # the skip connection

@@ -101,22 +101,10 @@ class Separator(nn.Module):
         return [*self.target_models, *(["residual"] if self.residual else [])]
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Separate mixtures.
+        """Separate mixtures (batch, channels, samples) into (batch, targets, channels, samples).
 
-        Parameters
-        ----------
-        audio : Tensor [shape=(batch, channels, samples) or (channels, samples)], real
-            Waveforms at the networks' sample rate, nominally within [-1, 1].
-
-        Returns
-        -------
-        Tensor [shape=(batch, targets, channels, samples)], real
-            The estimates; without the batch axis where the input has none.
-
-        Raises
-        ------
-        ValueError
-            If the axes or the number of channels are not those above.
+        They are at the networks' sample rate, nominally within [-1, 1]; the batch axis may be
+        missing from both. Raises ValueError for other axes or channels.
         """
         self._check(audio)
         if audio.ndim == 2:
@@ -173,24 +161,10 @@ class Separator(nn.Module):
     def to_dict(
         self, estimates: Tensor, aggregate_dict: Mapping[str, Sequence[str]] | None = None
     ) -> dict[str, Tensor]:
-        """Return the estimates by name, or sums of them.
+        """Return estimates (..., targets, channels, samples) by name.
 
-        Parameters
-        ----------
-        estimates : Tensor [shape=(..., targets, channels, samples)], real
-            What :meth:`forward` returned.
-        aggregate_dict : mapping of str to list of str, optional
-            Targets to sum by new name; only the sums are returned then.
-
-        Returns
-        -------
-        dict of str to Tensor [shape=(..., channels, samples)]
-            A waveform per name.
-
-        Raises
-        ------
-        ValueError
-            If a sum is empty or of an unknown target.
+        With ``aggregate_dict`` only sums are returned: of the targets listed for each new name.
+        Raises ValueError if a sum is empty or of an unknown target.
         """
         named = dict(zip(self.sources, estimates.unbind(dim=-3), strict=True))
         if aggregate_dict is None:

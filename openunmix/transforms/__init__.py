@@ -37,13 +37,8 @@ def make_filterbanks(
 
     Parameters
     ----------
-    n_fft : int
-        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
-    n_hop : int
-        Hop between frames in samples.
-    center : bool
-        Whether frame ``t`` is centred on sample ``t * n_hop`` (by reflection at the ends).
-        Otherwise it starts there.
+    n_fft, n_hop, center
+        As for :func:`~openunmix.transforms.fourier.stft`.
     sample_rate : float
         Sample rate in Hz. It changes no result.
     method : {"torch", "asteroid"}
@@ -92,12 +87,8 @@ class TorchSTFT(nn.Module):
 
     Parameters
     ----------
-    n_fft : int
-        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
-    n_hop : int
-        Hop between frames in samples.
-    center : bool
-        Whether frame ``t`` is centred on sample ``t * n_hop``. Otherwise it starts there.
+    n_fft, n_hop, center
+        As for :func:`~openunmix.transforms.fourier.stft`.
     window : nn.Parameter [shape=(n_fft,)], optional
         The window, periodic Hann by default; part of the state dict, not trained.
     """
@@ -116,18 +107,7 @@ class TorchSTFT(nn.Module):
         self.center = center
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform a waveform.
-
-        Parameters
-        ----------
-        x : Tensor [shape=(..., channels, samples)], real
-            Waveform, at least one sample.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts, with ``bins = n_fft // 2 + 1``.
-        """
+        """Transform (..., channels, samples) to pairs (..., channels, bins, frames, 2)."""
         return torch.view_as_real(stft(x, self.n_fft, self.n_hop, self.window, self.center))
 
 
@@ -136,16 +116,12 @@ class TorchISTFT(nn.Module):
 
     Parameters
     ----------
-    n_fft : int
-        Window length in samples.
-    n_hop : int
-        Hop between frames in samples.
-    center : bool
+    n_fft, n_hop, center
         As in the forward transform.
     sample_rate : float
         Sample rate in Hz, kept as an attribute.
     window : nn.Parameter [shape=(n_fft,)], optional
-        The window, periodic Hann by default; part of the state dict, not trained.
+        As in the forward transform.
     """
 
     def __init__(
@@ -164,22 +140,11 @@ class TorchISTFT(nn.Module):
         self.sample_rate = sample_rate
 
     def forward(self, X: Tensor, length: int | None = None) -> Tensor:
-        """Synthesise a waveform.
+        """Transform pairs (..., channels, bins, frames, 2) to (..., channels, samples).
 
-        Parameters
-        ----------
-        X : Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts.
-        length : int, optional
-            Samples to return; all that the frames cover by default.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, samples)], real
-            The waveform.
+        ``length`` is the number of samples; all that the frames cover by default.
         """
-        spectrum = _as_complex(X)
-        return istft(spectrum, self.n_fft, self.n_hop, self.window, self.center, length)
+        return istft(_as_complex(X), self.n_fft, self.n_hop, self.window, self.center, length)
 
 
 class AsteroidSTFT(nn.Module):
@@ -240,18 +205,7 @@ class ComplexNorm(nn.Module):
         self.mono = mono
 
     def forward(self, spec: Tensor) -> Tensor:
-        """Compute the magnitude.
-
-        Parameters
-        ----------
-        spec : Tensor [shape=(..., channels, bins, frames, 2)], real
-            Real and imaginary parts.
-
-        Returns
-        -------
-        Tensor [shape=(..., channels, bins, frames)], real, non-negative
-            The magnitudes; one channel with ``mono``.
-        """
+        """Magnitude (..., channels, bins, frames) of pairs (..., channels, bins, frames, 2)."""
         magnitudes = _as_complex(spec).abs()
         return magnitudes.mean(dim=-3, keepdim=True) if self.mono else magnitudes
 

@@ -17,22 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["STFTConfig", "bandwidth_to_max_bin", "hann_window", "istft", "magnitude", "stft"]
+__all__ = ["STFTConfig", "bandwidth_to_max_bin", "istft", "magnitude", "stft"]
 
 
 @dataclass(frozen=True)
 class STFTConfig:
-    """Parameters of a short-time Fourier transform.
-
-    Attributes
-    ----------
-    n_fft : int
-        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
-    n_hop : int
-        Hop between frames in samples.
-    sample_rate : float
-        Sample rate in Hz.
-    """
+    """Parameters of a short-time Fourier transform."""
 
     n_fft: int = field(
         default=4096,
@@ -54,20 +44,7 @@ class STFTConfig:
 
 
 def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Return the periodic Hann window.
-
-    Parameters
-    ----------
-    n_fft : int
-        Length in samples; 4096 samples are 93 ms at 44.1 kHz.
-    dtype : torch.dtype, optional
-        Floating-point type, torch's default if not given.
-
-    Returns
-    -------
-    Tensor [shape=(n_fft,)], real
-        The window, 0 at its first sample and 1 in the middle.
-    """
+    """Periodic Hann window (n_fft,): 0 at its first sample and 1 in the middle."""
     return torch.hann_window(n_fft, periodic=True, dtype=dtype)
 
 
@@ -81,7 +58,7 @@ def stft(
     waveform : Tensor [shape=(..., samples)], real
         The signal; any number of leading axes, at least one sample.
     n_fft : int
-        Window length in samples.
+        Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
     n_hop : int
         Distance between frames in samples.
     window : Tensor [shape=(n_fft,)], optional
@@ -137,13 +114,7 @@ def istft(
     ----------
     spectrum : Tensor [shape=(..., bins, frames)], complex
         A one-sided transform; any number of leading axes.
-    n_fft : int
-        Window length in samples.
-    n_hop : int
-        Distance between frames in samples.
-    window : Tensor [shape=(n_fft,)], optional
-        The window of the forward transform, periodic Hann if not given.
-    center : bool
+    n_fft, n_hop, window, center
         As in the forward transform.
     length : int, optional
         Samples to return; a signal as long as the frames allow if not given.
@@ -153,7 +124,6 @@ def istft(
     Tensor [shape=(..., samples)], real
         The signal.
     """
-    leading = spectrum.shape[:-2]
     if window is None:
         window = hann_window(n_fft, spectrum.real.dtype).to(spectrum.device)
     waveform = torch.istft(
@@ -164,7 +134,7 @@ def istft(
         center=center,
         length=length,
     )
-    return waveform.reshape(*leading, -1)
+    return waveform.reshape(*spectrum.shape[:-2], -1)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
