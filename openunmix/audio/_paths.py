@@ -114,9 +114,13 @@ class PartFile:
         self._file.close()
         self.check()
 
-    def commit(self) -> None:
-        """Rename the complete file to its target."""
+    def commit(self, tags_from: StrPath | None = None) -> None:
+        """Copy the tags of another file to the complete file, and rename it to its target."""
         self.close()
+        if tags_from is not None:
+            from openunmix.audio.tags import copy_tags
+
+            copy_tags(tags_from, self.path)
         os.replace(self.path, self._target)
 
     def discard(self) -> None:

@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from openunmix.audio.encoders import FfmpegEncoder, supported_sample_rate
 from openunmix.audio.reading import AudioReader
 from openunmix.audio.resampling import Resampler
 from openunmix.audio.source import AudioSource
-from openunmix.audio.tags import copy_tags
 from openunmix.errors import AudioFileError
 
 __all__ = ["STEM_MP4", "STEM_MP4_STREAMS", "write_stem_mp4"]
@@ -96,9 +95,7 @@ def write_stem_mp4(
             _encode(part, readers, rate, ("mixture", *stems), gain)
             part.close()
             _insert_atom(part, _stem_atom(tuple(stems)))
-            if tags_from is not None:
-                copy_tags(tags_from, part.path)
-            part.commit()
+            part.commit(tags_from)
 
 
 def _open(source: StrPath | AudioSource) -> AudioReader:
@@ -150,8 +147,8 @@ def _stereo(block: Block) -> Block:
 
 
 def _stem_atom(names: Sequence[str]) -> bytes:
-    """Atom that describes the stems."""
-    content: dict[str, Any] = {
+    """Atom that describes the stems: its size in bytes, its type, its content."""
+    description = {
         "version": 1,
         "mastering_dsp": _MASTERING_DSP,
         "stems": [
@@ -159,45 +156,33 @@ def _stem_atom(names: Sequence[str]) -> bytes:
             for name, color in zip(names, itertools.cycle(_COLORS), strict=False)
         ],
     }
-    return _atom(b"stem", json.dumps(content).encode("utf-8"))
-
-
-def _atom(kind: bytes, content: bytes) -> bytes:
-    """MP4 atom: its size in bytes, its type, its content."""
-    return struct.pack(">I4s", 8 + len(content), kind) + content
-
-
-def _atoms(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Type and content of every atom in a sequence of atoms (all below 4 GiB)."""
-    atoms, offset = [], 0
-    while offset + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, offset)
-        atoms.append((kind, data[offset + 8 : offset + size]))
-        offset += size
-    return atoms
+    content = json.dumps(description).encode("utf-8")
+    return struct.pack(">I4s", 8 + len(content), b"stem") + content
 
 
 def _insert_atom(part: PartFile, atom: bytes) -> None:
     """Add an atom to ``moov/udta``, which may grow, because FFmpeg writes ``moov`` last."""
     with open(part.path, "rb+") as file:
-        offset = _find_last_moov(file)
-        file.seek(offset)
-        children = _atoms(file.read()[8:])
-        udta = b"".join(content for kind, content in children if kind == b"udta")
-        kept = b"".join(_atom(kind, content) for kind, content in children if kind != b"udta")
-        file.seek(offset)
-        file.write(_atom(b"moov", kept + _atom(b"udta", udta + atom)))
+        end = file.seek(0, 2)
+        moov, moov_size = _atoms(file, 0, end)[b"moov"]
+        assert moov + moov_size == end, "FFmpeg writes moov last"
+        udta, udta_size = _atoms(file, moov + 8, end)[b"udta"]
+        file.seek(udta + udta_size)
+        following = file.read()
+        file.seek(udta + udta_size)
+        file.write(atom + following)
+        for offset, size in ((moov, moov_size), (udta, udta_size)):
+            file.seek(offset)
+            file.write(struct.pack(">I", size + len(atom)))
 
 
-def _find_last_moov(file: Any) -> int:
-    """Offset of the atom ``moov``, the last one."""
-    end = file.seek(0, 2)
-    offset, kind, start = 0, b"", 0
+def _atoms(file: BinaryIO, offset: int, end: int) -> dict[bytes, tuple[int, int]]:
+    """Offset and size in bytes of the atoms in a range of a file, by their type."""
+    atoms = {}
     while offset < end:
         file.seek(offset)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        if size == 1:  # the size has 64 bits and follows the type
-            (size,) = struct.unpack(">Q", file.read(8))
-        start, offset = offset, offset + size
-    assert (kind, offset) == (b"moov", end), "FFmpeg writes moov last"
-    return start
+        size, kind, long_size = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        size = long_size if size == 1 else size
+        atoms[kind] = (offset, size)
+        offset += size
+    return atoms

@@ -12,6 +12,12 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import mutagen
+from mutagen import id3 as frames
+from mutagen.flac import Picture
+from mutagen.id3 import ID3
+from mutagen.mp4 import MP4Cover, MP4Tags
+
 from openunmix.audio._paths import StrPath, quote
 
 __all__ = ["copy_tags"]
@@ -53,8 +59,6 @@ def copy_tags(source: StrPath, destination: StrPath) -> None:
     Texts of the same name in `destination` are replaced, others kept. What is missing, damaged
     or cannot be stored (an RF64 has no tags) is left out, and logged at the level ``DEBUG``.
     """
-    import mutagen
-
     try:
         tags = _read(mutagen.File(source))
         target = mutagen.File(destination)
@@ -70,9 +74,6 @@ def copy_tags(source: StrPath, destination: StrPath) -> None:
 
 def _read(file: Any) -> _Tags:
     """Read the tags of a file, of whichever kind."""
-    from mutagen.id3 import ID3
-    from mutagen.mp4 import MP4Tags
-
     if file is None or file.tags is None:
         return _Tags()
     if isinstance(file.tags, ID3):
@@ -99,8 +100,6 @@ def _read_id3(id3: Any) -> _Tags:
 
 def _read_mp4(mp4: Any) -> _Tags:
     """Read tags of MP4."""
-    from mutagen.mp4 import MP4Cover
-
     tags = _Tags()
     for name, _, atom in _NAMES:
         if atom == "trkn" and mp4.get(atom):
@@ -117,8 +116,6 @@ def _read_mp4(mp4: Any) -> _Tags:
 
 def _read_vorbis(file: Any) -> _Tags:
     """Read tags of FLAC, Ogg Vorbis, Opus and other formats with lists of texts."""
-    from mutagen.flac import Picture
-
     pictures = list(getattr(file, "pictures", []))
     if "metadata_block_picture" in file.tags:
         encoded = file.tags["metadata_block_picture"]
@@ -138,9 +135,6 @@ def _cover(pictures: list[Any]) -> tuple[str, bytes] | None:
 
 def _write(file: Any, tags: _Tags) -> None:
     """Set the tags of a file, of whichever kind."""
-    from mutagen.id3 import ID3
-    from mutagen.mp4 import MP4Tags
-
     if isinstance(file.tags, ID3):
         _write_id3(file.tags, tags)
     elif isinstance(file.tags, MP4Tags):
@@ -151,8 +145,6 @@ def _write(file: Any, tags: _Tags) -> None:
 
 def _write_id3(id3: Any, tags: _Tags) -> None:
     """Set tags of MP3, WAV and AIFF."""
-    from mutagen import id3 as frames
-
     for name, frame_id, _ in _NAMES:
         if name in tags.texts:
             options = {"lang": "XXX", "desc": ""} if frame_id == "COMM" else {}
@@ -166,8 +158,6 @@ def _write_id3(id3: Any, tags: _Tags) -> None:
 
 def _write_mp4(mp4: Any, tags: _Tags) -> None:
     """Set tags of MP4."""
-    from mutagen.mp4 import MP4Cover
-
     for name, _, atom in _NAMES:
         if name in tags.texts and atom == "trkn":
             number, _, total = tags.texts[name][0].partition("/")
@@ -182,8 +172,6 @@ def _write_mp4(mp4: Any, tags: _Tags) -> None:
 
 def _write_vorbis(file: Any, tags: _Tags) -> None:
     """Set tags of FLAC, Ogg Vorbis and Opus."""
-    from mutagen.flac import Picture
-
     file.tags.update(tags.texts)
     if not tags.cover:
         return

@@ -19,7 +19,6 @@ from openunmix.audio.encoders import (
     supported_sample_rate,
 )
 from openunmix.audio.resampling import Resampler, resampled_length
-from openunmix.audio.tags import copy_tags
 from openunmix.errors import AudioFileError
 
 __all__ = ["AudioWriter"]
@@ -127,20 +126,7 @@ class AudioWriter:
         return codec_errors(f"{quote(self.path)} could not be written")
 
     def write(self, block: npt.NDArray[np.floating] | Tensor) -> None:
-        """Append a block.
-
-        Parameters
-        ----------
-        block : ndarray or Tensor [shape=(channels, samples)], real
-            Any number of samples, full scale at 1.
-
-        Raises
-        ------
-        AudioFileError
-            If the disk is full or fails.
-        ValueError
-            If the block has another number of channels, or after closing.
-        """
+        """Append a block of shape (channels, samples), full scale at 1."""
         if self._encoder is None:
             raise ValueError(f"{quote(self.path)} is closed; write before leaving the context")
         if isinstance(block, Tensor):
@@ -161,10 +147,7 @@ class AudioWriter:
             self._encode(np.zeros((self.channels, 0), dtype=np.float32), last=True)
             with self._errors():
                 self._close_encoder()
-                self._part.close()
-                if self._tags_from is not None:
-                    copy_tags(self._tags_from, self._part.path)
-                self._part.commit()
+                self._part.commit(self._tags_from)
         finally:
             self._discard()
 
