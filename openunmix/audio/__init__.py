@@ -8,15 +8,10 @@ Memory does not depend on the length of a file, except for `read_audio`.
 
 from __future__ import annotations
 
-from openunmix.audio.channels import downmix_to_stereo
 from openunmix.audio.decoders import AudioInfo
-from openunmix.audio.encoders import (
-    OUTPUT_FORMATS,
-    clipping_gain,
-    supported_sample_rate,
-)
+from openunmix.audio.encoders import OUTPUT_FORMATS
 from openunmix.audio.reading import AudioClip, AudioReader, probe, read_audio
-from openunmix.audio.resampling import Resampler, resample, resampled_length
+from openunmix.audio.resampling import resample
 from openunmix.audio.source import AUDIO_EXTENSIONS, AudioSource
 from openunmix.audio.stem_mp4 import STEM_MP4, STEM_MP4_STREAMS, write_stem_mp4
 from openunmix.audio.writing import AudioWriter
@@ -31,13 +26,8 @@ __all__ = [
     "AudioReader",
     "AudioSource",
     "AudioWriter",
-    "Resampler",
-    "clipping_gain",
-    "downmix_to_stereo",
     "probe",
     "read_audio",
     "resample",
-    "resampled_length",
-    "supported_sample_rate",
     "write_stem_mp4",
 ]

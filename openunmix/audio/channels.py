@@ -33,7 +33,8 @@ _VORBIS_LAYOUTS: dict[int, tuple[str, ...]] = {
 }
 
 _HALF_POWER = 0.5**0.5
-# Weights of a channel in (left, right), ITU-R BS.775-3, table 2. Channels that are not in
+# Weights of a channel in (left, right), Recommendation ITU-R BS.775-3, "Multichannel stereophonic
+# sound system with and without accompanying picture", table 2, 2012. Channels that are not in
 # the table (side, height, wide) count as surround channels of their side.
 _WEIGHTS: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
@@ -72,41 +73,12 @@ def _weights(name: str) -> tuple[float, float]:
 
 
 def downmix_to_stereo(block: Block, layout: Sequence[str] | None = None) -> Block:
-    """Downmix of three to eight channels to stereo by ITU-R BS.775 [1]_.
+    """Downmix of a block to stereo by ITU-R BS.775, shape (channels, samples) to (2, samples).
 
     Left is ``FL + 0.7071 FC + 0.7071 BL``, right likewise; a single surround channel
     has the weight 0.5 in both, the low-frequency channel 0. Not normalised: the front
-    channels keep their level, and the result may exceed 1.
-
-    Parameters
-    ----------
-    block : ndarray [shape=(channels, samples)], float32
-        Any number of samples. One or two channels are returned as they are.
-    layout : sequence of str, optional
-        Names of the channels in order, such as `AudioInfo.layout`; by default the usual
-        layout for the number of channels in the order of WAV (FL FR FC LFE BL BR SL SR).
-
-    Returns
-    -------
-    ndarray [shape=(2, samples)], float32
-        Left and right; the input where it has at most two channels.
-
-    Raises
-    ------
-    ValueError
-        If the layout is unknown or does not fit the number of channels.
-
-    References
-    ----------
-    .. [1] Recommendation ITU-R BS.775-3, "Multichannel stereophonic sound system with
-       and without accompanying picture", table 2, 2012.
-
-    Examples
-    --------
-    >>> block = np.eye(6, dtype=np.float32)  # one sample for each channel of 5.1
-    >>> downmix_to_stereo(block).round(2)
-    array([[1.  , 0.  , 0.71, 0.  , 0.71, 0.  ],
-           [0.  , 1.  , 0.71, 0.  , 0.  , 0.71]], dtype=float32)
+    channels keep their level, and the result may exceed 1. One or two channels are returned
+    as they are. `layout` names the channels; by default, they are in the order of WAV.
     """
     channels = block.shape[0]
     if channels <= 2:

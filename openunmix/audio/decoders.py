@@ -33,34 +33,17 @@ _SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS",
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Format of an audio file, as its header states it.
+    """Format of an audio file, as its header states it."""
 
-    Attributes
-    ----------
-    sample_rate : int
-        In Hz.
-    channels : int
-        Number of channels.
-    samples : int or None
-        Length. Exact for WAV, FLAC, Ogg and AIFF; otherwise the container's estimate,
-        within 0.1 s for MP3 and MP4, or None.
-    format : str
-        The container, such as ``"wav"`` or ``"mp4"``.
-    codec : str
-        The codec, such as ``"pcm_24"`` or ``"aac"``.
-    layout : tuple of str
-        Names of the channels in order (FL, FR, FC, LFE, BL, BR, ...); empty if unknown.
-    streams : int
-        Number of audio streams.
-    """
-
-    sample_rate: int
+    sample_rate: int  # Hz
     channels: int
+    #: Length. Exact for WAV, FLAC, Ogg and AIFF; otherwise the container's estimate,
+    #: within 0.1 s for MP3 and MP4, or None.
     samples: int | None
-    format: str
-    codec: str
-    layout: tuple[str, ...]
-    streams: int = 1
+    format: str  # the container, such as "wav" or "mp4"
+    codec: str  # such as "pcm_24" or "aac"
+    layout: tuple[str, ...]  # names of the channels in order (FL, FR, FC, LFE, ...); () if unknown
+    streams: int = 1  # number of audio streams
 
     @property
     def duration(self) -> float | None:

@@ -88,25 +88,7 @@ def output_format(extension: str) -> OutputFormat:
 
 
 def supported_sample_rate(extension: str, sample_rate: int) -> int:
-    """Sample rate at which a format stores audio.
-
-    Parameters
-    ----------
-    extension : str
-        Of the format, with or without its dot.
-    sample_rate : int
-        Of the audio, in Hz.
-
-    Returns
-    -------
-    int
-        The same if the format supports it, else the next higher one, else the highest.
-
-    Examples
-    --------
-    >>> supported_sample_rate("opus", 44100), supported_sample_rate("mp3", 96000)
-    (48000, 48000)
-    """
+    """Sample rate at which a format stores audio: the same, or the next it supports, in Hz."""
     rates = output_format(extension).sample_rates
     if not rates or sample_rate in rates:
         return sample_rate
@@ -114,23 +96,10 @@ def supported_sample_rate(extension: str, sample_rate: int) -> int:
 
 
 def clipping_gain(peak: float, extension: str, depth: str | None = None) -> float:
-    """Gain that keeps a signal from clipping in a format.
+    """Gain that keeps a signal of that peak from clipping in a format; 1 for float.
 
-    Parameters
-    ----------
-    peak : float
-        Largest absolute value of the signal, full scale at 1.
-    extension : str
-        Of the format: a key of `OUTPUT_FORMATS`, or `STEM_MP4`.
-    depth : str, optional
-        Its sample format; the default one if not given.
-
-    Returns
-    -------
-    float
-        1 for float, and for signals within full scale; otherwise a little less than
-        ``1 / peak``, so that rounding does not clip either. Lossy formats count as integer:
-        players clip what they hold beyond 1.
+    `extension` is a key of `OUTPUT_FORMATS`, or `STEM_MP4`. Lossy formats count as integer:
+    players clip what they hold beyond full scale.
     """
     entry = OUTPUT_FORMATS.get(extension)
     if peak <= 1 or (entry and (depth or entry.default_depth) == "32f"):

@@ -19,18 +19,10 @@ __all__ = ["AudioClip", "AudioReader", "probe", "read_audio"]
 
 
 class AudioClip(NamedTuple):
-    """Audio in memory.
+    """Audio in memory."""
 
-    Attributes
-    ----------
-    waveform : Tensor [shape=(channels, samples)], float32
-        Full scale at 1.
-    sample_rate : int
-        In Hz.
-    """
-
-    waveform: Tensor
-    sample_rate: int
+    waveform: Tensor  # (channels, samples), float32, full scale at 1
+    sample_rate: int  # Hz
 
 
 class AudioReader:

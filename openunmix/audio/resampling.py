@@ -12,40 +12,15 @@ __all__ = ["Resampler", "resample", "resampled_length"]
 
 
 def resampled_length(length: int, rate_in: int, rate_out: int) -> int:
-    """Length of a signal after conversion.
-
-    Parameters
-    ----------
-    length : int
-        Length before, in samples.
-    rate_in, rate_out : int > 0
-        Sample rates in Hz.
-
-    Returns
-    -------
-    int
-        ``round(length * rate_out / rate_in)``.
-    """
+    """Length in samples of a signal after conversion."""
     return round(length * rate_out / rate_in)
 
 
 class Resampler:
-    """Sample rate converter for a stream of blocks.
+    """Sample rate converter for a stream of blocks; equal rates pass them through.
 
     The filter is soxr's HQ: linear phase, its delay compensated. The output does not
     depend on how the signal is cut into blocks.
-
-    Parameters
-    ----------
-    rate_in, rate_out : int > 0
-        Sample rates in Hz. Equal rates pass blocks through.
-    channels : int > 0
-        Number of channels.
-
-    Raises
-    ------
-    ValueError
-        If a rate or the number of channels is not positive.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
@@ -64,25 +39,9 @@ class Resampler:
             )
 
     def process(self, block: Block, last: bool = False) -> Block:
-        """Convert the next block.
+        """Convert the next block, shape (channels, samples), and return the samples that are ready.
 
-        Parameters
-        ----------
-        block : ndarray [shape=(channels, samples)], float32
-            The next samples; there may be none.
-        last : bool
-            Whether this is the last block, which flushes the filter.
-
-        Returns
-        -------
-        ndarray [shape=(channels, samples)], float32
-            The samples that are ready, possibly none. All blocks together have
-            `resampled_length` samples.
-
-        Raises
-        ------
-        ValueError
-            If the block has another number of channels.
+        The `last` block flushes the filter; all blocks together have `resampled_length` samples.
         """
         if block.ndim != 2 or block.shape[0] != self.channels:
             raise ValueError(

@@ -21,17 +21,6 @@ If a file is there in several formats, the last one is preferred."""
 class AudioSource(NamedTuple):
     """Location of audio: a stream of a file, or an excerpt of it.
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    stream : int, optional
-        Index of the audio stream; the first by default.
-    start : float >= 0
-        Start of the excerpt in seconds.
-    duration : float, optional
-        Its duration in seconds; to the end of the file by default.
-
     Examples
     --------
     >>> str(AudioSource(Path("song.stem.mp4"), stream=4))
@@ -39,24 +28,16 @@ class AudioSource(NamedTuple):
     """
 
     path: Path
+    #: Index of the audio stream; the first by default.
     stream: int | None = None
+    #: Start of the excerpt in seconds.
     start: float = 0.0
+    #: Its duration in seconds; to the end of the file by default.
     duration: float | None = None
 
     def __str__(self) -> str:
         return f"{self.path} (stream {self.stream})" if self.stream else str(self.path)
 
     def open(self, block: int = 65536) -> AudioReader:
-        """Open the excerpt for reading.
-
-        Parameters
-        ----------
-        block : int > 0
-            Block length in samples.
-
-        Returns
-        -------
-        AudioReader
-            At the start of the excerpt; its errors are documented there.
-        """
+        """Open the excerpt for reading, in blocks of `block` samples."""
         return AudioReader(self.path, self.start, self.duration, block, self.stream)

@@ -14,14 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import (
-    AudioClip,
-    AudioSource,
-    Resampler,
-    downmix_to_stereo,
-    read_audio,
-    resampled_length,
-)
+from openunmix.audio import AudioClip, AudioSource, read_audio
+from openunmix.audio.channels import downmix_to_stereo
+from openunmix.audio.resampling import Resampler, resampled_length
 from openunmix.errors import AudioFileError
 
 __all__ = [

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import AudioReader, AudioSource, Resampler, downmix_to_stereo
-from openunmix.audio.channels import Block
+from openunmix.audio import AudioReader, AudioSource
+from openunmix.audio.channels import Block, downmix_to_stereo
+from openunmix.audio.resampling import Resampler
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.stream import Rereadable, StreamConfig, separate_channels

@@ -28,10 +28,9 @@ from openunmix.audio import (
     AudioReader,
     AudioSource,
     AudioWriter,
-    clipping_gain,
-    supported_sample_rate,
     write_stem_mp4,
 )
+from openunmix.audio.encoders import clipping_gain, supported_sample_rate
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openunmix.audio import AudioSource, AudioWriter, downmix_to_stereo
+from openunmix.audio import AudioSource, AudioWriter
+from openunmix.audio.channels import downmix_to_stereo
 from openunmix.web._pictures import Grid, Picture
 
 __all__ = ["BIT_RATE", "EncodedStem", "StemSource", "encoded"]

@@ -7,7 +7,7 @@ import pytest
 from helpers.files import music, read, snr, write
 
 from openunmix import audio
-from openunmix.audio.channels import default_layout
+from openunmix.audio.channels import default_layout, downmix_to_stereo
 
 LAYOUTS = {"3.0": 3, "quad": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 
@@ -58,14 +58,14 @@ def test_downmix_follows_bs775():
     half = 0.5**0.5
     one = np.eye(6, dtype=np.float32)
     expected = [[1, 0, half, 0, half, 0], [0, 1, half, 0, 0, half]]
-    np.testing.assert_allclose(audio.downmix_to_stereo(one), expected, atol=1e-7)
-    single = audio.downmix_to_stereo(np.eye(4, dtype=np.float32), ("FL", "FR", "FC", "BC"))
+    np.testing.assert_allclose(downmix_to_stereo(one), expected, atol=1e-7)
+    single = downmix_to_stereo(np.eye(4, dtype=np.float32), ("FL", "FR", "FC", "BC"))
     np.testing.assert_allclose(single, [[1, 0, half, 0.5], [0, 1, half, 0.5]], atol=1e-7)
 
 
 @pytest.mark.parametrize("channels", range(3, 9))
 def test_downmix_of_equal_sides_is_symmetric_and_loses_only_low_frequencies(channels):
-    weights = audio.downmix_to_stereo(np.eye(channels, dtype=np.float32))
+    weights = downmix_to_stereo(np.eye(channels, dtype=np.float32))
     assert weights.sum(axis=1)[0] == pytest.approx(weights.sum(axis=1)[1])
     silent = [n for n, w in zip(default_layout(channels), weights.T, strict=True) if not any(w)]
     assert silent in ([], ["LFE"])
@@ -73,8 +73,8 @@ def test_downmix_of_equal_sides_is_symmetric_and_loses_only_low_frequencies(chan
 
 def test_downmix_leaves_stereo_alone_and_refuses_the_unknown():
     block = music()
-    assert audio.downmix_to_stereo(block) is block
+    assert downmix_to_stereo(block) is block
     with pytest.raises(ValueError, match="9 channels"):
-        audio.downmix_to_stereo(np.zeros((9, 4), np.float32))
+        downmix_to_stereo(np.zeros((9, 4), np.float32))
     with pytest.raises(ValueError, match="3 channels"):
-        audio.downmix_to_stereo(np.zeros((3, 4), np.float32), ("FL", "FR"))
+        downmix_to_stereo(np.zeros((3, 4), np.float32), ("FL", "FR"))

@@ -34,12 +34,12 @@ def test_output_formats_describe_themselves():
     ],
 )
 def test_gain_keeps_all_formats_but_float_from_clipping(peak, extension, depth, gain):
-    assert audio.clipping_gain(peak, extension, depth) == pytest.approx(gain, rel=1e-9)
+    assert encoders.clipping_gain(peak, extension, depth) == pytest.approx(gain, rel=1e-9)
 
 
 @pytest.mark.parametrize("extension", FORMATS)
 def test_round_trip_keeps_length_position_and_sound(tmp_path, extension):
-    rate = audio.supported_sample_rate(extension, RATE)
+    rate = encoders.supported_sample_rate(extension, RATE)
     block = music(rate=rate)
     path = write(tmp_path / f"a{extension}", block, rate)
     clip = audio.read_audio(path)

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openunmix import audio
+from openunmix.audio.encoders import supported_sample_rate
 from openunmix.errors import AudioFileError
 
 
 @pytest.mark.parametrize("extension", FORMATS)
 def test_probe_agrees_with_what_is_read(tmp_path, extension):
-    rate = audio.supported_sample_rate(extension, RATE)
+    rate = supported_sample_rate(extension, RATE)
     path = write(tmp_path / f"a{extension}", music(rate=rate, channels=1), rate)
     info = audio.probe(path)
     assert (info.sample_rate, info.channels) == (rate, 1)

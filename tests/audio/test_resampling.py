@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openunmix.audio import Resampler, resample, resampled_length
+from openunmix.audio import resample
+from openunmix.audio.resampling import Resampler, resampled_length
 
 RATES = [8000, 16000, 22050, 44100, 48000, 96000]
 

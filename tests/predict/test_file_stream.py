@@ -10,7 +10,8 @@ import torch
 from helpers.checks import decibels
 from helpers.sounds import mixture, noise
 
-from openunmix.audio import AudioSource, downmix_to_stereo, resample
+from openunmix.audio import AudioSource, resample
+from openunmix.audio.channels import downmix_to_stereo
 from openunmix.errors import AudioFileError
 from openunmix.predict.file_stream import (
     Delay,

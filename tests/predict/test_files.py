@@ -10,15 +10,9 @@ from helpers.checks import decibels
 from helpers.results import left_in, read, total
 from helpers.sounds import mixture, noise, tone
 
-from openunmix.audio import (
-    STEM_MP4,
-    AudioSource,
-    downmix_to_stereo,
-    probe,
-    read_audio,
-    resample,
-    supported_sample_rate,
-)
+from openunmix.audio import STEM_MP4, AudioSource, probe, read_audio, resample
+from openunmix.audio.channels import downmix_to_stereo
+from openunmix.audio.encoders import supported_sample_rate
 from openunmix.predict.files import FileOptions, separate_file
 from openunmix.predict.stream import StreamConfig, separate_waveform
 

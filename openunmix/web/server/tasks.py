@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from openunmix.audio import STEM_MP4, AudioReader, clipping_gain, write_stem_mp4
+from openunmix.audio import STEM_MP4, AudioReader, write_stem_mp4
+from openunmix.audio.encoders import clipping_gain
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, separate_file
