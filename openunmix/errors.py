@@ -1,18 +1,4 @@
-"""The exceptions of Open-Unmix.
-
-::
-
-    OpenUnmixError
-    ├── UnknownModelError (LookupError)     no model of that name
-    ├── CheckpointError   (ValueError)      weights that cannot be trusted or do not fit
-    ├── DownloadError     (OSError)         weights that cannot be downloaded or verified
-    │   └── UnreachableError                ... because the network or the server is unreachable
-    ├── AudioFileError    (OSError)         a file that cannot be read or written as audio
-    ├── TrainingError     (ArithmeticError) training diverged or cannot continue
-    └── MissingExtraError (ImportError)     an optional dependency is not installed
-
-Wrong arguments raise plain ``ValueError`` or ``TypeError``.
-"""
+"""The exceptions of Open-Unmix; wrong arguments raise plain ``ValueError`` or ``TypeError``."""
 
 from __future__ import annotations
 

@@ -21,8 +21,7 @@ class Progress(AbstractContextManager["Progress"]):
         self._stack = ExitStack()
         self._all = self._bar("all files", sum(durations)) if len(durations) > 1 else None
         self._file: Any = None
-        self._duration = 0.0
-        self._before = 0.0
+        self._duration = self._before = 0.0
 
     def _bar(self, name: str, seconds: float) -> Any:
         """Add a bar."""

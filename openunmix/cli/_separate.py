@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         write = partial(write_player, model=model, args=args) if args.player else None
         _separate_all(waiting, separator, config, options, args.quiet, write)
     if args.json:
-        json.dump(_manifest(jobs, model, args), sys.stdout, indent=2)
+        json.dump(_manifest(jobs, model, args), sys.stdout, indent=2, default=os.fspath)
         sys.stdout.write("\n")
     return 1 if any(job.record.get("status") == "failed" for job in jobs) else 0
 
@@ -117,10 +117,10 @@ def _waiting(jobs: Sequence[_Job], skip_existing: bool, player: bool) -> list[_J
     """Return the jobs to run; record those to skip."""
     waiting = []
     for job in jobs:
-        job.record["input"] = str(job.source.path)
+        job.record["input"] = job.source.path
         expected = [*job.outputs.values(), *([job.folder / "index.html"] if player else [])]
         if skip_existing and all(path.exists() for path in expected):
-            job.record.update(status="skipped", outputs=_strings(job.outputs))
+            job.record.update(status="skipped", outputs=job.outputs)
         else:
             waiting.append(job)
     return waiting
@@ -147,7 +147,7 @@ def _separate_all(
                     job.source, job.folder, separator, options, config, progress.update
                 )
                 if write_page:
-                    job.record["player"] = str(write_page(job.source, result))
+                    job.record["player"] = write_page(job.source, result)
             except OpenUnmixError as error:
                 job.record.update(status="failed", error=str(error))
                 progress.say(str(error))
@@ -162,7 +162,7 @@ def _record(job: _Job, result: FileResult, seconds: float) -> None:
     """Record a finished job for the manifest."""
     job.record.update(
         status="done",
-        outputs=_strings(result.outputs),
+        outputs=result.outputs,
         sample_rate=result.sample_rate,
         channels=result.channels,
         duration=round(result.duration, 3),
@@ -189,10 +189,7 @@ def _duration(source: AudioSource) -> float:
 
 
 def _describe(
-    jobs: Sequence[_Job],
-    separator: Separator,
-    config: StreamConfig,
-    quiet: bool,
+    jobs: Sequence[_Job], separator: Separator, config: StreamConfig, quiet: bool
 ) -> None:
     """Report what would be done, with the speed measured on ten seconds of noise."""
     rate = round(float(separator.sample_rate))
@@ -210,29 +207,23 @@ def _describe(
             continue
         job.record.update(
             status="planned",
-            outputs=_strings(job.outputs),
+            outputs=job.outputs,
             duration=round(duration, 3),
             expected_seconds=round(duration * factor, 1),
             expected_memory_gb=round(memory, 2),
         )
         if not quiet:
-            places = ", ".join(dict.fromkeys(_strings(job.outputs).values()))
-            say(
-                "umx",
-                f"{job.source.path}: {duration:.0f} s of audio, "
-                f"about {duration * factor:.0f} s and {memory:.1f} GB, to {places}",
-            )
+            places = ", ".join(map(str, dict.fromkeys(job.outputs.values())))
+            line = f"{job.source.path}: {duration:.0f} s of audio, about "
+            say("umx", f"{line}{duration * factor:.0f} s and {memory:.1f} GB, to {places}")
 
 
 def _manifest(
     jobs: Sequence[_Job], model: ResolvedModel, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Return the manifest of the whole run."""
-    settings = {
-        name: str(value) if isinstance(value, os.PathLike) else value
-        for name, value in vars(args).items()
-        if name not in ("input", "json", "quiet", "verbose", "audio_backend")
-    }
+    unrecorded = ("input", "json", "quiet", "verbose", "audio_backend")
+    settings = {name: value for name, value in vars(args).items() if name not in unrecorded}
     return {
         "version": __version__,
         "model": {
@@ -244,8 +235,3 @@ def _manifest(
         "settings": settings | {"model": model.name, "targets": model.targets},
         "files": [job.record for job in jobs],
     }
-
-
-def _strings(outputs: dict[str, Path]) -> dict[str, str]:
-    """Convert paths to strings."""
-    return {name: str(path) for name, path in outputs.items()}

@@ -48,8 +48,6 @@ class FoldedNetworks:
         bridged: bool = False,
         exact: bool = False,
     ) -> None:
-        if any(network.training for network in networks):
-            raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.dtype = dtype
         self.bridged = bridged
         self.exact = exact

@@ -5,8 +5,8 @@ Only the second step depends on other frames, so only it needs chunks and lookah
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,27 +15,6 @@ from openunmix.model import OpenUnmix, Separator
 from openunmix.predict._folded import FoldedNetworks
 
 __all__ = ["ModuleNetworks", "Networks", "in_segments", "networks_of"]
-
-
-class Networks(Protocol):
-    """Interface between the engine and the networks of all targets."""
-
-    @property
-    def trunk_of(self) -> Sequence[int]:
-        """Index of the trunk of each network; several may share one."""
-
-    def encode(self, magnitude: Tensor) -> Tensor:
-        """Features of each frame: (frames, channels, bins) to (frames, features of all trunks)."""
-
-    def run_recurrent(
-        self, trunk: int, features: Tensor, frames: int, state: Any
-    ) -> tuple[Tensor, Any]:
-        """Run a trunk on (frames + lookahead, features); return (frames, hidden) and its state."""
-
-    def decode(
-        self, network: int, features: Tensor, hidden: Tensor, magnitude: Tensor, out: Tensor
-    ) -> None:
-        """Write the estimate of a network, (frames, channels, bins), to ``out``."""
 
 
 class ModuleNetworks:
@@ -54,8 +33,6 @@ class ModuleNetworks:
     ) -> None:
         self.modules = list(modules)
         self.trunk_of = range(len(self.modules))
-        if any(module.training for module in self.modules):
-            raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
         self.channels = channels
         self.segment = segment
         self.lookahead = lookahead
@@ -87,11 +64,17 @@ class ModuleNetworks:
         out.copy_(hidden.reshape(magnitude.shape))
 
 
+#: The networks of all targets, with the methods ``encode``, ``run_recurrent`` and ``decode``.
+Networks: TypeAlias = FoldedNetworks | ModuleNetworks
+
+
 def networks_of(
     separator: Separator, dtype: torch.dtype, segment: int | None, lookahead: int
 ) -> Networks:
     """Return the separator's networks, folded if all are OpenUnmix itself; no segment is exact."""
     modules = list(separator.target_models.values())
+    if any(module.training for module in modules):
+        raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
     own = [module for module in modules if type(module) is OpenUnmix]  # subclasses may differ
     if len(own) == len(modules):
         return FoldedNetworks(own, dtype, separator.bridged, exact=segment is None)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -127,11 +127,20 @@ def separate_file(
     with open_stream(source, separator.nb_channels) as stream, workspace(folder) as work:
         _check_channels(stream, options)
         spool = _separate(stream, separator, options, config, aggregation, work, progress)
-        finished = _encode(spool, source.path, options, work)
+        gain = clipping_gain(spool.peak, options.extension, options.depth)
+        finished = _encode(spool, source.path, options, gain, work)
         folder.mkdir(parents=True, exist_ok=True)
         for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
             os.replace(temporary, path)
-        return _result(spool, outputs, options)
+    in_one_file = options.extension == STEM_MP4
+    return FileResult(
+        outputs,
+        supported_sample_rate(".m4a" if in_one_file else options.extension, spool.sample_rate),
+        channels=2 if in_one_file else spool.channels,
+        duration=spool.samples / spool.sample_rate,
+        peak=spool.peak,
+        gain=gain,
+    )
 
 
 def _check_overwriting(source: Path, outputs: Mapping[str, Path]) -> None:
@@ -159,19 +168,13 @@ def _check_channels(stream: FileStream, options: FileOptions) -> None:
 
 @dataclass
 class _Spool:
-    """Float WAV files of all outputs, with their length in samples and their peaks."""
+    """Float WAV files by name, with their length in samples and largest absolute value."""
 
-    aggregation: dict[str, list[str]]
     files: dict[str, Path]
     sample_rate: int
     channels: int
     samples: int = 0
-    peaks: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def peak(self) -> float:
-        """Largest absolute value of all outputs."""
-        return max(self.peaks.values())
+    peak: float = 0.0
 
 
 def _separate(
@@ -187,14 +190,16 @@ def _separate(
     rate = round(float(separator.sample_rate)) if options.model_rate else stream.sample_rate
     names = [*aggregation, *([_MIXTURE] if options.extension == STEM_MP4 else [])]
     files = {name: workspace / f"{number}.wav" for number, name in enumerate(names)}
-    spool = _Spool(aggregation, files, rate, stream.channels, peaks=dict.fromkeys(names, 0.0))
+    spool = _Spool(files, rate, stream.channels)
     expected = stream.length and round(stream.length * rate / stream.sample_rate)
     tags_from = stream.source.path if options.is_float_wav else None
     with ExitStack() as stack:
-        writers = {}
-        for name, path in files.items():
-            writer = AudioWriter(path, rate, spool.channels, "32f", expected, tags_from)
-            writers[name] = stack.enter_context(writer)
+        writers = {
+            name: stack.enter_context(
+                AudioWriter(path, rate, spool.channels, "32f", expected, tags_from)
+            )
+            for name, path in files.items()
+        }
         for mixture, estimates in separate_stream(
             separator, stream, stream.channels, stream.sample_rate, config, options.model_rate
         ):
@@ -203,7 +208,7 @@ def _separate(
             for name, writer in writers.items():
                 block = outputs.get(name, mixture)
                 writer.write(block)
-                spool.peaks[name] = max(spool.peaks[name], _peak(block, stream.source.path))
+                spool.peak = max(spool.peak, _peak(block, stream.source.path))
             spool.samples += mixture.shape[-1]
             if progress:
                 progress(spool.samples / rate)
@@ -221,19 +226,21 @@ def _peak(block: np.ndarray, path: Path) -> float:
     return peak
 
 
-def _encode(spool: _Spool, source: Path, options: FileOptions, workspace: Path) -> dict[str, Path]:
+def _encode(
+    spool: _Spool, source: Path, options: FileOptions, gain: float, workspace: Path
+) -> dict[str, Path]:
     """Encode the spooled files in the format asked for; return temporary files by name."""
     if options.is_float_wav:
         return spool.files
-    gain = clipping_gain(spool.peak, options.extension, options.depth)
     if options.extension == STEM_MP4:
         path = workspace / f"all{STEM_MP4}"
-        stems = {name: spool.files[name] for name in spool.aggregation}
-        write_stem_mp4(path, spool.files[_MIXTURE], stems, tags_from=source, gain=gain)
-        return dict.fromkeys(spool.aggregation, path)
+        stems = dict(spool.files)
+        mixture = stems.pop(_MIXTURE)
+        write_stem_mp4(path, mixture, stems, tags_from=source, gain=gain)
+        return dict.fromkeys(stems, path)
     outputs = {
-        name: workspace / f"out-{number}{options.extension}"
-        for number, name in enumerate(spool.aggregation)
+        name: workspace / f"out-{path.stem}{options.extension}"
+        for name, path in spool.files.items()
     }
 
     def encode(name: str) -> None:

@@ -113,8 +113,3 @@ def test_double_precision_networks_are_folded_in_single_precision(tiny_network, 
     actual = estimate(FoldedNetworks([tiny_network().double()]), 0, magnitude)
     assert actual.dtype == torch.float32
     assert difference(actual, expected) < 1e-5
-
-
-def test_networks_in_training_are_refused(tiny_network):
-    with pytest.raises(ValueError, match=r"call \.eval\(\)"):
-        FoldedNetworks([tiny_network(1), tiny_network(2).train()])

@@ -89,8 +89,10 @@ def test_subclass_of_the_network_is_not_folded(tiny_network):
 
 
 def test_networks_in_training_are_refused(tiny_separator):
-    with pytest.raises(ValueError, match="evaluation mode"):
-        separate_waveform(tiny_separator().train(), synth.mixture(1000))
+    separator = tiny_separator()
+    separator.target_models["drums"].train()
+    with pytest.raises(ValueError, match=r"evaluation mode; call \.eval\(\)"):
+        separate_waveform(separator, synth.mixture(1000))
     with pytest.raises(ValueError, match="evaluation mode"):
         separate_waveform(gains(0.5).train(), synth.mixture(1000))
 
