@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from io import FileIO
@@ -18,7 +19,7 @@ from openunmix.audio.channels import Block, default_layout, order_of_vorbis
 from openunmix.errors import AudioFileError
 
 if TYPE_CHECKING:
-    from av import AudioFrame
+    from av import AudioFrame, Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
@@ -110,6 +111,7 @@ class _SndfileDecoder:
         self._path, self._handle = path, handle
         reordered = handle.format == "OGG" and handle.channels > 2
         self._order = order_of_vorbis(handle.channels) if reordered else None
+        self.close = handle.close
         self.info = AudioInfo(
             sample_rate=handle.samplerate,
             channels=handle.channels,
@@ -163,10 +165,6 @@ class _SndfileDecoder:
             position += chunk.shape[1]
             yield chunk[self._order] if self._order else chunk
 
-    def close(self) -> None:
-        """Close the file."""
-        self._handle.close()
-
 
 def _has_end_of_stream(path: StrPath) -> bool:
     """Whether the last page of an Ogg file carries the end-of-stream flag."""
@@ -195,28 +193,26 @@ class _AvDecoder:
     """One audio stream of any container that FFmpeg knows."""
 
     def __init__(self, path: StrPath, stream: int | None = None) -> None:
-        self._path = path
-        self._file = _QuietFile(absolute(path))
-        self._container: InputContainer | None = None
-        try:
-            self._open(stream or 0)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(self, index: int) -> None:
-        """Open the container and select the stream."""
         import av
 
-        # An open file and no protocol: neither a name such as http:... nor a playlist inside
-        # the file can make FFmpeg open anything else.
-        with codec_errors(f"{quote(self._path)} is damaged or not an audio file"):
-            self._container = av.open(
-                self._file,
-                mode="r",
-                options={"protocol_whitelist": "none"},
-                metadata_errors="replace",
-            )
+        self._path = path
+        with ExitStack() as stack:
+            file = stack.enter_context(_QuietFile(absolute(path)))
+            # An open file and no protocol: neither a name such as http:... nor a playlist inside
+            # the file can make FFmpeg open anything else.
+            with codec_errors(f"{quote(path)} is damaged or not an audio file"):
+                container = av.open(
+                    file,
+                    mode="r",
+                    options={"protocol_whitelist": "none"},
+                    metadata_errors="replace",
+                )
+            self._container = stack.enter_context(container)
+            self._select(stream or 0)
+            self.close = stack.pop_all().close
+
+    def _select(self, index: int) -> None:
+        """Select an audio stream; raise if it is missing or cannot be decoded."""
         streams = self._container.streams.audio
         if not streams:
             raise AudioFileError(f"{quote(self._path)} has no audio stream; give an audio file")
@@ -235,47 +231,40 @@ class _AvDecoder:
 
     def _decode(self) -> Iterator[Block]:
         """Yield all chunks of the stream; raise where it is damaged."""
-        found, damage = 0, None
-        for frame in self._frames():
-            if isinstance(frame, Exception):
-                damage = frame
-                continue
-            # Undecodable data before the first and after the last frame is common and harmless
-            # (tags, a cut within a frame); between frames it means lost audio.
-            if damage is not None and found:
-                raise AudioFileError(
-                    f"{quote(self._path)} is damaged after sample {found}: {damage}"
-                ) from damage
-            found += frame.shape[1]
-            yield frame
-        self._check_complete(found)
-
-    def _frames(self) -> Iterator[Block | Exception]:
-        """Yield the decoded frames and, where a packet cannot be decoded, the error."""
         import av
 
-        assert self._container is not None
-        packets = self._container.demux(self._stream)
-        while True:
-            with codec_errors(f"{quote(self._path)} is damaged or cut short"):
-                packet = next(packets, None)
-            if packet is None:
-                return
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as error:
-                yield error
-                continue
-            exact = packet.time_base == Fraction(1, self.info.sample_rate)
-            for frame in frames:
-                block = _to_float(frame)
-                if block.shape[0] != self.info.channels or frame.rate != self.info.sample_rate:
+        found, damage = 0, None
+        with codec_errors(f"{quote(self._path)} is damaged or cut short"):
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError as error:
+                    damage = error
+                    continue
+                # Undecodable data before the first and after the last frame is common and
+                # harmless (tags, a cut within a frame); between frames it means lost audio.
+                if frames and found and damage is not None:
                     raise AudioFileError(
-                        f"{quote(self._path)} changes its channels or its sample rate on the "
-                        "way; convert it to WAV first"
-                    )
-                # The last frame of an MP4 is padded; the packet's duration is that of the audio.
-                yield block[:, : packet.duration] if exact and packet.duration else block
+                        f"{quote(self._path)} is damaged after sample {found}: {damage}"
+                    ) from damage
+                for frame in frames:
+                    block = self._samples(frame, packet)
+                    found += block.shape[1]
+                    damage = None
+                    yield block
+        self._check_complete(found)
+
+    def _samples(self, frame: AudioFrame, packet: Packet[AudioStream]) -> Block:
+        """Convert a frame to samples; raise if its format differs from that of the file."""
+        block = _to_float(frame)
+        if block.shape[0] != self.info.channels or frame.rate != self.info.sample_rate:
+            raise AudioFileError(
+                f"{quote(self._path)} changes its channels or its sample rate on the way; "
+                "convert it to WAV first"
+            )
+        # The last frame of an MP4 is padded; the packet's duration is that of the audio.
+        exact = packet.time_base == Fraction(1, self.info.sample_rate)
+        return block[:, : packet.duration] if exact and packet.duration else block
 
     def _check_complete(self, found: int) -> None:
         """Raise if much less was decoded than a reliable header states."""
@@ -287,12 +276,6 @@ class _AvDecoder:
             raise _truncated(self._path, found, expected)
         if not found:
             raise AudioFileError(f"{quote(self._path)} has no audio that can be decoded")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._container is not None:
-            self._container.close()
-        self._file.close()
 
 
 def _describe(container: InputContainer, stream: AudioStream, streams: int) -> AudioInfo:

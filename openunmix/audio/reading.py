@@ -46,13 +46,6 @@ class AudioReader:
     stream : int, optional
         Index of the audio stream; the default, 0, is the mixture of a ``.stem.mp4``.
 
-    Attributes
-    ----------
-    info : AudioInfo
-        Format of the file.
-    length : int or None
-        Length of the excerpt in samples; as exact as ``info.samples``.
-
     Raises
     ------
     AudioFileError
@@ -80,6 +73,7 @@ class AudioReader:
         self.path = path
         self._decoder = open_decoder(path, stream)
         self.info: AudioInfo = self._decoder.info
+        self.close = self._decoder.close
         self._block = block
         self._start = start
         self._first = round(start * self.info.sample_rate)
@@ -87,6 +81,7 @@ class AudioReader:
         if duration is not None and duration > 0:
             self._limit = max(1, round(duration * self.info.sample_rate))
         try:
+            #: Length of the excerpt in samples; as exact as ``info.samples``.
             self.length = self._expected_length()
         except AudioFileError:
             self.close()
@@ -123,10 +118,6 @@ class AudioReader:
         if position == self._first:
             raise self._beyond_the_end(self.info.samples or position)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._decoder.close()
-
     def __iter__(self) -> Iterator[Block]:
         return self
 
@@ -146,17 +137,12 @@ def probe(path: StrPath) -> AudioInfo:
     Parameters
     ----------
     path : str or path
-        A regular file.
+        A regular file, or AudioFileError is raised.
 
     Returns
     -------
     AudioInfo
         Of the first audio stream.
-
-    Raises
-    ------
-    AudioFileError
-        If the file is missing, no regular file, empty, unreadable or not audio.
     """
     decoder = open_decoder(path)
     decoder.close()
@@ -174,17 +160,12 @@ def read_audio(
     Parameters
     ----------
     path, start, duration, stream
-        As in `AudioReader`.
+        As in `AudioReader`, which documents the errors, too.
 
     Returns
     -------
     AudioClip
         Waveform and sample rate.
-
-    Raises
-    ------
-    AudioFileError, ValueError
-        As in `AudioReader`.
     """
     with AudioReader(path, start=start, duration=duration, stream=stream) as reader:
         waveform = np.concatenate(list(reader), axis=1)

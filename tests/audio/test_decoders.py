@@ -159,6 +159,16 @@ def test_damage_in_the_middle_is_an_error(tmp_path, extension):
         read(path)
 
 
+def test_damage_before_the_first_frame_is_harmless(tmp_path):
+    """It was remembered, and raised with the second frame."""
+    path = write(tmp_path / "a.m4a", music(3 * RATE))
+    whole, content = read(path), bytearray(path.read_bytes())
+    begin = content.find(b"mdat") + 4
+    content[begin : begin + 16] = bytes(range(255, 239, -1))
+    path.write_bytes(content)
+    assert read(path).shape == whole.shape
+
+
 def test_junk_around_an_mp3_is_harmless(tmp_path):
     path = write(tmp_path / "a.mp3", music())
     whole = read(path)
