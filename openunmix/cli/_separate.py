@@ -28,7 +28,7 @@ from openunmix.errors import CheckpointError, OpenUnmixError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, FileResult, output_paths, separate_file
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
-from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
+from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
 from openunmix.pretrained.registry import MODELS
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device, args.no_cuda)
     model = _resolve(args)
     names = list(options.names(model.targets))
-    separator = build_separator(
+    separator = load_separator(
         model,
         niter=args.niter,
         residual=args.residual is not None,

@@ -7,6 +7,7 @@ original ones. Everything about a mixture follows from seed, step and place in t
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,45 +150,14 @@ class Mixer:
         self._of_accompaniment = _chances(library.accompaniment)
 
     def to(self, device: torch.device | str) -> Mixer:
-        """Return the same mixer on a device.
-
-        Parameters
-        ----------
-        device : torch.device or str
-            Where to keep all stems and mix.
-
-        Returns
-        -------
-        Mixer
-            A new one.
-        """
-        return Mixer(
-            self.library.to(device),
-            self.config,
-            [self.library.targets[index] for index in self.order],
-            self.samples,
-            self.batch_size,
-            self.sample_rate,
-            self.seed,
-            self.channels,
-        )
+        """Return a copy that keeps all stems, and mixes, on a device."""
+        moved = copy.copy(self)
+        moved.library = self.library.to(device)
+        return moved
 
     @torch.no_grad()
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Batch:
-        """Make the batch of a step.
-
-        Parameters
-        ----------
-        step : int
-            The step; all that is random follows from it and the seed.
-        rank, world_size : int
-            Which of how many processes this is; each makes its share of the batch.
-
-        Returns
-        -------
-        Batch
-            On the device of the stems.
-        """
+        """Make the batch of a step, or the share of process ``rank`` of ``world_size`` in it."""
         rng = np.random.default_rng((self.seed, step))
         plan = self._plan(rng)
         items = np.arange(rank, self.batch_size, world_size)

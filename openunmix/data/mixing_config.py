@@ -132,13 +132,7 @@ class MixingConfig:
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values.
-
-        Returns
-        -------
-        dict
-            A value by name.
-        """
+        """Return the settings as plain JSON values."""
         settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return settings
 
@@ -165,13 +159,7 @@ class MixingConfig:
         )
 
     def check(self, sources: Sequence[str] | None = None) -> None:
-        """Raise ValueError if the settings cannot work.
-
-        Parameters
-        ----------
-        sources : sequence of str, optional
-            The sources of the tracks, if they are known.
-        """
+        """Raise ValueError if the settings cannot work, with these sources if they are known."""
         shares = {"coherent": self.coherent, "silent": self.silent}
         if self.accompaniment is not None:
             shares["accompaniment"] = self.accompaniment.share or 0.0

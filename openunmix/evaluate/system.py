@@ -20,7 +20,7 @@ from openunmix.evaluate.tracks import find_estimates
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import blocks_of, separate_stream
-from openunmix.pretrained import ResolvedModel, build_separator
+from openunmix.pretrained import ResolvedModel, load_separator
 
 __all__ = ["TARGETS", "WIENER_WIN_LEN", "Estimator", "System", "references_of"]
 
@@ -119,13 +119,13 @@ class Estimator:
         """The separator of a model."""
         system = self.system
         assert system.model is not None, "only models have separators"
-        return build_separator(
+        return load_separator(
             system.model,
-            system.niter,
-            system.residual,
-            system.wiener_win_len,
-            system.device,
-            system.filterbank,
+            niter=system.niter,
+            residual=system.residual,
+            wiener_win_len=system.wiener_win_len,
+            device=system.device,
+            filterbank=system.filterbank,
         )
 
     def estimates(self, audio: TrackAudio) -> dict[str, Tensor]:

@@ -32,13 +32,7 @@ from openunmix.pretrained.registry import (
     find_model,
 )
 
-__all__ = [
-    "ResolvedModel",
-    "build_separator",
-    "load_separator",
-    "load_target_models",
-    "resolve_model",
-]
+__all__ = ["ResolvedModel", "load_separator", "load_target_models", "resolve_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +53,6 @@ class ResolvedModel:
     def targets(self) -> list[str]:
         """Names of the targets, in the order of the estimates."""
         return list(self.files)
-
-    @property
-    def sample_rate(self) -> float:
-        """Sample rate in Hz."""
-        return self.config.stft.sample_rate
-
-    @property
-    def channels(self) -> int:
-        """Audio channels of the networks."""
-        return self.config.channels
 
 
 def resolve_model(
@@ -182,55 +166,25 @@ def _installed(entry: ModelEntry) -> Path:
     return folder
 
 
-def build_separator(
-    model: ResolvedModel,
-    niter: int = 1,
-    residual: bool = False,
-    wiener_win_len: int | None = 300,
-    device: str | torch.device = "cpu",
-    filterbank: str = "torch",
-) -> Separator:
-    """Build the separator of a resolved model.
-
-    Parameters
-    ----------
-    model : ResolvedModel
-        What :func:`resolve_model` returned.
-    niter, residual, wiener_win_len, device, filterbank
-        As for :func:`load_separator`.
-
-    Returns
-    -------
-    Separator
-        The separator, frozen: in evaluation mode, its parameters without gradients.
-    """
-    networks = load_networks(model.files, model.config)
-    separator = _separator(networks, model.config, niter, residual, wiener_win_len, filterbank)
-    separator.freeze()
-    return separator.to(device)
-
-
-def _separator(
-    networks: Mapping[str, MaskNetwork],
-    config: SeparatorConfig,
-    niter: int,
-    residual: bool,
-    wiener_win_len: int | None,
-    filterbank: str,
-) -> Separator:
-    """Build a separator from networks and their settings."""
-    return Separator(
-        target_models=networks,
-        niter=niter,
-        residual=residual,
-        sample_rate=config.stft.sample_rate,
-        n_fft=config.stft.n_fft,
-        n_hop=config.stft.n_hop,
-        nb_channels=config.channels,
-        wiener_win_len=wiener_win_len,
-        filterbank=filterbank,
-        bridged=config.architecture.bridged,
-    )
+def _networks(
+    model: str | Path | ResolvedModel, targets: Sequence[str] | None, pretrained: bool
+) -> tuple[dict[str, MaskNetwork], SeparatorConfig]:
+    """Load the networks of a model, or build them with random weights; and its settings."""
+    entry = None if isinstance(model, ResolvedModel) else _known(model)
+    if pretrained or entry is None or entry.bundled:
+        found = model if isinstance(model, ResolvedModel) else resolve_model(model, targets)
+        networks, config = load_networks(found.files, found.config), found.config
+        if pretrained:
+            return networks, config
+        options = {target: network.architecture for target, network in networks.items()}
+    else:
+        config = entry.config
+        options = dict.fromkeys(_choose(entry, targets), config.architecture)
+    untrained = {
+        target: architecture.build(config.stft, config.channels)
+        for target, architecture in options.items()
+    }
+    return untrained, config
 
 
 def load_target_models(
@@ -243,14 +197,8 @@ def load_target_models(
 
     Parameters
     ----------
-    targets : list of str, optional
-        The targets to load; all if not given.
-    model_str_or_path : str or Path
-        A known name, downloaded if necessary, or the path of a model folder.
-    device : str or torch.device
-        Device of the networks.
-    pretrained : bool
-        Load the weights; otherwise they are random, and nothing is downloaded.
+    targets, model_str_or_path, device, pretrained
+        As for :func:`load_separator`.
 
     Returns
     -------
@@ -258,36 +206,12 @@ def load_target_models(
         A network per target. Those with trained weights are in evaluation mode; all of them can
         be trained further.
     """
-    if pretrained:
-        model = resolve_model(model_str_or_path, targets)
-        networks = load_networks(model.files, model.config)
-    else:
-        networks, _ = _untrained(model_str_or_path, targets)
+    networks, _ = _networks(model_str_or_path, targets, pretrained)
     return {target: network.to(device) for target, network in networks.items()}
 
 
-def _untrained(
-    model: str | Path, targets: Sequence[str] | None
-) -> tuple[dict[str, MaskNetwork], SeparatorConfig]:
-    """Return networks with a model's architecture and random weights, and its settings."""
-    entry = _known(model)
-    if entry is None or entry.bundled:
-        found = resolve_model(model, targets)
-        trained = load_networks(found.files, found.config)
-        options = {target: network.architecture for target, network in trained.items()}
-        config = found.config
-    else:
-        config = entry.config
-        options = dict.fromkeys(_choose(entry, targets), config.architecture)
-    networks = {
-        target: architecture.build(config.stft, config.channels)
-        for target, architecture in options.items()
-    }
-    return networks, config
-
-
 def load_separator(
-    model_str_or_path: str | Path = DEFAULT_MODEL,
+    model_str_or_path: str | Path | ResolvedModel = DEFAULT_MODEL,
     targets: Sequence[str] | None = None,
     niter: int = 1,
     residual: bool = False,
@@ -300,10 +224,11 @@ def load_separator(
 
     Parameters
     ----------
-    model_str_or_path : str or Path
-        A known name, downloaded if necessary, or the path of a model folder.
+    model_str_or_path : str, Path or ResolvedModel
+        A known name, downloaded if necessary, or the path of a model folder; or what
+        :func:`resolve_model` returned.
     targets : list of str, optional
-        The targets to estimate, in this order; all if not given.
+        The targets to estimate, in this order; all if not given. A resolved model has its own.
     niter : int
         Iterations of expectation maximization after the networks.
     residual : bool
@@ -311,7 +236,7 @@ def load_separator(
     wiener_win_len : int or None
         Frames of the windows that are filtered independently; None for all at once.
     device : str or torch.device
-        Device of the separator.
+        Device of the networks.
     pretrained : bool
         Load the weights; otherwise they are random, and nothing is downloaded.
     filterbank : str
@@ -320,10 +245,21 @@ def load_separator(
     Returns
     -------
     Separator
-        The separator. With trained weights it is frozen.
+        The separator. With trained weights it is frozen: in evaluation mode, without gradients.
     """
+    networks, config = _networks(model_str_or_path, targets, pretrained)
+    separator = Separator(
+        target_models=networks,
+        niter=niter,
+        residual=residual,
+        sample_rate=config.stft.sample_rate,
+        n_fft=config.stft.n_fft,
+        n_hop=config.stft.n_hop,
+        nb_channels=config.channels,
+        wiener_win_len=wiener_win_len,
+        filterbank=filterbank,
+        bridged=config.architecture.bridged,
+    )
     if pretrained:
-        model = resolve_model(model_str_or_path, targets)
-        return build_separator(model, niter, residual, wiener_win_len, device, filterbank)
-    networks, config = _untrained(model_str_or_path, targets)
-    return _separator(networks, config, niter, residual, wiener_win_len, filterbank).to(device)
+        separator.freeze()
+    return separator.to(device)

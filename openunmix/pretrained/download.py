@@ -166,9 +166,9 @@ def _sources(entry: ModelEntry, file: WeightFile) -> list[str | Path]:
 
 def _fill_part(sources: list[str | Path], file: WeightFile, part: Path, progress: bool) -> None:
     """Complete ``part`` from the first source that has the file, and verify it."""
-    resumed = part.exists()
-    if resumed and is_intact(file, part):
+    if is_intact(file, part):
         return
+    resumed = part.exists()
     source = _complete(sources, part, progress)
     if resumed and not is_intact(file, part):
         part.unlink(missing_ok=True)  # may have started as another file: start again
@@ -187,21 +187,16 @@ def _complete(sources: list[str | Path], part: Path, progress: bool) -> str | Pa
     absences = []
     for source in sources:
         try:
-            if isinstance(source, Path):
-                _copy(source, part)
-            else:
+            if isinstance(source, str):
                 _download(source, part, progress)
+            elif source.is_file():
+                shutil.copyfile(source, part)
+            else:
+                raise _AbsentError(f"there is no file {source}")
             return source
         except _AbsentError as error:
             absences.append(str(error))
     raise UnreachableError(", ".join(absences))
-
-
-def _copy(source: Path, part: Path) -> None:
-    """Copy a file of a mirror that is a folder."""
-    if not source.is_file():
-        raise _AbsentError(f"there is no file {source}")
-    shutil.copyfile(source, part)
 
 
 def _download(url: str, part: Path, progress: bool) -> None:
@@ -285,7 +280,6 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     try:
         return future.result(timeout=_OPEN_SECONDS)
     except FutureTimeoutError as error:  # also TimeoutError, from Python 3.11 on
-        future.add_done_callback(_close_late)
         raise UnreachableError(f"{url} did not respond within {_OPEN_SECONDS:g} s") from error
     except urllib.error.HTTPError as error:
         with error:
@@ -302,13 +296,6 @@ def _answer(request: urllib.request.Request, future: Future[http.client.HTTPResp
         future.set_result(answer)
     except (OSError, http.client.HTTPException, ValueError) as error:
         future.set_exception(error)
-
-
-def _close_late(future: Future[http.client.HTTPResponse]) -> None:
-    """Close a response that arrived after the timeout."""
-    answer = future.exception() or future.result()
-    if isinstance(answer, (http.client.HTTPResponse, urllib.error.HTTPError)):
-        answer.close()
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> DownloadError:

@@ -32,13 +32,20 @@ BUNDLED_MODEL = "umxs"
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
+_JOSS = (
+    "F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, Open-Unmix - A Reference Implementation "
+    "for Music Source Separation, Journal of Open Source Software 4(41):1667, 2019, "
+    "https://doi.org/10.21105/joss.01667"
+)
+
+
 @dataclass(frozen=True)
 class WeightFile:
     """The weights of one target as a file on a server, in the cache or in the package."""
 
     name: str
     sha256_prefix: str = ""  # empty for bundled files, whose hashes are in separator.json
-    size: int | None = None  # bytes, rounded
+    size: int = 0  # bytes, rounded; 0 if not known
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,9 @@ class ModelEntry:
     url: str  # of the folder that holds the files
     files: Mapping[str, WeightFile]  # by target, in the order of the estimates
     config: SeparatorConfig
-    licence: str
     trained_on: str
-    citation: str
+    licence: str = "not stated by its publishers"
+    citation: str = _JOSS
 
     @property
     def bundled(self) -> bool:
@@ -66,8 +73,7 @@ class ModelEntry:
     @property
     def size(self) -> int | None:
         """Total size in bytes, None if not known."""
-        sizes = [file.size for file in self.files.values()]
-        return None if None in sizes else sum(size for size in sizes if size)
+        return sum(file.size for file in self.files.values()) or None
 
     def url_of(self, target: str) -> str:
         """Return the URL of one target's file."""
@@ -88,98 +94,68 @@ def _bundled_files(*targets: str) -> dict[str, WeightFile]:
     return {target: WeightFile(f"{target}.safetensors") for target in targets}
 
 
-_JOSS = (
-    "F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, Open-Unmix - A Reference Implementation "
-    "for Music Source Separation, Journal of Open Source Software 4(41):1667, 2019, "
-    "https://doi.org/10.21105/joss.01667"
-)
-_NOT_STATED = "not stated by its publishers"
+def _of_music(hidden_size: int) -> SeparatorConfig:
+    """Return the settings of a model of music, stereo at 44.1 kHz."""
+    return SeparatorConfig(architecture=Architecture(hidden_size, bandwidth=16000.0))
 
-
-def _of_music(
-    name: str,
-    url: str,
-    files: Mapping[str, WeightFile],
-    hidden_size: int,
-    trained_on: str,
-    licence: str = _NOT_STATED,
-    citation: str = _JOSS,
-) -> ModelEntry:
-    """Return a model of music, stereo at 44.1 kHz."""
-    return ModelEntry(
-        name=name,
-        url=url,
-        files=files,
-        config=SeparatorConfig(architecture=Architecture(hidden_size, bandwidth=16000.0)),
-        licence=licence,
-        trained_on=trained_on,
-        citation=citation,
-    )
-
-
-_UMX = _of_music(
-    "umx",
-    "https://zenodo.org/records/3370486/files",
-    _files(34_000_000, "vocals-c8df74a5 drums-5a48008b bass-646024d3 other-f8e132cc"),
-    hidden_size=512,
-    trained_on="MUSDB18",
-)
-
-_UMXHQ = _of_music(
-    "umxhq",
-    "https://zenodo.org/records/3370489/files",
-    _files(34_000_000, "vocals-b62c91ce drums-9619578f bass-8d85a5bd other-b52fbbf7"),
-    hidden_size=512,
-    trained_on="MUSDB18-HQ",
-)
-
-_UMXL = _of_music(
-    "umxl",
-    "https://zenodo.org/records/5069601/files",
-    _files(113_000_000, "vocals-bccbd9aa drums-69e0ebd4 bass-2ca1ce51 other-c8c5b3e6"),
-    hidden_size=1024,
-    trained_on="about 400 hours of private music",
-    licence="CC BY-NC-SA 4.0",
-)
 
 _SPEECH = SeparatorConfig(STFTConfig(1024, 512, 16000.0), 1, Architecture(hidden_size=256))
 
-_UMXSE = ModelEntry(
-    name="umxse",
-    url="https://zenodo.org/records/3786908/files",
-    files=_files(6_400_000, "speech_f5e0d9f9 noise_04a6fc2d"),
-    config=_SPEECH,
-    licence=_NOT_STATED,
-    trained_on="Voicebank+DEMAND",
-    citation=(
-        "S. Uhlich, Y. Mitsufuji, Open-Unmix for Speech Enhancement (UMX SE), 2020, "
-        "https://doi.org/10.5281/zenodo.3786908"
+_ENTRIES = (
+    ModelEntry(
+        name="umx",
+        url="https://zenodo.org/records/3370486/files",
+        files=_files(34_000_000, "vocals-c8df74a5 drums-5a48008b bass-646024d3 other-f8e132cc"),
+        config=_of_music(hidden_size=512),
+        trained_on="MUSDB18",
+    ),
+    ModelEntry(
+        name="umxhq",
+        url="https://zenodo.org/records/3370489/files",
+        files=_files(34_000_000, "vocals-b62c91ce drums-9619578f bass-8d85a5bd other-b52fbbf7"),
+        config=_of_music(hidden_size=512),
+        trained_on="MUSDB18-HQ",
+    ),
+    ModelEntry(
+        name="umxl",
+        url="https://zenodo.org/records/5069601/files",
+        files=_files(113_000_000, "vocals-bccbd9aa drums-69e0ebd4 bass-2ca1ce51 other-c8c5b3e6"),
+        config=_of_music(hidden_size=1024),
+        trained_on="about 400 hours of private music",
+        licence="CC BY-NC-SA 4.0",
+    ),
+    ModelEntry(
+        name="umxse",
+        url="https://zenodo.org/records/3786908/files",
+        files=_files(6_400_000, "speech_f5e0d9f9 noise_04a6fc2d"),
+        config=_SPEECH,
+        trained_on="Voicebank+DEMAND",
+        citation=(
+            "S. Uhlich, Y. Mitsufuji, Open-Unmix for Speech Enhancement (UMX SE), 2020, "
+            "https://doi.org/10.5281/zenodo.3786908"
+        ),
+    ),
+    ModelEntry(
+        name="umxs",
+        url="",
+        files=_bundled_files("vocals", "drums", "bass", "other"),
+        config=_of_music(hidden_size=448),
+        trained_on="free songs, partly with stems from another separator; see recipes/umxs",
+        licence="research and personal, non-commercial use",
+        citation="Open-Unmix 2",
+    ),
+    ModelEntry(
+        name="umxses",
+        url="",
+        files=_bundled_files("speech", "noise"),
+        config=_SPEECH,
+        trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
+        licence="research and personal, non-commercial use",
+        citation="Open-Unmix 2",
     ),
 )
 
-_UMXS = _of_music(
-    "umxs",
-    "",
-    _bundled_files("vocals", "drums", "bass", "other"),
-    hidden_size=448,
-    trained_on="free songs, partly with stems from another separator; see recipes/umxs",
-    licence="research and personal, non-commercial use",
-    citation="Open-Unmix 2",
-)
-
-_UMXSES = ModelEntry(
-    name="umxses",
-    url="",
-    files=_bundled_files("speech", "noise"),
-    config=_SPEECH,
-    licence="research and personal, non-commercial use",
-    trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
-    citation="Open-Unmix 2",
-)
-
-MODELS: Mapping[str, ModelEntry] = {
-    entry.name: entry for entry in (_UMX, _UMXHQ, _UMXL, _UMXSE, _UMXS, _UMXSES)
-}
+MODELS: Mapping[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def find_model(name: str) -> ModelEntry:

@@ -27,20 +27,13 @@ __all__ = ["Batch", "Batches", "Example", "Examples", "MixedBatches", "collate",
 
 
 class Example(NamedTuple):
-    """A mixture and its sources. Datasets of one's own may return it too.
+    """A mixture and its sources. Datasets of one's own may return it too."""
 
-    Attributes
-    ----------
-    mixture : Tensor [shape=(channels, samples)], real
-        What the networks are given.
-    sources : Tensor [shape=(targets, channels, samples)], real
-        What they are to estimate, in the order of the targets.
-    bandwidth : Tensor [shape=(targets,)], optional
-        Bandwidth of each source in Hz, as it was recorded; infinite for no limit.
-    """
-
+    #: (channels, samples)
     mixture: Tensor
+    #: (targets, channels, samples), in the order of the targets.
     sources: Tensor
+    #: Bandwidth of each source in Hz (targets), as it was recorded; infinite for no limit.
     bandwidth: Tensor | None = None
 
 
@@ -189,7 +182,7 @@ class Batches:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self._order = _Order()
+        self._order: list[list[int]] = []  # the batches of indices to load next
         self._loader: DataLoader[Any] = DataLoader(
             _Guarded(examples),
             batch_sampler=self._order,
@@ -219,7 +212,7 @@ class Batches:
             count = min(self.epoch_steps - place, last - first)
             self.examples.set_epoch(epoch)
             batches = self._epoch(epoch)[place : place + count]
-            self._order.batches = [batch[self.rank :: self.world_size] for batch in batches]
+            self._order[:] = [batch[self.rank :: self.world_size] for batch in batches]
             for batch in self._loader:
                 if isinstance(batch, Exception):
                     try:
@@ -277,16 +270,3 @@ def _shared_size(batch_size: int, world_size: int) -> int:
             f"a batch of {batch_size} cannot be shared by {world_size} processes; choose a multiple"
         )
     return batch_size
-
-
-class _Order:
-    """Batches of indices, set before each epoch."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)

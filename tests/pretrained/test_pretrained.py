@@ -14,7 +14,6 @@ from helpers.weights_server import Behaviour, make_entry, pickled, serving, tiny
 from openunmix.errors import CheckpointError, UnknownModelError, UnreachableError
 from openunmix.model import OpenUnmix
 from openunmix.pretrained import (
-    build_separator,
     load_separator,
     load_target_models,
     registry,
@@ -172,10 +171,11 @@ def test_python_never_falls_back_to_another_model(tiny, plan):
 def test_resolved_model_tells_what_a_manifest_needs(tiny):
     model = resolve_model("tiny", ["drums"], progress=False)
     assert (model.name, model.targets, model.licence) == ("tiny", ["drums"], "CC0 1.0")
-    assert (model.sample_rate, model.channels, model.bundled) == (8000, 2, False)
+    assert (model.config.stft.sample_rate, model.config.channels) == (8000, 2)
+    assert not model.bundled
     content = model.files["drums"].read_bytes()
     assert model.sha256 == {"drums": hashlib.sha256(content).hexdigest()}
-    assert is_network(build_separator(model).target_models["drums"], 1)
+    assert is_network(load_separator(model).target_models["drums"], 1)
 
 
 def test_bundled_model_needs_no_network(tmp_path, monkeypatch):
@@ -189,7 +189,7 @@ def test_bundled_model_needs_no_network(tmp_path, monkeypatch):
     model = resolve_model("umxs")
     assert model.bundled
     assert model.licence == MODELS["umxs"].licence
-    assert build_separator(model).sources == ["vocals", "drums", "bass", "other"]
+    assert load_separator(model).sources == ["vocals", "drums", "bass", "other"]
 
 
 def test_bundled_model_that_was_tampered_with_is_refused(tmp_path, monkeypatch):

@@ -28,38 +28,19 @@ __all__ = ["Batch", "BatchAugmentation"]
 
 
 class Batch(NamedTuple):
-    """Mixtures and their sources.
+    """Mixtures, and the sources that the networks estimate."""
 
-    Attributes
-    ----------
-    mixture : Tensor [shape=(batch, channels, samples)], real
-        What the networks are given.
-    sources : Tensor [shape=(batch, targets, channels, samples)], real
-        What they are to estimate.
-    bandwidth : Tensor [shape=(batch, targets)], optional
-        Bandwidth of each source in Hz, infinite for no limit.
-    items : list of int
-        Indices of the examples in their dataset.
-    """
-
+    #: (batch, channels, samples)
     mixture: Tensor
+    #: (batch, targets, channels, samples)
     sources: Tensor
+    #: Bandwidth of each source in Hz (batch, targets), infinite for no limit.
     bandwidth: Tensor | None = None
+    #: Indices of the examples in their dataset.
     items: Sequence[int] = ()
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device.
-
-        Parameters
-        ----------
-        device : torch.device
-            The device.
-
-        Returns
-        -------
-        Batch
-            Without a copy of what is there already.
-        """
+        """Return the batch on a device."""
         bandwidth = None if self.bandwidth is None else self.bandwidth.to(device)
         mixture = self.mixture.to(device, non_blocking=True)
         sources = self.sources.to(device, non_blocking=True)
@@ -68,36 +49,24 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchAugmentation:
-    """How batches are changed; call it with a batch.
+    """How batches are changed; call it with a batch."""
 
-    Attributes
-    ----------
-    gain : tuple of float
-        Least and largest factor of a source.
-    swap : float
-        Probability that the channels of a source are exchanged.
-    pan : float
-        How far mono sources are moved from the centre at most: 0 not at all, 1 to the sides.
-    remix : float
-        Probability that an item is mixed of sources of several items.
-    changed : float
-        Probability that pitch and tempo of an item are changed.
-    semitones : float
-        Largest change of pitch, up or down.
-    tempo : float
-        Largest relative change of tempo: 0.1 is up to 10 % faster or slower. The excerpts of all
-        batches become shorter by this, as the fastest ones need more.
-    sample_rate : float
-        Hz, for the bandwidth of what is transposed.
-    """
-
+    #: Least and largest factor of a source.
     gain: tuple[float, float] = (0.25, 1.25)
+    #: Probability that the channels of a source are exchanged.
     swap: float = 0.5
+    #: How far mono sources are moved from the centre at most: 0 not at all, 1 to the sides.
     pan: float = 0.5
+    #: Probability that an item is mixed of sources of several items.
     remix: float = 0.5
+    #: Probability that pitch and tempo of an item are changed.
     changed: float = 0.2
+    #: Largest change of pitch, up or down.
     semitones: float = 2.0
+    #: Largest relative change of tempo: 0.1 is up to 10 % faster or slower. The excerpts of all
+    #: batches become shorter by this, as the fastest ones need more.
     tempo: float = 0.1
+    #: Hz, for the bandwidth of what is transposed.
     sample_rate: float = 44100.0
 
     @torch.no_grad()

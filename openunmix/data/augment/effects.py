@@ -60,28 +60,18 @@ class Effects:
     """How likely the stems of a source are changed, and by how much.
 
     Few singers have free stems; an overdriven, doubled or reverberant voice is another one to a
-    network, and so is a choir of two. Mono stems are taken to be unprocessed, or dry.
-
-    Attributes
-    ----------
-    layer, overdrive : float
-        Probability of a second excerpt of the same source, and of overdrive.
-    drive : float
-        Largest drive, see :func:`openunmix.data.augment.effects.overdrive`.
-    double_tracking, double_tracking_dry, reverb, reverb_dry : float
-        Probability of double tracking and of reverberation, and those of dry stems.
-    transpose : float
-        Largest change of pitch and speed in semitones, of half of the excerpts.
+    network, and so is a choir of two. Mono stems are taken to be unprocessed, or dry. All but
+    ``drive`` and ``transpose`` are probabilities.
     """
 
-    layer: float = 0.0
+    layer: float = 0.0  # a second excerpt of the same source
     overdrive: float = 0.0
-    drive: float = 3.0
+    drive: float = 3.0  # the largest, see openunmix.data.augment.effects.overdrive
     double_tracking: float = 0.0
     double_tracking_dry: float = 0.0
     reverb: float = 0.0
     reverb_dry: float = 0.0
-    transpose: float = 0.0
+    transpose: float = 0.0  # largest change of pitch and speed in semitones, of half the excerpts
 
 
 #: Effects by name: for singing, and for all that is played with it.

@@ -27,7 +27,7 @@ class ModelCatalogue:
                 bundled=False,
                 size=None,
                 targets=resolved.targets,
-                sample_rate=round(resolved.sample_rate),
+                sample_rate=round(resolved.config.stft.sample_rate),
                 licence=resolved.licence or "known to those who run this server",
                 trained_on="",
             )

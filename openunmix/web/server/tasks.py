@@ -19,7 +19,7 @@ from openunmix.audio.encoders import clipping_gain
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, separate_file
-from openunmix.pretrained import ResolvedModel, build_separator, resolve_model
+from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.web.page import write_page
 from openunmix.web.server.worker import DiskFullError, Report
 
@@ -122,7 +122,7 @@ def _load(request: dict[str, Any]) -> _Loaded:
         while len(_loaded) >= request["models"]:
             _loaded.popitem(last=False)
         model = resolve_model(request["model"], request["targets"] or None, progress=False)
-        separator = build_separator(model, residual=request["residual"], device=request["device"])
+        separator = load_separator(model, residual=request["residual"], device=request["device"])
         _loaded[key] = _Loaded(model, separator)
     _loaded.move_to_end(key)
     return _loaded[key]
