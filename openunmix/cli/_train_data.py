@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from openunmix.cli._options import Group
-from openunmix.data import Mixer, MixingConfig, factory, load_library, make_datasets
+from openunmix.data import Mixer, MixingConfig, factory, load_library
 from openunmix.data.tracks import TrackAudio
 from openunmix.training import TrainingConfig
 from openunmix.training.validation import first_tracks, load_validation_tracks
@@ -113,7 +113,7 @@ def load_data(args: argparse.Namespace, config: TrainingConfig) -> Data:
     options = dataset_options(args, config)
     if options.dataset == STEMS:
         return Data(_mixer(args, config), None, config.targets)
-    made = make_datasets(options)
+    made = factory.make_datasets(options)
     named = set(made.args.target).isdisjoint("*?[")  # and not by a glob
     targets = (made.args.target,) if named and len(config.targets) == 1 else config.targets
     return Data(made.train, made.valid, targets)

@@ -12,7 +12,7 @@ from openunmix.data.augment.sources import (
 )
 from openunmix.data.base import MixingDataset, Pair, UnmixDataset
 from openunmix.data.check import check_dataset
-from openunmix.data.factory import Datasets, add_dataset_options, load_datasets, make_datasets
+from openunmix.data.factory import load_datasets
 from openunmix.data.mixing import Mixer, MixingConfig, load_library
 from openunmix.data.musdb import MUSDBDataset
 from openunmix.data.recordings import load_audio, load_info
@@ -30,7 +30,6 @@ __all__ = [
     "Batch",
     "BatchAugmentation",
     "Compose",
-    "Datasets",
     "Effects",
     "FixedSourcesTrackFolderDataset",
     "MUSDBDataset",
@@ -46,7 +45,6 @@ __all__ = [
     "_augment_channelswap",
     "_augment_force_stereo",
     "_augment_gain",
-    "add_dataset_options",
     "aug_from_str",
     "check_dataset",
     "find_tracks",
@@ -54,6 +52,5 @@ __all__ = [
     "load_datasets",
     "load_info",
     "load_library",
-    "make_datasets",
     "synthetic_song",
 ]

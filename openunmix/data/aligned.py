@@ -58,13 +58,7 @@ class AlignedDataset(FileDataset):
         seed: int = 42,
     ) -> None:
         super().__init__(
-            root,
-            sample_rate,
-            seq_duration,
-            source_augmentations,
-            split=split,
-            random_chunks=random_chunks,
-            seed=seed,
+            root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         )
         self.input_file = input_file
         self.output_file = output_file

@@ -24,15 +24,7 @@ def item_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 class Pair(NamedTuple):
-    """An item of a dataset.
-
-    Attributes
-    ----------
-    mixture : Tensor [shape=(channels, samples)], real
-        Input of the network.
-    target : Tensor [shape=(channels, samples)], real
-        The signal to be estimated from it.
-    """
+    """An item of a dataset, (channels, samples) each: the network estimates target from mixture."""
 
     mixture: Tensor
     target: Tensor
@@ -79,7 +71,6 @@ class UnmixDataset(Dataset[Pair]):
         sample_rate: float,
         seq_duration: float | None = None,
         source_augmentations: Augmentation | None = None,
-        *,
         split: str | None = "train",
         random_chunks: bool = False,
         seed: int = 42,
@@ -111,63 +102,22 @@ class UnmixDataset(Dataset[Pair]):
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch; every epoch of training has other items.
-
-        Parameters
-        ----------
-        epoch : int >= 0
-            To be set before iterating. It reaches the workers of a loader too, and has no effect
-            on the items of the split ``"valid"``.
-        """
+        """Set the epoch before iterating: each has other items, but for the split ``"valid"``."""
         self._epoch.fill_(epoch)
 
     def generator(self, index: int) -> np.random.Generator:
-        """Return the generator of all random numbers of an item.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        numpy Generator
-            In the same state for the same seed, epoch and index.
-        """
+        """Return the generator of an item, in a state that follows from seed, epoch and index."""
         return item_generator(self.seed, 0 if self.split == "valid" else self.epoch, index)
 
     def augment(self, waveform: Tensor, generator: np.random.Generator) -> Tensor:
-        """Apply the augmentations, if any, to a source.
-
-        Parameters
-        ----------
-        waveform : Tensor [shape=(channels, samples)], real
-            The source.
-        generator : numpy Generator
-            The generator of the item.
-
-        Returns
-        -------
-        Tensor [shape=(channels, samples)], real
-            The augmented source.
-        """
+        """Apply the augmentations, if any, to a source (channels, samples)."""
         return augmented(self.source_augmentations, waveform, generator)
 
     def bandwidths(self, index: int) -> dict[str, float]:
-        """Bandwidth of each source of an item, in Hz.
+        """Bandwidth in Hz of the sources of an item that do not have the full bandwidth.
 
         Singing recorded at 16 kHz has nothing above 8 kHz, whatever it is resampled to. A loss
         that knows leaves out what is above, so that the network does not learn it.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        dict of str to float
-            By name of the source; those without an entry have the full bandwidth.
         """
         return {}
 
@@ -197,13 +147,7 @@ class UnmixDataset(Dataset[Pair]):
         return "\n".join([f"Dataset {type(self).__name__}", *(indent + line for line in body)])
 
     def extra_repr(self) -> str:
-        """Return more lines for ``repr``.
-
-        Returns
-        -------
-        str
-            Root, split, rate and duration, a line each.
-        """
+        """Return more lines for ``repr``: root, split, rate and duration."""
         duration = "whole tracks" if self._excerpt_length is None else f"{self.seq_duration} s"
         return (
             f"Root: {self.root}\nSplit: {self.split}\n"
@@ -218,28 +162,13 @@ class MixingDataset(UnmixDataset):
     ----------
     root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         As for :class:`UnmixDataset`.
-
-    Attributes
-    ----------
-    target : str
-        Name of the source that is the target.
     """
 
+    #: Name of the source that is the target.
     target: str
 
     def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the sources of an item, augmented.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        dict of str to Tensor [shape=(channels, samples)], real
-            By name, all of one shape; their sum is the mixture.
-        """
+        """Return the augmented sources (channels, samples) of an item; they sum to the mixture."""
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,162 +23,81 @@ __all__ = ["DATASETS", "Datasets", "add_dataset_options", "load_datasets", "make
 
 
 class Datasets(NamedTuple):
-    """Datasets for training and validation, and the options they were made with.
-
-    Attributes
-    ----------
-    train, valid : UnmixDataset
-        The datasets.
-    args : argparse.Namespace
-        The options, ``args.target`` being the name of the target.
-    """
+    """Datasets for training and validation; the options, ``args.target`` being the target."""
 
     train: UnmixDataset
     valid: UnmixDataset
     args: argparse.Namespace
 
 
-class _Plan(NamedTuple):
-    """How to make the datasets of a kind: class, target, and options of both, train and valid."""
+class _Kind(NamedTuple):
+    """A class of datasets, the option that names its target, and values that no option sets."""
 
-    kind: type[UnmixDataset]
+    dataset: Callable[..., UnmixDataset]
     target: str
-    both: dict[str, Any]
     train: dict[str, Any]
     valid: dict[str, Any]
 
 
-def _aligned(args: argparse.Namespace) -> _Plan:
-    files = {"input_file": args.input_file, "output_file": args.output_file}
-    both = {**_common(args), **files}
-    return _Plan(AlignedDataset, Path(args.output_file).stem, both, {"random_chunks": True}, {})
-
-
-def _source_folder(args: argparse.Namespace) -> _Plan:
-    folders = {"target_dir": args.target_dir, "interferer_dirs": args.interferer_dirs}
-    both = {**_common(args), **folders, "ext": args.ext, "random_chunks": True}
-    train = {"nb_samples": args.nb_train_samples, **_augmented(args)}
-    valid = {"nb_samples": args.nb_valid_samples}
-    return _Plan(SourceFolderDataset, args.target_dir, both, train, valid)
-
-
-def _track_folder_fix(args: argparse.Namespace) -> _Plan:
-    files = {"target_file": args.target_file, "interferer_files": args.interferer_files}
-    mixing = {"random_chunks": True, "random_track_mix": args.random_track_mix}
-    return _Plan(
-        FixedSourcesTrackFolderDataset,
-        Path(args.target_file).stem,
-        {**_common(args), **files},
-        {**mixing, **_augmented(args)},
-        {"seq_duration": None},
-    )
-
-
-def _track_folder_var(args: argparse.Namespace) -> _Plan:
-    files = {"target_file": args.target_file, "ext": args.ext}
-    mixing = {"random_chunks": True, "random_interferer_mix": args.random_interferer_mix}
-    return _Plan(
+_RANDOM = {"random_chunks": True}
+_WHOLE = {"seq_duration": None}
+_KINDS = {
+    "musdb": _Kind(
+        MUSDBDataset, "target", {"random_track_mix": True}, {**_WHOLE, "samples_per_track": 1}
+    ),
+    "aligned": _Kind(AlignedDataset, "output_file", _RANDOM, {}),
+    "sourcefolder": _Kind(SourceFolderDataset, "target_dir", _RANDOM, _RANDOM),
+    "trackfolder_var": _Kind(
         VariableSourcesTrackFolderDataset,
-        Path(args.target_file).stem,
-        {**_common(args), **files, "silence_missing_targets": args.silence_missing},
-        {**mixing, **_augmented(args)},
-        {"seq_duration": None},
-    )
-
-
-def _musdb(args: argparse.Namespace) -> _Plan:
-    """Without a root, the previews are downloaded."""
-    place = {"root": args.root, "download": args.root is None, "is_wav": args.is_wav}
-    both = {"target": args.target, "seed": _seed(args), **place}
-    train = {
-        "seq_duration": args.seq_dur,
-        "samples_per_track": args.samples_per_track,
-        "random_track_mix": True,
-        **_augmented(args),
-    }
-    valid = {"seq_duration": None, "samples_per_track": 1}
-    return _Plan(MUSDBDataset, args.target, both, train, valid)
-
-
-def _synthetic(args: argparse.Namespace) -> _Plan:
-    both = {**_common(args), "target": args.target}
-    del both["root"]
-    train = {"nb_samples": args.nb_train_samples, **_augmented(args)}
-    valid = {"nb_samples": args.nb_valid_samples}
-    return _Plan(SyntheticDataset, args.target, both, train, valid)
-
-
-_PLANS: dict[str, Callable[[argparse.Namespace], _Plan]] = {
-    "musdb": _musdb,
-    "aligned": _aligned,
-    "sourcefolder": _source_folder,
-    "trackfolder_var": _track_folder_var,
-    "trackfolder_fix": _track_folder_fix,
-    "synthetic": _synthetic,
+        "target_file",
+        _RANDOM,
+        {**_WHOLE, "random_interferer_mix": False},
+    ),
+    "trackfolder_fix": _Kind(
+        FixedSourcesTrackFolderDataset,
+        "target_file",
+        _RANDOM,
+        {**_WHOLE, "random_track_mix": False},
+    ),
+    "synthetic": _Kind(SyntheticDataset, "target", {}, {}),
 }
 #: Names of the datasets on a command line.
-DATASETS = tuple(_PLANS)
+DATASETS = tuple(_KINDS)
 
 
-def _seed(args: argparse.Namespace) -> int:
-    """Seed, with the default of 1.3.0."""
-    return int(getattr(args, "seed", 42))
+def _count(default: int, text: str) -> dict[str, Any]:
+    """Return the settings of an option that is a number."""
+    return {"type": int, "default": default, "metavar": "N", "help": text}
 
 
-def _common(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of all datasets of files."""
-    return {
-        "root": args.root,
-        "seq_duration": args.seq_dur,
-        "sample_rate": getattr(args, "sample_rate", 44100.0),
-        "seed": _seed(args),
-    }
+def _flag(text: str) -> dict[str, Any]:
+    """Return the settings of an option without a value."""
+    return {"action": "store_true", "help": text}
 
 
-def _augmented(args: argparse.Namespace) -> dict[str, Any]:
-    """Augmentations, for training only."""
-    return {"source_augmentations": aug_from_str(args.source_augmentations)}
+def _names(metavar: str, text: str, **settings: Any) -> dict[str, Any]:
+    """Return the settings of an option with one or more values."""
+    return {"nargs": "+", "metavar": metavar, "help": text, **settings}
 
 
-_FLAG: dict[str, Any] = {"action": "store_true"}
-_NAMES: dict[str, Any] = {
-    "nargs": "+",
-    "metavar": "NAME",
-    "help": "of every source before mixing: gain, channelswap, force_stereo",
-}
-_FILES: dict[str, Any] = {"nargs": "+", "required": True}
+_AUGMENTATIONS = _names("NAME", "of every source before mixing: gain, channelswap, force_stereo")
 _FIXED, _VARIABLE, _FOLDER = "trackfolder_fix", "trackfolder_var", "sourcefolder"
+_MIXED = (_FOLDER, _VARIABLE, _FIXED, "synthetic")
 # Options, the datasets that have them, and what argparse needs to know.
 _OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ("--input-file", ("aligned",), {"default": "mixture.wav", "help": "mixture: name or glob"}),
     ("--output-file", ("aligned",), {"default": "vocals.wav", "help": "target: name or glob"}),
-    ("--source-augmentations", ("musdb",), {**_NAMES, "default": ["gain", "channelswap"]}),
-    (
-        "--source-augmentations",
-        (_FOLDER, _VARIABLE, _FIXED, "synthetic"),
-        {**_NAMES, "default": []},
-    ),
-    ("--is-wav", ("musdb",), {**_FLAG, "help": "folders of WAV files (HQ)"}),
-    (
-        "--samples-per-track",
-        ("musdb",),
-        {"type": int, "default": 64, "metavar": "N", "help": "excerpts of a track an epoch"},
-    ),
-    (
-        "--nb-train-samples",
-        (_FOLDER, "synthetic"),
-        {"type": int, "default": 1000, "metavar": "N", "help": "items of an epoch"},
-    ),
-    (
-        "--nb-valid-samples",
-        (_FOLDER, "synthetic"),
-        {"type": int, "default": 100, "metavar": "N", "help": "validation items"},
-    ),
+    ("--source-augmentations", ("musdb",), {**_AUGMENTATIONS, "default": ["gain", "channelswap"]}),
+    ("--source-augmentations", _MIXED, {**_AUGMENTATIONS, "default": []}),
+    ("--is-wav", ("musdb",), _flag("folders of WAV files (HQ)")),
+    ("--samples-per-track", ("musdb",), _count(64, "excerpts of a track an epoch")),
+    ("--nb-train-samples", (_FOLDER, "synthetic"), _count(1000, "items of an epoch")),
+    ("--nb-valid-samples", (_FOLDER, "synthetic"), _count(100, "validation items")),
     ("--target-dir", (_FOLDER,), {"required": True, "help": "folder of the target"}),
     (
         "--interferer-dirs",
         (_FOLDER,),
-        {**_FILES, "metavar": "DIR", "help": "folders of the interferers"},
+        _names("DIR", "folders of the interferers", required=True),
     ),
     (
         "--target-file",
@@ -187,33 +107,21 @@ _OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     (
         "--interferer-files",
         (_FIXED,),
-        {**_FILES, "metavar": "FILE", "help": "files of the interferers in a track folder"},
+        _names("FILE", "files of the interferers in a track folder", required=True),
     ),
-    ("--random-track-mix", (_FIXED,), {**_FLAG, "help": "take each interferer from any track"}),
-    (
-        "--random-interferer-mix",
-        (_VARIABLE,),
-        {**_FLAG, "help": "take the interferers from another track"},
-    ),
+    ("--random-track-mix", (_FIXED,), _flag("take each interferer from any track")),
+    ("--random-interferer-mix", (_VARIABLE,), _flag("take the interferers from another track")),
     (
         "--silence-missing",
         (_VARIABLE,),
-        {**_FLAG, "help": "use tracks without the target, which is silent there"},
+        _flag("use tracks without the target, which is silent there"),
     ),
     ("--ext", (_FOLDER, _VARIABLE), {"default": ".wav", "help": "suffix of audio files"}),
 ]
 
 
 def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
-    """Add the options of a dataset to a parser.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of a command that has ``--root``, ``--target`` and ``--seq-dur`` itself.
-    dataset : str
-        One of :data:`DATASETS`.
-    """
+    """Add a dataset's options; the parser has ``--root``, ``--target``, ``--seq-dur`` itself."""
     group = parser.add_argument_group(f"dataset {dataset}")
     for name, datasets, settings in _OPTIONS:
         if dataset in datasets:
@@ -221,37 +129,32 @@ def add_dataset_options(parser: argparse.ArgumentParser, dataset: str) -> None:
 
 
 def make_datasets(args: argparse.Namespace) -> Datasets:
-    """Create the datasets for training and validation.
+    """Create the datasets for training and validation from the options of one kind.
 
-    Parameters
-    ----------
-    args : argparse.Namespace
-        ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
-        :func:`add_dataset_options`, and optionally ``seed`` and ``sample_rate``.
-
-    Returns
-    -------
-    Datasets
-        Train, valid, and a copy of the options with the name of the target.
-
-    Raises
-    ------
-    ValueError
-        If the dataset needs a root, or an option is wrong.
-    AudioFileError
-        If files are missing or cannot be read.
-    MissingExtraError
-        If a package is not installed.
+    ``seed`` and ``sample_rate`` are optional. ValueError for a missing root or a wrong option,
+    AudioFileError if files are missing or unreadable, MissingExtraError for a missing package.
     """
-    if args.dataset not in _PLANS:
+    if args.dataset not in _KINDS:
         raise ValueError(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     if args.root is None and args.dataset not in ("musdb", "synthetic"):
         raise ValueError(f"--root is missing: the folder of the dataset {args.dataset!r}")
-    kind, target, both, train, valid = _PLANS[args.dataset](args)
+    kind = _KINDS[args.dataset]
+    parameters = inspect.signature(kind.dataset).parameters
+    given = {"seed": 42, **vars(args), "seq_duration": args.seq_dur}
+    given["download"] = args.root is None  # the previews of MUSDB18
+    given["silence_missing_targets"] = given.get("silence_missing")
+    augmentations = aug_from_str(given.pop("source_augmentations", None))
+
+    def make(split: str, **values: Any) -> UnmixDataset:
+        values = {**given, "split": split, "nb_samples": given.get(f"nb_{split}_samples"), **values}
+        return kind.dataset(**{name: values[name] for name in parameters if name in values})
+
+    target = getattr(args, kind.target)
+    name = Path(target).stem if kind.target.endswith("_file") else target
     return Datasets(
-        kind(**{**both, "split": "train", **train}),
-        kind(**{**both, "split": "valid", **valid}),
-        argparse.Namespace(**{**vars(args), "target": target}),
+        make("train", source_augmentations=augmentations, **kind.train),
+        make("valid", **kind.valid),
+        argparse.Namespace(**{**vars(args), "target": name}),
     )
 
 
@@ -275,13 +178,8 @@ def load_datasets(
     -------
     Datasets
         Train, valid, and all options; ``args.target`` is the name of the target.
-
-    Raises
-    ------
-    ValueError
-        As :func:`make_datasets`; so are the other errors.
     """
-    if args.dataset not in _PLANS:
+    if args.dataset not in _KINDS:
         parser.error(f"unknown dataset {args.dataset!r}; choose from {list(DATASETS)}")
     add_dataset_options(parser, args.dataset)
     return make_datasets(parser.parse_args(argv))

@@ -88,16 +88,8 @@ class MUSDBDataset(ExcerptDataset):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        sample_rate = kwargs.get("sample_rate") or 44100.0
-        super().__init__(
-            root,
-            sample_rate,
-            seq_duration,
-            source_augmentations,
-            split=split,
-            random_chunks=True,
-            seed=seed,
-        )
+        rate = kwargs.get("sample_rate") or 44100.0
+        super().__init__(root, rate, seq_duration, source_augmentations, split, True, seed)
         if samples_per_track < 1:
             raise ValueError(f"samples_per_track is {samples_per_track}, expected at least 1")
         self.target = target
@@ -151,13 +143,7 @@ class MUSDBDataset(ExcerptDataset):
         return len(self.tracks) * self.samples_per_track
 
     def extra_repr(self) -> str:
-        """Return more lines for ``repr``.
-
-        Returns
-        -------
-        str
-            Target, samples per track and the lines of all datasets.
-        """
+        """Return more lines for ``repr``: target, samples per track and those of all datasets."""
         own = f"Target: {self.target}\nSamples per track: {self.samples_per_track}"
         return f"{own}\n{super().extra_repr()}"
 

@@ -70,13 +70,7 @@ class SourceFolderDataset(ExcerptDataset):
         seed: int = 42,
     ) -> None:
         super().__init__(
-            root,
-            sample_rate,
-            seq_duration,
-            source_augmentations,
-            split=split,
-            random_chunks=random_chunks,
-            seed=seed,
+            root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         )
         self.target = self.target_dir = target_dir
         self.interferer_dirs = list(interferer_dirs)

@@ -101,28 +101,15 @@ class SyntheticDataset(MixingDataset):
         sample_rate: float = 44100.0,
         seed: int = 42,
     ) -> None:
-        super().__init__(None, sample_rate, seq_duration, source_augmentations)
+        super().__init__(None, sample_rate, seq_duration, source_augmentations, split, seed=seed)
         if target not in PLAYERS:
             raise ValueError(f"no target {target!r} in synthetic songs; choose from {[*PLAYERS]}")
         self.target = target
-        self.split = split
         self.nb_samples = nb_samples
-        self.seed = seed
         self.channels = 2
 
     def sources(self, index: int) -> dict[str, Tensor]:
-        """Return the sources of track ``index``.
-
-        Parameters
-        ----------
-        index : int
-            Index of the item.
-
-        Returns
-        -------
-        dict of str to Tensor [shape=(channels, samples)], real
-            Vocals, drums, bass and other.
-        """
+        """Return vocals, drums, bass and other (channels, samples) of track ``index``."""
         generator = self.generator(self._checked(index))
         if self.split == "valid":  # other tracks than in the first epoch of training
             generator = np.random.default_rng(generator.integers(2**63, size=2))

@@ -63,13 +63,7 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
         seed: int = 42,
     ) -> None:
         super().__init__(
-            root,
-            sample_rate,
-            seq_duration,
-            source_augmentations,
-            split=split,
-            random_chunks=random_chunks,
-            seed=seed,
+            root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         )
         self.target_file = target_file
         self.interferer_files = list(interferer_files)
@@ -155,13 +149,7 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         seed: int = 42,
     ) -> None:
         super().__init__(
-            root,
-            sample_rate,
-            seq_duration,
-            source_augmentations,
-            split=split,
-            random_chunks=random_chunks,
-            seed=seed,
+            root, sample_rate, seq_duration, source_augmentations, split, random_chunks, seed
         )
         self.target_file = target_file
         self.target = Path(target_file).stem

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+from inspect import signature
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from helpers.sounds import noise
 
 from openunmix import data
 from openunmix.audio import probe
-from openunmix.data import add_dataset_options, factory, load_datasets, make_datasets
+from openunmix.data import factory, load_datasets
 from openunmix.data.__main__ import main
+from openunmix.data.factory import add_dataset_options, make_datasets
 
 RATE = 44100
 NAMES = ["vocals.wav", "bass.wav", "mixture.wav"]
@@ -109,7 +112,10 @@ def test_synthetic_songs():
 
 def test_musdb_without_a_root_downloads_and_always_mixes_tracks(monkeypatch):
     made = []
-    monkeypatch.setattr(factory, "MUSDBDataset", lambda **options: made.append(options))
+    recorder = Mock(side_effect=lambda **options: made.append(options))
+    recorder.__signature__ = signature(data.MUSDBDataset)
+    musdb = factory._KINDS["musdb"]._replace(dataset=recorder)
+    monkeypatch.setitem(factory._KINDS, "musdb", musdb)
     load("--dataset", "musdb", "--is-wav", "--samples-per-track", 3)
     load("--root", "here", "--target", "bass")
     train, valid = made[:2]

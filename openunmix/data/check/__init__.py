@@ -9,8 +9,8 @@ import argparse
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from openunmix.audio import AudioSource
 from openunmix.data.check.duplicates import find_duplicates
@@ -29,14 +29,12 @@ _RESIDUAL, _WRONG_RESIDUAL = -25.0, -6.0  # dB relative to the mixture
 _LENGTHS = 0.1  # seconds, allowed difference within a track
 
 
-@dataclass(frozen=True)
-class _Analysed:
+class _Analysed(NamedTuple):
     """A stream that was read, and its measure."""
 
     split: str
     source: str
     track: Track
-    stream: AudioSource
     measure: Measure
 
 
@@ -49,7 +47,7 @@ def check_dataset(
     ----------
     args : argparse.Namespace
         ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
-        :func:`~openunmix.data.add_dataset_options`, and optionally ``sample_rate``. The dataset
+        :func:`~openunmix.data.load_datasets`, and optionally ``sample_rate``. The dataset
         ``"stems"`` has folders of stems in any format.
     progress : callable, optional
         Called with the number of tracks read and the total number.
@@ -80,7 +78,7 @@ def check_dataset(
         if progress is not None:
             progress(count, len(tracks))
     issues += _check_whole(args, analysed, {split for split, _ in tracks})
-    issues += find_duplicates([(h.split, h.source, h.track, h.measure) for h in analysed])
+    issues += find_duplicates(analysed)
     return Report(
         args.dataset,
         "" if args.dataset == "synthetic" else str(args.root or "MUSDB18"),
@@ -130,7 +128,7 @@ def _check_track(
         if isinstance(measure, AudioFileError):
             yield _error("unreadable", stream, str(measure))
         else:
-            analysed.append(_Analysed(split, source, track, stream, measure))
+            analysed.append(_Analysed(split, source, track, measure))
             yield from _check_stream(args, stream, measure)
     good = [measure for measure in measures if isinstance(measure, Measure)]
     yield from _check_lengths(track, good)
