@@ -9,17 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from openunmix.cli._options import (
-    EXIT_CODES,
-    add_aggregate,
-    add_filter_options,
-    add_no_cuda,
-    add_quiet,
-    add_targets,
-    choose_device,
-    run_command,
-    say,
-)
+from openunmix.cli._options import EXIT_CODES, add_shared, choose_device, run_command, say
 from openunmix.data.tracks import audio_files
 from openunmix.errors import AudioFileError
 from openunmix.evaluate import (
@@ -63,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="score these estimates instead of a model: DIR/<track>/<target>.wav",
     )
-    add_targets(what)
+    add_shared(what, "--targets")
     what.add_argument("--residual", action="store_true", help="score the residual as well")
-    add_aggregate(what, "score")
+    add_shared(what, "--aggregate")
     what.add_argument(
         "--oracles",
         nargs="*",
@@ -110,9 +100,7 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
 def _add_computing_options(group: argparse._ArgumentGroup) -> None:
     """Add the options of devices and processes."""
     group.add_argument("--cores", type=int, default=1, help="number of processes (default: 1)")
-    add_no_cuda(group)
-    add_filter_options(group)
-    add_quiet(group)
+    add_shared(group, "--no-cuda", "--niter", "--wiener-win-len", "--filterbank", "--quiet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,50 +7,19 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import torch
 
 from openunmix.cli._progress import printable
 from openunmix.errors import OpenUnmixError, UnknownModelError
 
-__all__ = [
-    "EXIT_CODES",
-    "Group",
-    "add_aggregate",
-    "add_filter_options",
-    "add_no_cuda",
-    "add_quiet",
-    "add_targets",
-    "choose_device",
-    "run_command",
-    "say",
-]
+__all__ = ["EXIT_CODES", "Group", "add_shared", "choose_device", "run_command", "say"]
 
 EXIT_CODES = "Exit code: 0 on success, 1 if {what} failed, 2 for a usage error."
 
-
-class Group(Protocol):
-    """A parser or a group of it."""
-
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
-        """Add an option."""
-
-
-def add_targets(group: Group) -> None:
-    """Add --targets."""
-    group.add_argument("--targets", nargs="+", metavar="TARGET", help="use only these targets")
-
-
-def add_aggregate(group: Group, verb: str) -> None:
-    """Add --aggregate; `verb` is what is done with its aggregations."""
-    group.add_argument(
-        "--aggregate",
-        type=_aggregate,
-        metavar="JSON",
-        help=f"sums of targets to {verb} instead of the targets, such as "
-        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
-    )
+#: A parser, or a group of it.
+Group: TypeAlias = argparse._ActionsContainer
 
 
 def _aggregate(text: str) -> dict[str, list[str]]:
@@ -67,31 +36,36 @@ def _aggregate(text: str) -> dict[str, list[str]]:
     return aggregations
 
 
-def add_filter_options(group: Group) -> None:
-    """Add the options of the Wiener filter and the STFT."""
-    group.add_argument(
-        "--niter", type=int, default=1, help="EM iterations of the Wiener filter (default: 1)"
-    )
-    group.add_argument(
-        "--wiener-win-len",
-        type=int,
-        default=300,
-        metavar="FRAMES",
-        help="window of the Wiener filter (default: 300; 0: the whole track)",
-    )
-    group.add_argument(
-        "--filterbank", choices=["torch", "asteroid"], default="torch", help="STFT to use"
-    )
+#: Options that several commands have, and the settings of `argparse` for each.
+_SHARED: dict[str, dict[str, Any]] = {
+    "--targets": {"nargs": "+", "metavar": "TARGET", "help": "use only these targets"},
+    "--aggregate": {
+        "type": _aggregate,
+        "metavar": "JSON",
+        "help": "sums of targets to use instead of the targets, such as "
+        '\'{"vocals": ["vocals"], "accompaniment": ["drums", "bass", "other"]}\'',
+    },
+    "--niter": {
+        "type": int,
+        "default": 1,
+        "help": "EM iterations of the Wiener filter (default: 1)",
+    },
+    "--wiener-win-len": {
+        "type": int,
+        "default": 300,
+        "metavar": "FRAMES",
+        "help": "window of the Wiener filter (default: 300; 0: the whole track)",
+    },
+    "--filterbank": {"choices": ["torch", "asteroid"], "default": "torch", "help": "STFT to use"},
+    "--no-cuda": {"action": "store_true", "help": "compute on the CPU"},
+    "--quiet": {"action": "store_true", "help": "no progress, only errors"},
+}
 
 
-def add_no_cuda(group: Group) -> None:
-    """Add --no-cuda."""
-    group.add_argument("--no-cuda", action="store_true", help="compute on the CPU")
-
-
-def add_quiet(group: Group) -> None:
-    """Add --quiet."""
-    group.add_argument("--quiet", action="store_true", help="no progress, only errors")
+def add_shared(group: Group, *names: str) -> None:
+    """Add options that several commands have."""
+    for name in names:
+        group.add_argument(name, **_SHARED[name])
 
 
 def choose_device(name: str = "auto", no_cuda: bool = False) -> str:

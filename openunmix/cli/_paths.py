@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,21 +34,16 @@ def find_inputs(
         else:
             matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
             found += [match for match in matches if match.is_file()] or [path]
-    outputs = _possible_outputs(found, outdir, models)
+    # The folders into which any of the models writes its outputs of the inputs.
+    tracks = {track_name(path) for path in found}
+    outputs = {
+        os.path.realpath(_folder(track, outdir, model)) for track in tracks for model in models
+    }
     unique: dict[str, Path] = {}
     for path in found:  # a file may have been given twice
         if path in named or os.path.realpath(path.parent) not in outputs:
             unique.setdefault(os.path.realpath(path), path)
     return list(unique.values())
-
-
-def _possible_outputs(
-    inputs: Iterable[Path], outdir: Path | None, models: Iterable[str]
-) -> set[str]:
-    """Return the folders into which any of the models writes its outputs of the inputs."""
-    tracks = {track_name(path) for path in inputs}
-    folders = [_folder(track, outdir, model) for track in tracks for model in models]
-    return {os.path.realpath(folder) for folder in folders}
 
 
 def _audio_files(folder: Path) -> list[Path]:
@@ -73,10 +69,10 @@ def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> l
     taken: set[str] = set()
     folders = []
     for path in inputs:
-        name, number = track_name(path), 1
-        while _numbered(name, number).casefold() in taken:
-            number += 1
-        name = _numbered(name, number)
+        track = track_name(path)
+        numbered = (f"{track}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain([track], numbered)
+        name = next(name for name in candidates if name.casefold() not in taken)
         taken.add(name.casefold())
         folders.append(_folder(name, outdir, model))
     return folders
@@ -85,8 +81,3 @@ def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> l
 def _folder(name: str, outdir: Path | None, model: str) -> Path:
     """Return the folder of the outputs of a track: in `outdir`, or named after the model, too."""
     return outdir / name if outdir is not None else Path(f"{name}_{model}")
-
-
-def _numbered(name: str, number: int) -> str:
-    """Return the name, numbered from the second on."""
-    return name if number == 1 else f"{name}-{number}"

@@ -19,11 +19,9 @@ class Progress(AbstractContextManager["Progress"]):
     def __init__(self, durations: Sequence[float], quiet: bool) -> None:
         self._quiet = quiet
         self._stack = ExitStack()
-        self._all = self._bar("all files", sum(durations)) if len(durations) > 1 else None
-        self._file: Any = None
-        self._duration = self._before = 0.0
+        self._all = self._bar("all files", sum(durations), hidden=len(durations) < 2)
 
-    def _bar(self, name: str, seconds: float) -> Any:
+    def _bar(self, name: str, seconds: float, hidden: bool = False) -> Any:
         """Add a bar."""
         from tqdm import tqdm
 
@@ -33,7 +31,7 @@ class Progress(AbstractContextManager["Progress"]):
             total=seconds or None,
             desc=printable(name),
             unit="s",
-            disable=self._quiet or None,  # None: only on a terminal
+            disable=self._quiet or hidden or None,  # None: only on a terminal
             bar_format="{desc}: " + (known if seconds else unknown),
             file=sys.stderr,
             leave=False,
@@ -48,17 +46,13 @@ class Progress(AbstractContextManager["Progress"]):
     def update(self, seconds: float) -> None:
         """Update the seconds of the current file that are done."""
         for bar in (self._file, self._all):
-            if bar is not None:
-                bar.update(seconds - self._before)
+            bar.update(seconds - self._before)
         self._before = seconds
 
     def finish(self) -> None:
         """Finish the current file, successful or not."""
-        if self._all is not None:
-            self._all.update(max(self._duration - self._before, 0))
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._all.update(max(self._duration - self._before, 0))
+        self._file.close()
 
     def say(self, line: str) -> None:
         """Print a line above the bars."""

@@ -161,15 +161,10 @@ def _separate_all(
 def _record(job: _Job, result: FileResult, seconds: float) -> None:
     """Record a finished job for the manifest."""
     job.record.update(
-        status="done",
-        outputs=result.outputs,
-        sample_rate=result.sample_rate,
-        channels=result.channels,
+        {"status": "done"} | vars(result),
         duration=round(result.duration, 3),
         seconds=round(seconds, 3),
         real_time_factor=round(seconds / result.duration, 4),
-        peak=result.peak,
-        gain=result.gain,
     )
 
 

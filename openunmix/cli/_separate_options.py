@@ -8,15 +8,7 @@ from pathlib import Path
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, STEM_MP4
-from openunmix.cli._options import (
-    EXIT_CODES,
-    Group,
-    add_aggregate,
-    add_filter_options,
-    add_no_cuda,
-    add_quiet,
-    add_targets,
-)
+from openunmix.cli._options import EXIT_CODES, Group, add_shared
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions
 from openunmix.predict.stream import StreamConfig, estimate_memory
@@ -39,21 +31,21 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("input", nargs="+", help="audio or video files, folders, or patterns")
     parser.add_argument("--version", action="version", version=f"Open-Unmix {__version__}")
-    _add_model_options(parser.add_argument_group("model"))
-    _add_output_options(parser.add_argument_group("output"))
-    _add_filter_options(parser.add_argument_group("separation"))
-    _add_computing_options(parser.add_argument_group("computing"))
-    return parser
-
-
-def _add_model_options(group: Group) -> None:
-    """Options of the networks."""
+    group = parser.add_argument_group("model")
     group.add_argument(
         "--model",
         help=f"name of a model, or path of a model folder (default: {DEFAULT_MODEL}, or the "
         f"bundled {BUNDLED_MODEL} if it cannot be downloaded)",
     )
-    add_targets(group)
+    add_shared(group, "--targets")
+    _add_output_options(parser.add_argument_group("output"))
+    group = parser.add_argument_group("separation")
+    add_shared(group, "--niter", "--wiener-win-len", "--filterbank")
+    group.add_argument(
+        "--softmask", action="store_true", help="initialise the filter with ratio masks"
+    )
+    _add_computing_options(parser.add_argument_group("computing"))
+    return parser
 
 
 def _add_output_options(group: Group) -> None:
@@ -85,7 +77,7 @@ def _add_output_options(group: Group) -> None:
         metavar="NAME",
         help="also write the residual, under this name (default: residual)",
     )
-    add_aggregate(group, "write")
+    add_shared(group, "--aggregate")
     group.add_argument(
         "--skip-existing", action="store_true", help="skip inputs whose outputs all exist"
     )
@@ -96,18 +88,10 @@ def _add_output_options(group: Group) -> None:
     )
 
 
-def _add_filter_options(group: Group) -> None:
-    """Options of the Wiener filter."""
-    add_filter_options(group)
-    group.add_argument(
-        "--softmask", action="store_true", help="initialise the filter with ratio masks"
-    )
-
-
 def _add_computing_options(group: Group) -> None:
     """Options of computation and messages."""
     group.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto")
-    add_no_cuda(group)
+    add_shared(group, "--no-cuda")
     group.add_argument(
         "--precision",
         choices=["float32", "bf16"],
@@ -125,7 +109,7 @@ def _add_computing_options(group: Group) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="only report what would be done and the time needed"
     )
-    add_quiet(group)
+    add_shared(group, "--quiet")
     group.add_argument("--verbose", action="store_true", help="more messages")
     group.add_argument(
         "--json",
@@ -150,13 +134,7 @@ def file_options(args: argparse.Namespace) -> FileOptions:
         raise ValueError(
             "--niter, --wiener-win-len and --start cannot be negative, --duration not 0"
         )
-    return FileOptions(
-        extension=extension,
-        depth=depth,
-        model_rate=args.rate == "model",
-        residual=args.residual,
-        aggregate=args.aggregate,
-    )
+    return FileOptions(extension, depth, args.rate == "model", args.residual, args.aggregate)
 
 
 def stream_config(args: argparse.Namespace, separator: Separator) -> StreamConfig:

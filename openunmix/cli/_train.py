@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openunmix._files import replacing
-from openunmix.cli._options import (
-    EXIT_CODES,
-    add_no_cuda,
-    add_quiet,
-    choose_device,
-    run_command,
-    say,
-)
+from openunmix.cli._options import EXIT_CODES, add_shared, choose_device, run_command, say
 from openunmix.cli._train_data import (
     STEMS,
     Data,
@@ -92,12 +85,12 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="where to train; auto is the NVIDIA GPU if there is one, else the CPU (default: auto)",
     )
-    add_no_cuda(run)
+    add_shared(run, "--no-cuda")
     run.add_argument("--check", action="store_true", help="check the dataset, and do not train")
     run.add_argument("--report", action="store_true", help="write the report, and do not train")
     run.add_argument("--tensorboard", action="store_true", help="log to tensorboard/ in --output")
     run.add_argument("--pth", action="store_true", help="write the files of openunmix 1.3.0, too")
-    add_quiet(run)
+    add_shared(run, "--quiet")
     run.add_argument("--audio-backend", help=argparse.SUPPRESS)
     return parser
 

@@ -53,7 +53,7 @@ def add_dataset_options(group: Group) -> None:
         elif action.default:
             added.help += f" (default: {action.default})"
         added.required, added.default = False, argparse.SUPPRESS
-        group._add_action(added)  # type: ignore[attr-defined]
+        group._add_action(added)
 
 
 def _options_of(dataset: str) -> dict[str, argparse.Action]:

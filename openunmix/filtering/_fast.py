@@ -78,7 +78,10 @@ class WienerFilter:
             )
         # A buffer made in inference mode could not be written by a later call outside it.
         with torch.inference_mode(False), torch.no_grad():
-            self._allocate(magnitudes, mixture)
+            shape = (len(magnitudes) + self.residual, *mixture.shape)
+            known = self._estimates
+            if (known.shape, known.dtype, known.device) != (shape, mixture.dtype, mixture.device):
+                self._estimates = torch.empty(shape, dtype=mixture.dtype, device=mixture.device)
             if self._is_special(mixture):
                 if self._stereo is None or self._stereo.shape != self._estimates.shape:
                     self._stereo = _StereoFilter(self, self._estimates.shape)
@@ -91,13 +94,6 @@ class WienerFilter:
         """Whether the path for two channels, one iteration and a CPU applies."""
         kind = (mixture.shape[1], self.iterations, mixture.dtype, mixture.device.type)
         return kind == (2, 1, torch.complex64, "cpu") and mixture.numel() > 0
-
-    def _allocate(self, magnitudes: Tensor, mixture: Tensor) -> None:
-        """Allocate the buffer of the estimates unless the last one fits."""
-        shape = (len(magnitudes) + self.residual, *mixture.shape)
-        known = self._estimates
-        if (known.shape, known.dtype, known.device) != (shape, mixture.dtype, mixture.device):
-            self._estimates = torch.empty(shape, dtype=mixture.dtype, device=mixture.device)
 
     def _filter_blocks(self, magnitudes: Tensor, mixture: Tensor) -> None:
         """Filter with any number of channels and iterations."""
@@ -150,7 +146,6 @@ class _StereoFilter:
     def __call__(self, magnitudes: Tensor, mixture: Tensor, out: Tensor) -> None:
         """Write the estimates (sources, frames, 2, bins) into ``out``."""
         pairs = torch.view_as_real(mixture.resolve_conj())
-
         loudest = max(
             self._load(pairs[rows], self.mixture[:, :, rows]) for rows in self.frame_blocks
         )

@@ -169,14 +169,12 @@ class Separator(nn.Module):
         named = dict(zip(self.sources, estimates.unbind(dim=-3), strict=True))
         if aggregate_dict is None:
             return named
-        return {name: _sum(named, name, parts) for name, parts in aggregate_dict.items()}
-
-
-def _sum(named: Mapping[str, Tensor], name: str, parts: Sequence[str]) -> Tensor:
-    """Sum of the named estimates."""
-    unknown = [part for part in parts if part not in named]
-    if unknown or not parts:
-        raise ValueError(
-            f"cannot make {name!r} from {list(parts)}: choose at least one of {list(named)}"
-        )
-    return torch.stack([named[part] for part in parts]).sum(dim=0)
+        for name, parts in aggregate_dict.items():
+            if not parts or not set(parts) <= set(named):
+                raise ValueError(
+                    f"cannot make {name!r} from {list(parts)}: choose at least one of {list(named)}"
+                )
+        return {
+            name: torch.stack([named[part] for part in parts]).sum(dim=0)
+            for name, parts in aggregate_dict.items()
+        }

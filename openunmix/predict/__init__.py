@@ -46,14 +46,8 @@ def separate(
         Sample rate of a waveform in Hz; the model's by default.
     model_str_or_path : str or Path
         Name of a published model, or a model folder.
-    targets : sequence of str, optional
-        The targets to estimate; all by default.
-    niter : int
-        Iterations of expectation maximization.
-    residual : bool
-        Add the residual as a last target.
-    wiener_win_len : int or None
-        Window of the Wiener filter in frames; None for the whole signal.
+    targets, niter, residual, wiener_win_len
+        As for :func:`openunmix.pretrained.load_separator`.
     aggregate_dict : mapping of str to list of str, optional
         Names and the targets to sum for each, in place of the targets.
     separator : Separator, optional

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["STFTConfig", "bandwidth_to_max_bin", "istft", "magnitude", "stft"]
+__all__ = ["STFTConfig", "bandwidth_to_max_bin", "istft", "stft"]
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,7 @@ def istft(
 def magnitude(spectrum: Tensor) -> Tensor:
     """Magnitude of an STFT, in half the time of ``abs()``, which guards against overflow.
 
-    Parameters
-    ----------
-    spectrum : Tensor [shape=(...)], complex
-        Any complex tensor.
-
-    Returns
-    -------
-    Tensor [shape=(...)], real, non-negative
-        The magnitudes. Their gradient at zero is NaN; that of ``spectrum.abs()`` is 0.
+    Its gradient at zero is NaN, that of ``abs()`` is 0.
     """
     return (spectrum.real.square() + spectrum.imag.square()).sqrt()
 
