@@ -14,6 +14,8 @@ __all__ = ["LEVELS", "MixingConfig"]
 
 LEVELS = ("random", "original")
 
+_BALANCE = {"drums": 0.5, "bass": -1.0}
+
 
 def _pair(text: str) -> tuple[str, str]:
     """Parse NAME=VALUE."""
@@ -65,10 +67,15 @@ def _list(text: str, metavar: str, parse: Callable[[str], object]) -> Any:
     return _option((), text, metavar, parse=parse, append=True)
 
 
-def _table(text: str, metavar: str, parse: Callable[[str], object]) -> Any:
+def _table(
+    text: str,
+    metavar: str,
+    parse: Callable[[str], object],
+    default: Callable[[], dict[str, Any]] = dict,
+) -> Any:
     """Repeatable option, a dictionary of all pairs."""
     about = {"help": text, "metavar": metavar, "parse": parse, "append": True}
-    return field(default_factory=dict, metadata=about)
+    return field(default_factory=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,15 @@ class MixingConfig:
     levels: str = _option(
         "random", "levels of the stems; original ones get random gains", choices=LEVELS
     )
-    # Mean level of a source, RMS in dB relative to full scale; of some sources relative to that.
-    level: float = -22.0
-    balance: Mapping[str, float] = field(default_factory=lambda: {"drums": 0.5, "bass": -1.0})
+    level: float = _option(
+        -22.0, "mean level of a source without an original one, RMS in dB of full scale", "X"
+    )
+    balance: Mapping[str, float] = _table(
+        "mean random level of a source relative to --level in dB (default: drums=0.5, bass=-1)",
+        "SOURCE=X",
+        _amount,
+        _BALANCE.copy,
+    )
     # Standard deviation in dB of the level of a source, and of the level of the mixture.
     spread: float = 4.0
     loudness_spread: float = 4.0
@@ -126,7 +139,7 @@ class MixingConfig:
     # Their `transpose` takes the place of the common one, but not of `transpose_source`.
     effects: Mapping[str, Effects] = _table(
         "effects of a source: layers, overdrive, double tracking, reverberation; "
-        f"{' or '.join(EFFECTS)}",
+        f"one of {', '.join(EFFECTS)}",
         "SOURCE=KIND",
         _effects,
     )
@@ -160,21 +173,24 @@ class MixingConfig:
 
     def check(self, sources: Sequence[str] | None = None) -> None:
         """Raise ValueError if the settings cannot work, with these sources if they are known."""
-        shares = {"coherent": self.coherent, "silent": self.silent}
+        ranges = [
+            ("coherent", self.coherent, 0, 1),
+            ("silent", self.silent, 0, 1),
+            ("level", self.level, -100, 0),
+            *(("transpose", x, 0, 12) for x in (self.transpose, *self.transpose_source.values())),
+        ]
         if self.accompaniment is not None:
-            shares["accompaniment"] = self.accompaniment.share or 0.0
-        for name, share in shares.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"--{name} must be between 0 and 1, not {share:g}")
-        for semitones in (self.transpose, *self.transpose_source.values()):
-            if not 0 <= semitones <= 12:
-                raise ValueError(f"--transpose must be between 0 and 12, not {semitones:g}")
+            ranges.append(("accompaniment", self.accompaniment.share or 0.0, 0, 1))
+        for name, value, least, most in ranges:
+            if not least <= value <= most:
+                raise ValueError(f"--{name} must be between {least} and {most}, not {value:g}")
         if self.levels not in LEVELS:
             raise ValueError(f"--levels must be one of {LEVELS}, not {self.levels!r}")
         if sources is None:
             return
         named = {
             "extra": [folder.target for folder in self.extra],
+            "balance": self.balance.keys() - _BALANCE.keys(),
             "effects": self.effects,
             "independent": self.independent,
             "transpose-source": self.transpose_source,

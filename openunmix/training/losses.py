@@ -10,6 +10,7 @@ the mixture; :math:`S_j` is the STFT of source :math:`j`, and :math:`s_j`, :math
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -27,6 +28,7 @@ __all__ = [
     "magnitude_mse",
     "multi_domain",
     "normalized_mse",
+    "normalized_mse_sqrt",
     "source_combinations",
     "waveform_l1",
     "waveform_mse",
@@ -59,6 +61,12 @@ def normalized_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tens
     power = mixture.square().sum(dim=axes)
     error = (reference - estimate).square().sum(dim=axes)
     return (error / (power + 1e-3 * power.mean() + 1e-8)).mean()
+
+
+def normalized_mse_sqrt(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
+    """Normalised error of square roots of magnitudes: quiet bins and excerpts count more."""
+    # The square root has no finite slope at 0.
+    return normalized_mse(*((part + 1e-4).sqrt() for part in (reference, estimate, mixture)))
 
 
 def in_phase(source: Tensor, mixture: Tensor, magnitude: Tensor) -> Tensor:
@@ -198,19 +206,25 @@ def wiener_gains(magnitude: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
     return [power / total for power in powers]
 
 
-def wiener_loss(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor]:
+def wiener_loss(
+    batch: SpectrogramBatch, masks: Sequence[Tensor], sqrt: bool = False
+) -> list[Tensor]:
     """Normalised error of the estimates, plus phase-sensitive error after a Wiener filter.
 
     The networks learn what they are used for: the filter of the separator, which gives each source
     what the others leave. It only compares estimates, so their scale comes from the first part.
-    The sources must sum to the mixture.
+    The sources must sum to the mixture. With ``sqrt``, the error of square roots after the filter
+    is added.
     """
-    losses = []
+    losses, every = [], range(len(masks))
     for j, gain in enumerate(wiener_gains(batch.magnitude, masks)):
         alone = normalized_mse(*_magnitudes(batch, masks[j], [j]))
         reference = in_phase(batch.sum_of([j]), batch.mixture, batch.magnitude)
         # Up to the least bandwidth: where one source is unknown, so is what it leaves to others.
-        together = normalized_mse(*_masked(batch, reference, gain, range(len(masks))))
+        together = normalized_mse(*_masked(batch, reference, gain, every))
+        if sqrt:
+            reference = magnitude(batch.sum_of([j]))
+            together = together + normalized_mse_sqrt(*_masked(batch, reference, gain, every))
         losses.append(alone + together)
     return losses
 
@@ -219,6 +233,9 @@ def wiener_loss(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor
 SINGLE_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Tensor, int], Tensor]] = {
     "mse": lambda batch, mask, j: magnitude_mse(*_magnitudes(batch, mask, [j])[:2]),
     "normalized-mse": lambda batch, mask, j: normalized_mse(*_magnitudes(batch, mask, [j])),
+    "normalized-mse-sqrt": lambda batch, mask, j: (
+        normalized_mse(*(parts := _magnitudes(batch, mask, [j]))) + normalized_mse_sqrt(*parts)
+    ),
     "phase-sensitive": lambda batch, mask, j: normalized_mse(*_projections(batch, mask, [j])),
     "l1": lambda batch, mask, j: magnitude_l1(*_magnitudes(batch, mask, [j])[:2]),
     "waveform-l1": lambda batch, mask, j: waveform_l1(*_waveforms(batch, mask, [j])[:2]),
@@ -229,4 +246,5 @@ SINGLE_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Tensor, int], Tensor
 MULTI_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Sequence[Tensor]], list[Tensor]]] = {
     "multi-domain": multi_domain,
     "wiener": wiener_loss,
+    "wiener-sqrt": partial(wiener_loss, sqrt=True),
 }

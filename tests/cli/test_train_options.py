@@ -33,6 +33,7 @@ def test_mixtures_are_made_as_asked():
         *("--levels", "original", "--coherent", "0", "--transpose", "1.5", "--silent", "0.1"),
         *("--effects", "vocals=voice", "--effects", "drums=band"),
         *("--transpose-source", "vocals=4", "--exclude", "a=drums,bass"),
+        *("--level", "-27", "--balance", "drums=-5"),
     )
     assert changed == MixingConfig(
         levels="original",
@@ -41,6 +42,8 @@ def test_mixtures_are_made_as_asked():
         silent=0.1,
         effects={"vocals": EFFECTS["voice"], "drums": EFFECTS["band"]},
         transpose_source={"vocals": 4.0},
+        level=-27.0,
+        balance={"drums": -5.0},
         exclude={"a": ("drums", "bass")},
     )
 
@@ -77,6 +80,8 @@ def test_weights_of_folders_are_numbers_at_the_end():
         (["--extra", "guitar=."], "--extra: ['guitar'] are not among"),
         (["--extra", "drums=data=120%"], "the shares of 'drums' in its folders are 120% together"),
         (["--transpose-source", "bass=1"], "--transpose-source: ['bass'] are not among"),
+        (["--balance", "noise=-5"], "--balance: ['noise'] are not among ['vocals', 'drums']"),
+        (["--level", "3"], "--level must be between -100 and 0, not 3"),
         (["--accompaniment", "data=2"], "--accompaniment must be between 0 and 1, not 2"),
         (["--accompaniment", "data"], "sources that are no targets; there are none"),
         (["--exclude", "=drums"], "is not of the form"),

@@ -56,10 +56,18 @@ def relative(error, mixture):
     return sum(shares) / 2
 
 
+def square_root(magnitudes):
+    """Square root with the offset that gives it a slope at 0."""
+    return (magnitudes.abs() + 1e-4).sqrt()
+
+
 FORMULAS = {
     "mse": lambda s, e, x: (s.abs() - e).square().sum() / e.numel(),
     "l1": lambda s, e, x: (s.abs() - e).abs().sum() / e.numel(),
     "normalized-mse": lambda s, e, x: relative(s.abs() - e, x),
+    "normalized-mse-sqrt": lambda s, e, x: (
+        relative(s.abs() - e, x) + relative(square_root(s) - square_root(e), square_root(x))
+    ),
     "phase-sensitive": lambda s, e, x: relative(s.abs() * (s.angle() - x.angle()).cos() - e, x),
 }
 
@@ -135,16 +143,21 @@ def test_multi_domain_loss_is_that_of_all_combinations(generator):
         assert float(loss) == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_wiener_loss_is_that_of_the_estimates_and_of_the_gains(batch, generator):
+@pytest.mark.parametrize("name", ["wiener", "wiener-sqrt"])
+def test_wiener_loss_is_that_of_the_estimates_and_of_the_gains(batch, generator, name):
     masks = random_masks(batch, generator)
     powers = [(mask * batch.mixture).abs().square().sum(dim=2, keepdim=True) for mask in masks]
-    found = MULTI_TARGET_LOSSES["wiener"](batch, masks)
+    found = MULTI_TARGET_LOSSES[name](batch, masks)
     assert len(found) == 3
     for j, loss in enumerate(found):
         gain = powers[j] / sum(powers)
         source, magnitude = batch.sources[:, :, j], batch.mixture.abs()
         alone = FORMULAS["normalized-mse"](source, masks[j] * magnitude, batch.mixture)
         together = FORMULAS["phase-sensitive"](source, gain * magnitude, batch.mixture)
+        if name == "wiener-sqrt":
+            roots = map(square_root, (source, gain * magnitude, batch.mixture))
+            reference, estimate, mixture = roots
+            together = together + relative(reference - estimate, mixture)
         assert float(loss) == pytest.approx(float(alone + together), rel=1e-4)
 
 
@@ -157,12 +170,13 @@ def test_filter_gains_are_those_of_the_filter_for_one_channel(generator):
     assert torch.allclose((gains * mixture).permute(2, 1, 4, 3, 0), expected, atol=1e-3)
 
 
-def test_no_wiener_loss_looks_above_the_bandwidth_of_a_source(generator):
+@pytest.mark.parametrize("name", ["wiener", "wiener-sqrt"])
+def test_no_wiener_loss_looks_above_the_bandwidth_of_a_source(generator, name):
     sources = torch.randn(2, 3, 2, SAMPLES, generator=generator, dtype=torch.float64)
     bandwidth = torch.tensor([[1000.0, math.inf, math.inf], [math.inf, math.inf, math.inf]])
     batch = make_batch(sources, bandwidth)
     masks = [mask.requires_grad_() for mask in random_masks(batch, generator)]
-    torch.stack(MULTI_TARGET_LOSSES["wiener"](batch, masks)).sum().backward()
+    torch.stack(MULTI_TARGET_LOSSES[name](batch, masks)).sum().backward()
     assert masks[0].grad[:, 0, :, :5].abs().sum() > 0
     assert masks[0].grad[:, 0, :, 5:].abs().sum() == 0
     assert all(mask.grad[:, 1].abs().sum(dim=(0, 1)).min() > 0 for mask in masks)

@@ -74,7 +74,7 @@ class Effects:
     transpose: float = 0.0  # largest change of pitch and speed in semitones, of half the excerpts
 
 
-#: Effects by name: for singing, and for all that is played with it.
+#: Effects by name: for singing, for all that is played with it, and for noises.
 EFFECTS = {
     "voice": Effects(
         layer=0.25,
@@ -86,6 +86,7 @@ EFFECTS = {
         transpose=3.0,
     ),
     "band": Effects(layer=0.3, overdrive=0.2, drive=6.0),
+    "layers": Effects(layer=0.2),
 }
 
 
