@@ -41,15 +41,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    with np.load(args.data / "train.npz") as content:
-        for name in content.files:
-            kind, _, voice = name.partition(":")
-            if kind == "voice":
-                rng = np.random.default_rng(zlib.crc32(name.encode()))
-                sung = sung_voice(content[name] / 32768, rng)
-                if sung is not None:
-                    soundfile.write(args.output / f"{voice}.flac", sung, _RATE)
-                    print(f"{voice}: {len(sung) / _RATE:.0f} s")
+    for path in sorted(args.data.glob("train/*/speech.flac")):
+        voice = path.parent.name
+        rng = np.random.default_rng(zlib.crc32(f"voice:{voice}".encode()))
+        sung = sung_voice(soundfile.read(path)[0], rng)
+        if sung is not None:
+            soundfile.write(args.output / f"{voice}.flac", sung, _RATE)
+            print(f"{voice}: {len(sung) / _RATE:.0f} s")
 
 
 def sung_voice(speech: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:

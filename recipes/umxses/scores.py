@@ -1,7 +1,7 @@
 """Score a model on speech in noise, as Markdown tables: ``python recipes/umxses/scores.py DATA``.
 
-Voices and noises are those of ``DATA/valid.npz``, which training never heard. Every scene, and
-babble, hum, white and pink noise, is mixed with both voices at every signal-to-noise ratio.
+Voices and noises are those of ``DATA/valid``, which training never heard. Every scene, and babble,
+hum, white and pink noise, is mixed with both voices at every signal-to-noise ratio.
 """
 
 from __future__ import annotations
@@ -15,24 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mixtures import Material, in_room, scaled_noise
 from pesq import pesq
 from pystoi import stoi
 from torch import Tensor
 from voices import SAMPLE_RATE
 
 import openunmix
+from openunmix.data.tracks import find_tracks
 from openunmix.evaluate.metrics import si_sdr
 from openunmix.model import Separator
 from openunmix.predict.stream import separate_waveform
 from openunmix.utils import load_separator
 
-_SPEAKERS = ("asterisk-fr", "asterisk-it")
-_MADE = ("babble", "hum", "white", "pink")
 _SNRS = (-5.0, 0.0, 5.0, 10.0, 15.0)
-_SECONDS = 6.0
-_IN_ROOM = 0.7
-_LEVEL = 0.05
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
@@ -68,44 +63,23 @@ def main() -> None:
 
     targets = ["speech", "noise"]
     separator = load_separator(args.model, targets, niter=args.niter)
-    material = Material(args.data / "valid.npz")
-    tests = {snr: noisy_speech(material, snr) for snr in _SNRS}
+    tests = {snr: noisy_speech(args.data / "valid", snr) for snr in _SNRS}
     cleaned = {snr: [clean(separator, test) for test in some] for snr, some in tests.items()}
     print(f"{args.model}, niter {args.niter}, {datetime.date.today()}, ", end="")
     print(f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}, ", end="")
-    print(f"{len(tests[0.0])} mixtures of {_SECONDS:g} s at every SNR\n")
+    print(f"{len(tests[0.0])} mixtures at every SNR\n")
     for line in (*by_snr(tests, cleaned), "", *by_kind(tests[0.0], cleaned[0.0])):
         print(line)
 
 
-def noisy_speech(material: Material, snr: float) -> list[Noisy]:
-    """Make the mixtures of one signal-to-noise ratio; speech and noise are the same at all.
-
-    Parameters
-    ----------
-    material : Material
-        Voices and noises for validation.
-    snr : float
-        In dB, of the powers of the whole excerpts.
-
-    Returns
-    -------
-    list of Noisy
-        The mixtures.
-    """
-    kinds = [(kind, voice) for kind in (*material.noises, *_MADE) for voice in _SPEAKERS]
-    length = round(_SECONDS * SAMPLE_RATE)
-    made = []
-    for place, (kind, voice) in enumerate(kinds):
-        rng = np.random.default_rng([1, place])
-        speech = material.speech(voice, length, rng)
-        if rng.uniform() < _IN_ROOM:
-            speech = in_room(speech, material.room(rng))
-        speech *= _LEVEL / np.sqrt(np.square(speech).mean())
-        noise = scaled_noise(speech, material.noise(kind, length, rng, voice), snr)
-        both = torch.from_numpy(np.stack([speech, noise]).astype(np.float32))
-        made.append(Noisy(kind, both[:1], both[1:]))
-    return made
+def noisy_speech(folder: Path, snr: float) -> list[Noisy]:
+    """Read speech and noise of one power, and scale the noise to a signal-to-noise ratio in dB."""
+    tracks = [track.read() for track in find_tracks(folder, subset="", is_wav=True)]
+    gain = 10 ** (-snr / 20)
+    return [
+        Noisy(track.name.partition(".")[0], track.sources["speech"], gain * track.sources["noise"])
+        for track in tracks
+    ]
 
 
 def clean(separator: Separator, test: Noisy) -> Tensor:
