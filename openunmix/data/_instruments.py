@@ -93,11 +93,12 @@ def vocals(plan: Plan, generator: np.random.Generator) -> Signal:
         vowels.append(_formants(pitches[-1], int(generator.integers(5))))
         step += length
     glide = _smooth(np.log2(np.repeat(pitches, counts)), plan.sample_rate // 30)
-    vibrato = 0.02 * _sine(plan, generator.uniform(4.5, 6.5))
+    cycles = generator.uniform(4.5, 6.5) / plan.sample_rate * np.arange(plan.samples)
+    vibrato = 0.02 * np.sin(2 * np.pi * cycles)
     voice = _oscillator(2 ** (glide + vibrato), np.stack(vowels), counts, plan.sample_rate)
     breath = generator.standard_normal(plan.samples, dtype=np.float32)
     voice = (voice + 0.03 * voice.std() * breath) * np.concatenate(envelopes)
-    echo = _delayed(voice, plan.sample_rate // 40)
+    echo = np.concatenate([np.zeros(plan.sample_rate // 40, np.float32), voice])[: len(voice)]
     return np.stack([voice + 0.15 * echo, voice - 0.15 * echo])
 
 
@@ -222,11 +223,6 @@ def _time(plan: Plan, duration: float) -> _Array:
     return np.arange(int(duration * plan.sample_rate) + 1) / plan.sample_rate
 
 
-def _sine(plan: Plan, frequency: float) -> _Array:
-    """Sine as long as the track."""
-    return np.asarray(np.sin(2 * np.pi * frequency / plan.sample_rate * np.arange(plan.samples)))
-
-
 def _swell(count: int, sample_rate: int) -> Signal:
     """Envelope of a sung note: up in 40 ms, down in 60 ms."""
     left = np.arange(count) / (0.04 * sample_rate)
@@ -245,11 +241,6 @@ def _smooth(curve: _Array, width: int) -> _Array:
     width = max(1, min(width, len(curve)))
     total = np.cumsum(np.concatenate([np.full(width, curve[0]), curve]))
     return np.asarray((total[width:] - total[:-width]) / width)
-
-
-def _delayed(signal: Signal, samples: int) -> Signal:
-    """Delay a signal."""
-    return np.concatenate([np.zeros(samples, dtype=np.float32), signal])[: len(signal)]
 
 
 def _panned(signal: Signal, side: float) -> Signal:

@@ -38,11 +38,6 @@ class AlignedDataset(FileDataset):
         Applied to mixture and target with the same random numbers.
     seed : int
         Seed of all random numbers.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder, no track in it that can be used, or a file cannot be read.
     """
 
     def __init__(

@@ -57,10 +57,10 @@ class UnmixDataset(Dataset[Pair]):
     seed : int
         Seed of all random numbers.
 
-    Attributes
-    ----------
-    channels : int or None
-        Channels of all items; None for those of the file.
+    Raises
+    ------
+    AudioFileError
+        If there is no such folder, no track in it that can be used, or a file cannot be read.
     """
 
     _repr_indent = 4
@@ -84,7 +84,7 @@ class UnmixDataset(Dataset[Pair]):
         self.split = split
         self.random_chunks = random_chunks
         self.seed = seed
-        self.channels: int | None = None
+        self.channels: int | None = None  # of all items; None for those of the file
         # In shared memory, so that workers that live on see what set_epoch sets.
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]

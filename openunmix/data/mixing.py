@@ -108,16 +108,10 @@ class Mixer:
         How they are mixed.
     targets : sequence of str
         The sources that batches have; others are in the mixtures only.
-    samples : int
-        Length of an excerpt.
-    batch_size : int
-        Mixtures of a batch.
-    sample_rate : int
-        Hz.
-    seed : int
-        Seed of everything random.
-    channels : int
-        1 or 2.
+    samples, batch_size : int
+        Length of an excerpt, and mixtures of a batch.
+    sample_rate, seed, channels : int
+        Rate in Hz; seed of everything random; 1 or 2 channels.
     """
 
     def __init__(

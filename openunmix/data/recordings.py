@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openunmix._files import replacing
 from openunmix.audio import AudioClip, AudioSource, read_audio
 from openunmix.audio.channels import downmix_to_stereo
 from openunmix.audio.resampling import Resampler, resampled_length
@@ -67,19 +67,12 @@ def decoded_file(source: AudioSource, sample_rate: int) -> Path:
 def _convert(source: AudioSource, sample_rate: int, target: Path) -> None:
     """Decode and resample in blocks to a temporary file, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open() as reader:
+    with source.open() as reader, replacing(target) as temporary, temporary.open("wb") as file:
         resampler = Resampler(reader.info.sample_rate, sample_rate, reader.info.channels)
+        for block in reader:
+            resampler.process(block).T.astype("<f4").tofile(file)
         empty = np.zeros((reader.info.channels, 0), dtype=np.float32)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for block in reader:
-                    resampler.process(block).T.astype("<f4").tofile(file)
-                resampler.process(empty, last=True).T.astype("<f4").tofile(file)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        resampler.process(empty, last=True).T.astype("<f4").tofile(file)
 
 
 def read_decoded(file: Path, channels: int, start: int, length: int) -> Tensor:

@@ -46,13 +46,6 @@ class SourceFolderDataset(ExcerptDataset):
         Whether excerpts start at random positions; otherwise they are centred.
     sample_rate, source_augmentations, seed
         As for :class:`~openunmix.data.UnmixDataset`.
-
-    Raises
-    ------
-    AudioFileError
-        If a folder is missing, has no file that can be used, or a file cannot be read.
-    ValueError
-        If a folder is given twice.
     """
 
     def __init__(

@@ -72,17 +72,8 @@ class SyntheticDataset(MixingDataset):
         Number of tracks in an epoch.
     seq_duration : float, optional
         Duration of an item in seconds; 12 if not given.
-    source_augmentations : callable, optional
-        Applied to every source, see :class:`~openunmix.data.UnmixDataset`.
-    sample_rate : float
-        Rate of all items in Hz.
-    seed : int
-        Seed of all random numbers.
-
-    Raises
-    ------
-    ValueError
-        If there is no such target.
+    source_augmentations, sample_rate, seed
+        As for :class:`~openunmix.data.UnmixDataset`.
 
     Examples
     --------

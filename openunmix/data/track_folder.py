@@ -40,13 +40,6 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
         Whether each interferer comes from a random track, at another time if ``random_chunks``.
     source_augmentations, sample_rate, seed
         As for :class:`~openunmix.data.UnmixDataset`.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder, no track in it that can be used, or a file cannot be read.
-    ValueError
-        If two sources have one name.
     """
 
     def __init__(
@@ -127,11 +120,6 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         Whether the target is silent in tracks that lack it; otherwise they are skipped.
     seed : int
         Seed of all random numbers.
-
-    Raises
-    ------
-    AudioFileError
-        If there is no such folder, no track in it that can be used, or a file cannot be read.
     """
 
     def __init__(

@@ -40,47 +40,21 @@ MIXTURE = "mixture"
 
 @dataclass(frozen=True)
 class Track:
-    """A track and its audio files.
+    """A track and its audio files."""
 
-    Attributes
-    ----------
-    name : str
-        Its name, used for the file of its scores.
-    subset : str
-        Part of the dataset, such as ``"test"``.
-    sources : mapping of str to AudioSource
-        Its stems by name of the source.
-    mixture : AudioSource, optional
-        Its mixture, if there is a file of it.
-    path : Path, optional
-        Its folder or file.
-    missing : tuple of str
-        Names of files that the dataset needs and the track lacks.
-    estimates : Path, optional
-        Folder of the estimates of this track, if given one by one.
-    """
-
-    name: str
-    subset: str = ""
-    sources: Mapping[str, AudioSource] = field(default_factory=dict)
-    mixture: AudioSource | None = None
-    path: Path | None = None
-    missing: tuple[str, ...] = ()
-    estimates: Path | None = None
+    name: str  # also of the file of its scores
+    subset: str = ""  # part of the dataset, such as "test"
+    sources: Mapping[str, AudioSource] = field(default_factory=dict)  # stems by name
+    mixture: AudioSource | None = None  # if there is a file of it
+    path: Path | None = None  # its folder or file
+    missing: tuple[str, ...] = ()  # names of files that the dataset needs and the track lacks
+    estimates: Path | None = None  # folder of its estimates, if given one by one
 
     def read(self) -> TrackAudio:
-        """Decode the track.
+        """Decode the track; the mixture is the sum of the sources if it has no file.
 
-        Returns
-        -------
-        TrackAudio
-            Its audio; the mixture is the sum of the sources if it has no file.
-
-        Raises
-        ------
-        AudioFileError
-            If a file cannot be read, has values that are not finite, or differs from the others
-            in sample rate, channels or length.
+        AudioFileError if a file cannot be read, has values that are not finite, or differs from
+        the others in sample rate, channels or length.
         """
         files = dict(self.sources)
         if self.mixture is not None:

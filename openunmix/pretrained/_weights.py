@@ -85,12 +85,7 @@ def load_network(
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict of any version, with the current keys and types."""
-    return _migrate(_read_tensors(path), path)
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read named tensors from a file without running any code in it."""
+    """Read a state dict of any version without running code, with the current keys and types."""
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -101,7 +96,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path}: {key!r} is {type(value).__name__}, expected a tensor with a name"
             )
-    return dict(content)
+    return _migrate(content, path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

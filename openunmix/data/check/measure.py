@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -167,8 +168,7 @@ def measure_together(
     """
     readings = [_Reading(stream) for stream in streams]
     difference = total = 0.0
-    while any(reading.is_open for reading in readings):
-        blocks = [reading.next() for reading in readings]
+    for blocks in zip_longest(*(reading.blocks() for reading in readings)):
         present = [block for block in blocks if block is not None]
         if len(present) == len(readings) > 1:
             length = min(block.shape[1] for block in present)
@@ -187,38 +187,21 @@ class _Reading:
     """A stream read block by block, until it ends or cannot be decoded."""
 
     def __init__(self, stream: AudioSource) -> None:
+        self._stream = stream
         self._error: AudioFileError | None = None
         self._meter: _Meter | None = None
-        self._blocks: Iterator[Block] | None = None
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield and measure blocks of whole frames, about two seconds long."""
         try:
-            # Blocks of whole frames, about two seconds long.
-            size = 40 * max(1, probe(stream.path).sample_rate // _FRAMES)
-            self._reader = stream.open(size)
+            size = 40 * max(1, probe(self._stream.path).sample_rate // _FRAMES)
+            with self._stream.open(size) as reader:
+                self._meter = _Meter(reader.info)
+                for block in reader:
+                    self._meter.add(block)
+                    yield block
         except AudioFileError as error:
             self._error = error
-            return
-        self._meter = _Meter(self._reader.info)
-        self._blocks = iter(self._reader)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there may be more to read."""
-        return self._blocks is not None
-
-    def next(self) -> Block | None:
-        """Read and measure a block; None at the end."""
-        if self._blocks is None or self._meter is None:
-            return None
-        try:
-            block = next(self._blocks, None)
-        except AudioFileError as error:
-            self._error, block = error, None
-        if block is None:
-            self._reader.close()
-            self._blocks = None
-        else:
-            self._meter.add(block)
-        return block
 
     def result(self) -> Measure | AudioFileError:
         """Return the measure of the whole stream, or the error."""

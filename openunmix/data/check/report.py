@@ -59,13 +59,7 @@ class Report:
         return [issue for issue in self.issues if issue.severity == "warning"]
 
     def text(self) -> str:
-        """Return the report as text.
-
-        Returns
-        -------
-        str
-            A table of the sources, and the issues by kind, the first few of each.
-        """
+        """Return a table of the sources, and the issues by kind, the first few of each."""
         place = f" in {self.root}" if self.root else ", generated"
         lines = [f"Dataset {self.dataset}{place}, used at {self.sample_rate} Hz"]
         if self.sources:
@@ -86,18 +80,12 @@ def _table(sources: tuple[SourceSummary, ...]) -> list[str]:
     """Lines of the table of sources."""
     rows = [("split", "source", "files", "duration", "non-silent", "level", "Hz", "channels")]
     for summary in sources:
-        rows.append(
-            (
-                summary.split,
-                summary.source,
-                str(summary.files),
-                _duration(summary.duration),
-                f"{100 * summary.non_silent / summary.duration:.0f} %",
-                f"{summary.level:.1f} dB",
-                ", ".join(map(str, summary.sample_rates)),
-                ", ".join(map(str, summary.channels)),
-            )
+        share = f"{100 * summary.non_silent / summary.duration:.0f} %"
+        rates, channels = (
+            ", ".join(map(str, found)) for found in (summary.sample_rates, summary.channels)
         )
+        row = (summary.split, summary.source, str(summary.files), _duration(summary.duration))
+        rows.append((*row, share, f"{summary.level:.1f} dB", rates, channels))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
