@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
 from openunmix._version import __version__
 from openunmix.audio import AudioSource
 from openunmix.cli._options import choose_device, run_command, say
-from openunmix.cli._paths import find_inputs, output_folders
-from openunmix.cli._player import write_player
+from openunmix.cli._paths import find_inputs, output_folders, track_name
 from openunmix.cli._progress import Progress
 from openunmix.cli._separate_options import file_options, parser, stream_config
 from openunmix.errors import CheckpointError, OpenUnmixError
@@ -31,6 +31,7 @@ from openunmix.predict.stream import StreamConfig, estimate_memory, separate_wav
 from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
 from openunmix.pretrained.registry import MODELS
+from openunmix.web import write_page
 
 __all__ = ["main", "parser", "run"]
 
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         _describe(waiting, separator, config, args.quiet)
     else:
-        write = partial(write_player, model=model, args=args) if args.player else None
+        write = partial(_write_player, model=model, args=args) if args.player else None
         _separate_all(waiting, separator, config, options, args.quiet, write)
     if args.json:
         json.dump(_manifest(jobs, model, args), sys.stdout, indent=2, default=os.fspath)
@@ -175,6 +176,43 @@ def _report(job: _Job, result: FileResult) -> str:
     if result.gain != 1.0:
         line += f"; all stems scaled by {result.gain:.3f} to avoid clipping"
     return line
+
+
+def _write_player(
+    source: AudioSource, result: FileResult, model: ResolvedModel, args: argparse.Namespace
+) -> Path:
+    """Write the player page of a separated track; return its path."""
+    first = next(iter(result.outputs.values()))
+    return write_page(
+        first.parent,
+        result.outputs,
+        title=track_name(source.path),
+        mixture=source,
+        mixture_gain=result.gain,
+        details={
+            "Model": model.name,
+            "Licence": model.licence or "not stated by its publishers",
+            "Settings": _player_settings(args),
+            "Made with": f"Open-Unmix {__version__}",
+        },
+        downloads={name: quote(path.name) for name, path in result.outputs.items()},
+    )
+
+
+def _player_settings(args: argparse.Namespace) -> str:
+    """Describe how the track was separated."""
+    window = (
+        f"windows of {args.wiener_win_len} frames" if args.wiener_win_len else "the whole track"
+    )
+    iterations = f"{args.niter} iteration{'' if args.niter == 1 else 's'}"
+    settings = [f"Wiener filter with {iterations} on {window}"]
+    if args.softmask:
+        settings.append("initialised with ratio masks")
+    if args.precision != "float32":
+        settings.append(f"networks in {args.precision}")
+    if args.exact:
+        settings.append("networks on the whole track at once")
+    return ", ".join(settings)
 
 
 def _duration(source: AudioSource) -> float:

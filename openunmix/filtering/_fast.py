@@ -31,6 +31,9 @@ __all__ = ["WienerFilter"]
 # cache.
 _BLOCK = 131072
 _SHARED_PLANES = 12
+# The defaults of `wiener`.
+_SCALE_FACTOR = 10.0
+_EPS = 1e-10
 
 
 class WienerFilter:
@@ -48,19 +51,10 @@ class WienerFilter:
     True
     """
 
-    def __init__(
-        self,
-        iterations: int = 1,
-        softmask: bool = False,
-        residual: bool = False,
-        scale_factor: float = 10.0,
-        eps: float = 1e-10,
-    ) -> None:
+    def __init__(self, iterations: int = 1, softmask: bool = False, residual: bool = False) -> None:
         self.iterations = iterations
         self.softmask = softmask
         self.residual = residual
-        self.scale_factor = scale_factor
-        self.eps = eps
         self._estimates = torch.empty(0)
         self._stereo: _StereoFilter | None = None
 
@@ -99,7 +93,7 @@ class WienerFilter:
         """Filter with any number of channels and iterations."""
         scale = 1.0
         if self.iterations > 0 and mixture.numel() > 0:
-            scale = max(1.0, mixture.abs().max().item() / self.scale_factor)
+            scale = max(1.0, mixture.abs().max().item() / _SCALE_FACTOR)
         frames, channels, bins = mixture.shape
         for block in _blocks(bins, 4 * _BLOCK // max(1, frames * channels)):
             m, x = magnitudes[..., block].permute(1, 3, 2, 0), mixture[..., block].transpose(1, 2)
@@ -110,7 +104,6 @@ class WienerFilter:
                 softmask=self.softmask,
                 residual=self.residual,
                 scale_factor=math.inf,  # scaled already, by the maximum over all bins
-                eps=self.eps,
             )
             torch.mul(sources.permute(3, 0, 2, 1), scale, out=self._estimates[..., block])
 
@@ -151,7 +144,7 @@ class _StereoFilter:
         )
         # Only amplitudes are scaled. The gains that follow apply to the mixture as it is, so
         # nothing needs to be scaled back.
-        self.scale = max(1.0, loudest**0.5 / self.options.scale_factor)
+        self.scale = max(1.0, loudest**0.5 / _SCALE_FACTOR)
         for columns in self.bin_blocks:
             m, x = magnitudes[..., columns], self.mixture[..., columns]
             self._factorize(m, x, self.factors[..., columns])
@@ -202,7 +195,7 @@ class _StereoFilter:
             a2_r.mul_(rho_r)  # a_2 is now a_2 rho
             torch.sum(torch.mul(a2_r, a1, out=t), 0, out=c_jr)  # sum of a_1 a_2 rho
             torch.sum(torch.mul(a2_i, a1, out=t), 0, out=c_ji)
-        n.mul_(0.5).add_(self.options.eps)
+        n.mul_(0.5).add_(_EPS)
         p.div_(n).add_(_TINY)
         c_r.div_(n).div_(p)
         c_i.div_(n).div_(p)
@@ -256,7 +249,7 @@ class _StereoFilter:
     ) -> None:
         """Write the spread d_j of every source, and mean c, 1 / P and Q of the mixture."""
         mean_r, mean_i, total, total_rest, t = planes
-        noise = self.options.eps**0.5
+        noise = _EPS**0.5
         total.fill_(noise)
         mean_r.zero_()
         mean_i.zero_()
@@ -286,7 +279,7 @@ class _StereoFilter:
         if self.options.softmask or self.options.residual:  # level = |x| / scale
             torch.mul(x[0], x[0], out=level).addcmul_(x[1], x[1]).sqrt_().mul_(1 / self.scale)
         if self.options.softmask:  # a_j = m_j |x| / (eps + sum of m_k)
-            t.fill_(self.options.eps)
+            t.fill_(_EPS)
             for magnitude in m:
                 t.add_(magnitude)
             torch.div(level, t, out=t)

@@ -106,7 +106,11 @@ class Separator(nn.Module):
         They are at the networks' sample rate, nominally within [-1, 1]; the batch axis may be
         missing from both. Raises ValueError for other axes or channels.
         """
-        self._check(audio)
+        if audio.ndim not in (2, 3) or audio.shape[-2] != self.nb_channels:
+            raise ValueError(
+                f"audio has shape {tuple(audio.shape)}, expected (batch, channels, samples) or "
+                f"(channels, samples) with channels={self.nb_channels}"
+            )
         if audio.ndim == 2:
             return self.forward(audio.unsqueeze(0)).squeeze(0)
         pairs = self.stft(audio)
@@ -129,14 +133,6 @@ class Separator(nn.Module):
         frames_first = mixture.permute(3, 0, 1, 2)
         estimated = masks(own, frames_first, self.bridged)
         return [(mask * frames_first).permute(1, 2, 3, 0) for mask in estimated]
-
-    def _check(self, audio: Tensor) -> None:
-        """Raise if the axes are not (batch, channels, samples) or (channels, samples)."""
-        if audio.ndim not in (2, 3) or audio.shape[-2] != self.nb_channels:
-            raise ValueError(
-                f"audio has shape {tuple(audio.shape)}, expected (batch, channels, samples) or "
-                f"(channels, samples) with channels={self.nb_channels}"
-            )
 
     def _filter(self, magnitudes: Tensor, mixture: Tensor) -> Tensor:
         """Wiener filter of one item, in windows: (channels, bins, frames[, targets]) to STFTs."""

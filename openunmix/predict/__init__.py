@@ -44,9 +44,7 @@ def separate(
         path of an audio file.
     rate : float, optional
         Sample rate of a waveform in Hz; the model's by default.
-    model_str_or_path : str or Path
-        Name of a published model, or a model folder.
-    targets, niter, residual, wiener_win_len
+    model_str_or_path, targets, niter, residual, wiener_win_len
         As for :func:`openunmix.pretrained.load_separator`.
     aggregate_dict : mapping of str to list of str, optional
         Names and the targets to sum for each, in place of the targets.

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -58,16 +58,10 @@ class FileStream:
         self._unread: AudioReader | None = reader
 
     def __iter__(self) -> Iterator[Block]:
-        reader, self._unread = self._unread, None
-        if reader is not None:
-            yield from self._downmixed(reader)
-            return
-        with self.source.open(_BLOCK) as reopened:
-            yield from self._downmixed(reopened)
-
-    def _downmixed(self, reader: AudioReader) -> Iterator[Block]:
-        for block in reader:
-            yield downmix_to_stereo(block, reader.info.layout) if self.channels == 2 else block
+        unread, self._unread = self._unread, None
+        with nullcontext(unread) if unread is not None else self.source.open(_BLOCK) as reader:
+            for block in reader:
+                yield downmix_to_stereo(block, reader.info.layout) if self.channels == 2 else block
 
 
 @contextmanager

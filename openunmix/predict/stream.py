@@ -304,14 +304,14 @@ def separate_channels(
         )
 
 
+@dataclass
 class Rereadable(Iterable[Tensor]):
     """Blocks that can be read again: each reading calls a function for a new iterator."""
 
-    def __init__(self, read: Callable[[], Iterator[Tensor]]) -> None:
-        self._read = read
+    read: Callable[[], Iterator[Tensor]]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return self._read()
+        return self.read()
 
 
 def _one_channel(blocks: Iterable[Tensor], channel: int) -> Rereadable:
