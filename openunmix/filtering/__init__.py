@@ -72,17 +72,10 @@ def wiener(
         STFTs of the sources, the residual last.
     """
     angle = atan2(mix_stft[..., 1], mix_stft[..., 0])
-    sources = _wiener(
-        targets_spectrograms,
-        _as_complex(mix_stft, axis=-1),
-        iterations,
-        softmask=softmask,
-        residual=residual,
-        scale_factor=scale_factor,
-        eps=eps,
-        phase=torch.polar(torch.ones_like(angle), angle),
-    )
-    return _as_pairs(sources)
+    phase = torch.polar(torch.ones_like(angle), angle)
+    mixture = _as_complex(mix_stft, axis=-1)
+    options = (iterations, softmask, residual, scale_factor, eps, phase)
+    return _as_pairs(_wiener(targets_spectrograms, mixture, *options))
 
 
 def expectation_maximization(

@@ -76,18 +76,14 @@ class WienerFilter:
             known = self._estimates
             if (known.shape, known.dtype, known.device) != (shape, mixture.dtype, mixture.device):
                 self._estimates = torch.empty(shape, dtype=mixture.dtype, device=mixture.device)
-            if self._is_special(mixture):
+            kind = (mixture.shape[1], self.iterations, mixture.dtype, mixture.device.type)
+            if kind == (2, 1, torch.complex64, "cpu") and mixture.numel() > 0:
                 if self._stereo is None or self._stereo.shape != self._estimates.shape:
                     self._stereo = _StereoFilter(self, self._estimates.shape)
                 self._stereo(magnitudes, mixture, self._estimates)
             else:
                 self._filter_blocks(magnitudes, mixture)
             return self._estimates
-
-    def _is_special(self, mixture: Tensor) -> bool:
-        """Whether the path for two channels, one iteration and a CPU applies."""
-        kind = (mixture.shape[1], self.iterations, mixture.dtype, mixture.device.type)
-        return kind == (2, 1, torch.complex64, "cpu") and mixture.numel() > 0
 
     def _filter_blocks(self, magnitudes: Tensor, mixture: Tensor) -> None:
         """Filter with any number of channels and iterations."""

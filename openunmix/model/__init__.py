@@ -24,7 +24,7 @@ References
 from openunmix.model.architecture import NETWORKS, Architecture, MaskNetwork
 from openunmix.model.network import OpenUnmix
 from openunmix.model.separator import Separator
-from openunmix.model.sharing import SHARED_LAYERS, masks, share
+from openunmix.model.sharing import SHARED_LAYERS, share
 
 __all__ = [
     "NETWORKS",
@@ -33,6 +33,5 @@ __all__ = [
     "MaskNetwork",
     "OpenUnmix",
     "Separator",
-    "masks",
     "share",
 ]

@@ -42,7 +42,7 @@ class Separator(nn.Module):
     filterbank : str
         ``"torch"``, or ``"asteroid"`` with the package ``asteroid-filterbanks``.
     bridged : bool
-        Whether the networks exchange features, see :func:`~openunmix.model.masks`.
+        Whether the networks exchange features, see :func:`~openunmix.model.sharing.masks`.
 
     Examples
     --------

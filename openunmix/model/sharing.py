@@ -19,24 +19,11 @@ SHARED_LAYERS = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "compression
 def masks(
     networks: Sequence[MaskNetwork], magnitude: Tensor, bridged: bool = False
 ) -> list[Tensor]:
-    """Masks that several networks estimate for the same mixture.
+    """Masks that several networks estimate for a mixture, all (frames, batch, channels, bins).
 
-    A trunk that networks share, see :func:`share`, is computed once.
-
-    Parameters
-    ----------
-    networks : sequence of MaskNetwork
-        One per target.
-    magnitude : Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-        Magnitude of the mixture.
-    bridged : bool
-        Replace the features of every network by their mean over networks, and the hidden states
-        likewise, as in CrossNet-Open-Unmix [1]_; such networks are trained and used together.
-
-    Returns
-    -------
-    list of Tensor [shape=(frames, batch, channels, bins)], real, non-negative
-        A mask per network.
+    A trunk that networks share, see :func:`share`, is computed once. With ``bridged`` the features
+    of every network are replaced by their mean over networks, and the hidden states likewise, as
+    in CrossNet-Open-Unmix [1]_; such networks are trained and used together.
 
     References
     ----------

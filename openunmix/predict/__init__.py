@@ -132,12 +132,6 @@ def _load(
         raise ValueError(
             f"audio is of {waveform.dtype}, expected floating point; divide it by its full scale"
         )
-    _check_samples(waveform)
-    return waveform.float(), rate
-
-
-def _check_samples(waveform: Tensor) -> None:
-    """Raise ValueError for a waveform without samples or with values that are not finite."""
     if not waveform.numel():
         raise ValueError(f"audio has shape {tuple(waveform.shape)}; give at least one sample")
     broken = (~waveform.isfinite()).nonzero()
@@ -145,6 +139,7 @@ def _check_samples(waveform: Tensor) -> None:
         position = tuple(broken[0].tolist())
         value = waveform[position].item()
         raise ValueError(f"audio has the value {value} at position {position}; repair it first")
+    return waveform.float(), rate
 
 
 def _is_mono(waveform: Tensor) -> bool:

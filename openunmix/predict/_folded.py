@@ -38,7 +38,8 @@ class FoldedNetworks:
     """Folded networks of several targets; a trunk that they share is computed once.
 
     ``dtype`` is that of the matrix products, everything else is float32. ``bridged`` networks see
-    the mean of all features, see :func:`openunmix.model.masks`; ``exact`` as for :func:`run_layer`.
+    the mean of all features, see :func:`openunmix.model.sharing.masks`; ``exact`` as for
+    :func:`run_layer`.
     """
 
     def __init__(

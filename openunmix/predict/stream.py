@@ -111,7 +111,7 @@ class _Features:
 
         results = map_threads(run, range(len(self._states)), seen.device)
         hidden, self._states = map(list, zip(*results, strict=True))
-        if self.bridged:  # see openunmix.model.masks
+        if self.bridged:  # see openunmix.model.sharing.masks
             hidden = [torch.stack(hidden).mean(dim=0)] * len(hidden)
         self.count -= frames
         return queued[:frames], [hidden[trunk] for trunk in self.networks.trunk_of]

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from openunmix.data import BatchAugmentation
 from openunmix.errors import TrainingError
-from openunmix.model import MaskNetwork, masks
+from openunmix.model import MaskNetwork
+from openunmix.model.sharing import masks
 from openunmix.predict._runtime import usable_precision
 from openunmix.training.batches import Batch, Batches, MixedBatches
 from openunmix.training.config import TrainingConfig

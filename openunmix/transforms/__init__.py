@@ -82,7 +82,25 @@ def make_filterbanks(
     raise ValueError(f"method is {method!r}; give 'torch' or 'asteroid'")
 
 
-class TorchSTFT(nn.Module):
+class _TorchFilterbank(nn.Module):
+    """Parameters and window of a transform, in both directions."""
+
+    def __init__(
+        self,
+        n_fft: int = 4096,
+        n_hop: int = 1024,
+        center: bool = False,
+        window: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        window = hann_window(n_fft) if window is None else window
+        self.window = nn.Parameter(window, requires_grad=False)
+        self.n_fft = n_fft
+        self.n_hop = n_hop
+        self.center = center
+
+
+class TorchSTFT(_TorchFilterbank):
     """Short-time Fourier transform as a module.
 
     Parameters
@@ -93,25 +111,12 @@ class TorchSTFT(nn.Module):
         The window, periodic Hann by default; part of the state dict, not trained.
     """
 
-    def __init__(
-        self,
-        n_fft: int = 4096,
-        n_hop: int = 1024,
-        center: bool = False,
-        window: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.window = _window_parameter(window, n_fft)
-        self.n_fft = n_fft
-        self.n_hop = n_hop
-        self.center = center
-
     def forward(self, x: Tensor) -> Tensor:
         """Transform (..., channels, samples) to pairs (..., channels, bins, frames, 2)."""
         return torch.view_as_real(stft(x, self.n_fft, self.n_hop, self.window, self.center))
 
 
-class TorchISTFT(nn.Module):
+class TorchISTFT(_TorchFilterbank):
     """Inverse of :class:`TorchSTFT`.
 
     Parameters
@@ -132,11 +137,7 @@ class TorchISTFT(nn.Module):
         sample_rate: float = 44100.0,
         window: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.window = _window_parameter(window, n_fft)
-        self.n_fft = n_fft
-        self.n_hop = n_hop
-        self.center = center
+        super().__init__(n_fft, n_hop, center, window)
         self.sample_rate = sample_rate
 
     def forward(self, X: Tensor, length: int | None = None) -> Tensor:
@@ -208,11 +209,6 @@ class ComplexNorm(nn.Module):
         """Magnitude (..., channels, bins, frames) of pairs (..., channels, bins, frames, 2)."""
         magnitudes = _as_complex(spec).abs()
         return magnitudes.mean(dim=-3, keepdim=True) if self.mono else magnitudes
-
-
-def _window_parameter(window: Tensor | None, n_fft: int) -> nn.Parameter:
-    """Wrap a window, periodic Hann by default, as a parameter without gradient."""
-    return nn.Parameter(hann_window(n_fft) if window is None else window, requires_grad=False)
 
 
 def _as_complex(pairs: Tensor) -> Tensor:

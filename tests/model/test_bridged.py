@@ -10,7 +10,8 @@ from helpers import sounds as synth
 from helpers.checks import decibels
 
 from openunmix.errors import CheckpointError
-from openunmix.model import Architecture, OpenUnmix, Separator, masks
+from openunmix.model import Architecture, OpenUnmix, Separator
+from openunmix.model.sharing import masks
 from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
 from openunmix.transforms.fourier import STFTConfig

@@ -11,7 +11,8 @@ from helpers.checks import decibels
 
 from openunmix.cli._models import main as umx_models
 from openunmix.errors import CheckpointError
-from openunmix.model import SHARED_LAYERS, Architecture, OpenUnmix, Separator, masks, share
+from openunmix.model import SHARED_LAYERS, Architecture, OpenUnmix, Separator, share
+from openunmix.model.sharing import masks
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained.folder import (
     SeparatorConfig,
