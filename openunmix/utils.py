@@ -58,7 +58,11 @@ def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | Non
     if model_rate is not None:
         if rate is None:
             raise ValueError(f"rate is missing: to convert to {model_rate} Hz, give the audio's")
-        waveform = _convert_rate(waveform, float(rate), float(model_rate))
+        for name, value in (("rate", rate), ("model_rate", model_rate)):
+            if not 0 < value < math.inf or not float(value).is_integer():
+                raise ValueError(f"{name}={value} must be a positive whole number of Hz")
+        if rate != model_rate:
+            waveform = resample(waveform, int(rate), int(model_rate))
     return waveform.expand(-1, 2, -1)
 
 
@@ -84,23 +88,10 @@ def _channels_first(audio: Tensor) -> Tensor:
     )
 
 
-def _convert_rate(waveform: Tensor, rate: float, model_rate: float) -> Tensor:
-    """Resample waveforms unless the rates are equal."""
-    for name, value in (("rate", rate), ("model_rate", model_rate)):
-        if not 0 < value < math.inf or not value.is_integer():
-            raise ValueError(f"{name}={value} must be a positive whole number of Hz")
-    return waveform if rate == model_rate else resample(waveform, int(rate), int(model_rate))
-
-
 class AverageMeter:
     """Running average of values, weighted by their counts.
 
-    Attributes
-    ----------
-    val, avg, sum : float
-        Last value, average and sum.
-    count : int
-        Sum of the counts.
+    ``val``, ``avg`` and ``sum`` are the last value, average and sum; ``count`` sums the counts.
 
     Examples
     --------
@@ -116,21 +107,11 @@ class AverageMeter:
 
     def reset(self) -> None:
         """Forget all values."""
-        self.val = 0.0
-        self.avg = 0.0
-        self.sum = 0.0
+        self.val = self.avg = self.sum = 0.0
         self.count = 0
 
     def update(self, val: float, n: int = 1) -> None:
-        """Add a value.
-
-        Parameters
-        ----------
-        val : float
-            The value.
-        n : int
-            Its count.
-        """
+        """Add a value with its count."""
         self.val = val
         self.sum += val * n
         self.count += n
@@ -147,14 +128,8 @@ class EarlyStopping:
     min_delta : float
         Smallest difference that is an improvement.
     patience : int
-        Consecutive epochs without improvement before stopping; 0 never stops.
-
-    Attributes
-    ----------
-    best : float or None
-        The best value so far, None before the first.
-    num_bad_epochs : int
-        Epochs since the best one.
+        Consecutive epochs without improvement before stopping; 0 never stops. ``num_bad_epochs``
+        counts them, ``best`` is the best value so far.
 
     Examples
     --------
@@ -173,29 +148,13 @@ class EarlyStopping:
         self.num_bad_epochs = 0
 
     def step(self, metrics: float) -> bool:
-        """Add the value of an epoch.
-
-        Parameters
-        ----------
-        metrics : float
-            The value. NaN stops at once and is never the best.
-
-        Returns
-        -------
-        bool
-            Whether to stop.
-        """
+        """Add the value of an epoch; return whether to stop, as NaN does at once."""
         if math.isnan(metrics):
             return True
-        if self.best is None or self._is_better(metrics, self.best):
+        sign = 1 if self.mode == "max" else -1
+        if self.best is None or sign * metrics > sign * self.best + self.min_delta:
             self.best = metrics
             self.num_bad_epochs = 0
             return False
         self.num_bad_epochs += 1
         return 0 < self.patience <= self.num_bad_epochs
-
-    def _is_better(self, value: float, best: float) -> bool:
-        """Compare two values."""
-        if self.mode == "min":
-            return value < best - self.min_delta
-        return value > best + self.min_delta

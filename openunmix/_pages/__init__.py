@@ -15,26 +15,7 @@ __all__ = ["render"]
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template of this folder as HTML.
-
-    Parameters
-    ----------
-    template : str
-        File name, such as ``"evaluation.html"``.
-    **values : Any
-        The variables of the template. They are escaped, except ``markupsafe.Markup`` and what the
-        template marks as ``safe``.
-
-    Returns
-    -------
-    str
-        The page.
-
-    Raises
-    ------
-    jinja2.UndefinedError
-        If the template uses a variable that is not given.
-    """
+    """Render a template of this folder; values are escaped unless it marks them as ``safe``."""
     return _environment().get_template(template).render(**values)
 
 

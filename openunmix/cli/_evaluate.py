@@ -18,7 +18,6 @@ from openunmix.evaluate import (
     Track,
     TrackScores,
     evaluate_tracks,
-    find_pairs,
     find_tracks,
     median_over_tracks,
 )
@@ -26,7 +25,7 @@ from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.report import worst_tracks, write_report
 from openunmix.evaluate.scores import METRICS
 from openunmix.evaluate.system import TARGETS
-from openunmix.evaluate.tracks import find_estimates
+from openunmix.evaluate.tracks import find_estimates, find_pairs
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.registry import DEFAULT_MODEL
 from openunmix.web import write_page

@@ -7,9 +7,8 @@ The commands are ``umx-evaluate`` and ``python -m openunmix.evaluate``. From Pyt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,7 +16,6 @@ from openunmix.data.tracks import Track, TrackAudio, find_tracks
 from openunmix.evaluate._jobs import Job, run_jobs, score_track
 from openunmix.evaluate.scores import TrackScores, median_over_tracks, score_estimates, write_tables
 from openunmix.evaluate.system import WIENER_WIN_LEN, Estimator, System
-from openunmix.evaluate.tracks import find_pairs
 from openunmix.pretrained import resolve_model
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "Track",
     "TrackScores",
     "evaluate_tracks",
-    "find_pairs",
     "find_tracks",
     "median_over_tracks",
     "score_estimates",
@@ -36,20 +33,13 @@ __all__ = [
 Progress = Callable[[str, TrackScores | str], None]
 
 
-@dataclass
-class Evaluation:
-    """Scores of the tracks, and failures.
+class Evaluation(NamedTuple):
+    """Scores of the tracks, and failures."""
 
-    Attributes
-    ----------
-    scores : list of TrackScores
-        Scores in the order of the tracks.
-    failures : dict of str to str
-        Reason why a track could not be scored, by name.
-    """
-
-    scores: list[TrackScores] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+    #: In the order of the tracks.
+    scores: list[TrackScores]
+    #: Reason why a track could not be scored, by its name.
+    failures: dict[str, str]
 
 
 def evaluate_tracks(
@@ -68,14 +58,14 @@ def evaluate_tracks(
     Parameters
     ----------
     tracks : sequence of Track
-        See :func:`find_tracks` and :func:`find_pairs`.
+        See :func:`find_tracks`.
     system : System
         The source of the estimates. Those in files are expected in ``subset/track`` or ``track``
         below the system's folder, a file per target, with the track's sample rate and length.
     eval_dir : Path
         Folder for the scores: ``subset/track.json``, which museval reads, and two tables.
     output_dir : Path, optional
-        Folder for the estimates, as ``subset/track/target.wav``; without it they are not written.
+        Folder for the estimates, ``subset/track/target.wav``; without it they are not written.
     workers : int > 0
         Number of processes; each may need 2.5 GB for a track of five minutes.
     progress : callable, optional
@@ -104,26 +94,20 @@ def evaluate_tracks(
         finished[name] = result
         if progress:
             progress(name, result)
-    evaluation = Evaluation()
-    for track in tracks:
-        result = finished[track.name]
-        if isinstance(result, str):
-            evaluation.failures[track.name] = result
-        else:
-            evaluation.scores.append(result)
-    write_tables(eval_dir, evaluation.scores)
-    return evaluation
+    results = {track.name: finished[track.name] for track in tracks}
+    scores = [result for result in results.values() if not isinstance(result, str)]
+    write_tables(eval_dir, scores)
+    failures = {name: result for name, result in results.items() if isinstance(result, str)}
+    return Evaluation(scores, failures)
 
 
 def _finished(file: Path, system: System) -> TrackScores:
     """Load the scores of an earlier run; raise ValueError if its settings differ."""
     scores = TrackScores.load(file)
     if scores.settings != system.settings:
-        differing = {
-            key: scores.settings.get(key)
-            for key in {**scores.settings, **system.settings}
-            if scores.settings.get(key) != system.settings.get(key)
-        }
+        keys = scores.settings | system.settings
+        pairs = {key: (scores.settings.get(key), system.settings.get(key)) for key in keys}
+        differing = {key: theirs for key, (theirs, ours) in pairs.items() if theirs != ours}
         raise ValueError(
             f"{file} holds scores of another evaluation, with {differing}; choose another folder "
             "or remove this one"
@@ -157,23 +141,17 @@ def separate_and_evaluate(
         Name of a published model, or a model folder.
     niter : int
         Number of EM iterations.
-    output_dir : str or Path, optional
-        Folder for the estimates, as ``subset/track/target.wav``.
-    eval_dir : str or Path, optional
-        Folder for the scores, as ``subset/track.json``.
+    output_dir, eval_dir : str or Path, optional
+        Folders for the estimates, ``subset/track/target.wav``, and scores, ``subset/track.json``.
     residual : bool
         Whether to score the residual as well.
     mus : Any
         Not used; 1.3.0 wrote the estimates with this ``musdb.DB``.
     aggregate_dict : mapping of str to sequence of str, optional
         Names, and the estimates to sum for each, in place of the targets.
-    device : str or torch.device
-        Device of the model.
-    wiener_win_len : int, optional
-        Frames that are filtered together: by default 300 as in the command ``umx``, so that what is
-        scored is what users get; 0 for the whole track, as in 1.3.0.
-    filterbank : str
-        As for :class:`~openunmix.model.Separator`.
+    device, wiener_win_len, filterbank
+        As for :func:`~openunmix.pretrained.load_separator`; ``wiener_win_len`` is 0 for the whole
+        track, as in 1.3.0, and by default 300 as in ``umx``: what is scored is what users get.
 
     Returns
     -------
@@ -204,14 +182,8 @@ def separate_and_evaluate(
 
 def _from_musdb(track: Any) -> TrackAudio:
     """Convert a track of the package musdb, whose audio is (samples, channels) in numpy."""
-    waveforms = {
-        name: torch.as_tensor(audio.T, dtype=torch.float32)
-        for name, audio in [
-            ("mixture", track.audio),
-            *((name, source.audio) for name, source in track.sources.items()),
-        ]
-    }
-    mixture = waveforms.pop("mixture")
+    signals = {"": track.audio} | {name: source.audio for name, source in track.sources.items()}
+    waveforms = {name: torch.as_tensor(audio.T).float() for name, audio in signals.items()}
     # Names become paths, so that only their last part is used.
     own = Track(Path(track.name).name, Path(track.subset or "").name)
-    return TrackAudio(own, round(track.rate), mixture, waveforms)
+    return TrackAudio(own, round(track.rate), waveforms.pop(""), waveforms)

@@ -25,6 +25,8 @@ __all__ = ["Job", "run_jobs", "score_track"]
 # Failures of one track that do not stop the others; RuntimeError is torch's.
 _FAILURES = (OpenUnmixError, ValueError, OSError, RuntimeError, MemoryError)
 
+_KILLED = "its process was killed, as happens when memory runs out"
+
 
 class Job(NamedTuple):
     """A track to score, the file of its scores, and the folder of all estimates."""
@@ -55,10 +57,7 @@ def run_jobs(
         jobs, workers = killed, workers // 2
     for job in jobs:
         for _, result in _in_processes(system, [job], 1):
-            yield (
-                job.track.name,
-                result or "its process was killed, as happens when memory runs out",
-            )
+            yield job.track.name, result or _KILLED
 
 
 def _in_processes(

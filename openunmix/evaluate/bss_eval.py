@@ -36,23 +36,12 @@ class BssEval(NamedTuple):
 
     A frame is NaN for all targets if one of the references or estimates is silent in it. A ratio
     is ``inf`` where there is no error.
-
-    Attributes
-    ----------
-    sdr : Tensor
-        Source-to-distortion ratio: all errors together.
-    isr : Tensor
-        Source-image-to-spatial-distortion ratio.
-    sir : Tensor
-        Source-to-interference ratio.
-    sar : Tensor
-        Sources-to-artifacts ratio.
     """
 
-    sdr: Tensor
-    isr: Tensor
-    sir: Tensor
-    sar: Tensor
+    sdr: Tensor  #: source-to-distortion ratio: all errors together
+    isr: Tensor  #: source-image-to-spatial-distortion ratio
+    sir: Tensor  #: source-to-interference ratio
+    sar: Tensor  #: sources-to-artifacts ratio
 
 
 def bss_eval(
@@ -69,47 +58,22 @@ def bss_eval(
     By convention the score of a track is the median over its frames, and the score of a system the
     median over tracks.
 
-    Parameters
-    ----------
-    references : Tensor [shape=(targets, channels, samples)], real
-        All true sources of the mixture: anything in an estimate that is in none of them counts as
-        an artifact. A list of tensors (channels, samples) saves a copy.
-    estimates : Tensor [shape=(targets, channels, samples)], real
-        Their estimates in the same order, or a list of them.
-    sample_rate : float > 0
-        Hz.
-    window, hop : float > 0
-        Length and hop of the frames in seconds. A signal shorter than the window is one frame; an
-        incomplete last frame is dropped.
-    filter_length : int > 0
-        Taps of the distortion filters; 512 are 12 ms at 44.1 kHz.
+    Signals are (targets, channels, samples), or lists of (channels, samples), which save a copy.
+    ``references`` has all sources of the mixture: anything in an estimate that is in none of them
+    counts as an artifact. A signal that is silent throughout is a ValueError, as the metrics are
+    undefined for it. ``window`` and ``hop`` of the frames are in seconds; a signal shorter
+    than the window is one frame, an incomplete last frame is dropped. ``filter_length`` is the
+    number of taps of the distortion filters; 512 are 12 ms at 44.1 kHz.
 
-    Returns
-    -------
-    BssEval
-        The scores of every target and frame.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are empty, a value is not finite, or one of the references or
-        estimates is silent throughout, for which the metrics are undefined.
-
-    Notes
-    -----
     All estimates share one system of normal equations. Its correlations are summed over blocks, so
     that memory grows with the length of a window but not of the signal: about 0.5 GB beside the
     signals for four stereo targets.
 
-    References
-    ----------
     .. [1] F.-R. Stöter, A. Liutkus, N. Ito, "The 2018 Signal Separation Evaluation Campaign",
        LVA/ICA 2018.
     .. [2] E. Vincent et al., "The signal separation evaluation campaign (2007-2010): Achievements
        and remaining challenges", Signal Processing 92(8):1928-1936, 2012.
 
-    Examples
-    --------
     Half of the other source leaks into each estimate, which is 6 dB of interference:
 
     >>> _ = torch.manual_seed(0)
@@ -120,7 +84,6 @@ def bss_eval(
             [6., 6.]], dtype=torch.float64)
     """
     _check(references, estimates)
-    samples = references[0].shape[-1]
     if not (sample_rate > 0 and window > 0 and hop > 0 and filter_length > 0):
         raise ValueError(
             f"sample_rate={sample_rate}, window={window}, hop={hop} and filter_length="
@@ -129,6 +92,7 @@ def bss_eval(
     length, step = int(window * sample_rate), int(hop * sample_rate)
     if min(length, step) < 1:
         raise ValueError(f"window={window} s or hop={hop} s is less than a sample")
+    samples = references[0].shape[-1]
     length = min(length, samples)
     frames = (samples - length) // step + 1
     # A filtered window is longer by filter_length - 1; zero padding keeps it from wrapping around.
@@ -177,14 +141,9 @@ def _is_silent(signal: Tensor) -> Tensor:
 def _fast_size(least: int) -> int:
     """Smallest multiple of 512 from ``least`` on without prime factors above 5: its FFT is fast."""
     count = -(-least // 512)
-    while True:
-        rest = count
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return 512 * count
+    while 30 ** count.bit_length() % count:  # count divides a power of 30 = 2 * 3 * 5
         count += 1
+    return 512 * count
 
 
 class _Filters:

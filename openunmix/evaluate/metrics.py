@@ -21,34 +21,12 @@ def sdr_mdx21(reference: Tensor, estimate: Tensor) -> Tensor:
 
     .. math:: 10 \log_{10} \frac{\sum_{c,n} s(c,n)^2}{\sum_{c,n} (s(c,n) - \hat s(c,n))^2}
 
-    over all channels and samples at once [1]_. It is not comparable with the SDR of BSS Eval,
-    which is the median over frames of one second.
+    over all channels and samples (..., channels, samples) at once [1]_: dB (...), ``inf`` for a
+    perfect estimate, 0 for one of silence, ``nan`` where the reference is silent.
 
-    Parameters
-    ----------
-    reference : Tensor [shape=(..., channels, samples)], real
-        The true source.
-    estimate : Tensor [shape=(..., channels, samples)], real
-        Its estimate.
-
-    Returns
-    -------
-    Tensor [shape=(...)], real
-        Decibels: 0 for an estimate of silence, ``inf`` for a perfect one, ``nan`` where the
-        reference is silent.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    References
-    ----------
     .. [1] Y. Mitsufuji et al., "Music Demixing Challenge 2021", Frontiers in Signal Processing
        1:808395, 2022.
 
-    Examples
-    --------
     >>> sdr_mdx21(torch.ones(1, 100), torch.full((1, 100), 0.9)).round()
     tensor(20.)
     """
@@ -64,34 +42,14 @@ def si_sdr(reference: Tensor, estimate: Tensor) -> Tensor:
     .. math:: 10 \log_{10} \frac{\|\alpha s\|^2}{\|\alpha s - \hat s\|^2}, \quad
         \alpha = \frac{\langle \hat s, s \rangle}{\|s\|^2}
 
-    with all channels of a signal as one vector, without removing its mean [1]_. One factor for all
-    channels means that a wrong balance between them counts as distortion.
+    with all channels of a signal (..., channels, samples) as one vector, without removing its mean
+    [1]_: dB (...), ``inf`` for a perfect estimate of any level, ``-inf`` for one orthogonal to the
+    source, ``nan`` where one of the two is silent. One factor for all channels means that a wrong
+    balance between them counts as distortion.
 
-    Parameters
-    ----------
-    reference : Tensor [shape=(..., channels, samples)], real
-        The true source.
-    estimate : Tensor [shape=(..., channels, samples)], real
-        Its estimate.
-
-    Returns
-    -------
-    Tensor [shape=(...)], real
-        Decibels: ``inf`` for a perfect estimate of any level, ``-inf`` for one orthogonal to the
-        source, ``nan`` where one of the two is silent.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    References
-    ----------
     .. [1] J. Le Roux, S. Wisdom, H. Erdogan, J. R. Hershey, "SDR -- half-baked or well done?",
        ICASSP 2019.
 
-    Examples
-    --------
     >>> reference = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     >>> si_sdr(reference, torch.tensor([[5.0, 5.0, 0.5, 0.5]])).round()
     tensor(20.)

@@ -16,24 +16,15 @@ from openunmix._pages import render
 from openunmix.data.tracks import audio_files
 from openunmix.evaluate.box_plot import box_plot
 from openunmix.evaluate.published import PUBLISHED
-from openunmix.evaluate.scores import (
-    METHOD,
-    METRICS,
-    TrackScores,
-    median_over_tracks,
-)
+from openunmix.evaluate.scores import METHOD, METRICS, TrackScores, median_over_tracks
+from openunmix.evaluate.system import TARGETS
 
 __all__ = ["worst_tracks", "write_report"]
 
 _WORST = 10
-_PUBLISHED_TARGETS = ("vocals", "drums", "bass", "other")
 _WHOLE_TRACK = {
     "sdr_mdx21": "SDR of the Music Demixing Challenge 2021, dB, median over tracks",
     "si_sdr": "SI-SDR (Le Roux et al. 2019), dB, median over tracks",
-}
-_TABLES = {
-    "bss_eval.csv": "medians of every track",
-    "whole_track.csv": "whole-track metrics",
 }
 
 
@@ -47,7 +38,7 @@ def write_report(
     """Write the report on the first of ``systems``; the others, such as oracles, are beside it.
 
     By track, ``failures`` has the reason, ``audio`` the folder of the first system's estimates and
-    ``players`` a page that plays them; the report links to both.
+    ``players`` a page that plays them; the report links to both, and to the tables beside it.
     """
     if not systems:
         raise ValueError("a report needs at least one system; systems is empty")
@@ -67,11 +58,10 @@ def write_report(
         plots=[_plot(metric, systems, targets) for metric in METRICS],
         worst=[_card(track, path, audio or {}, players or {}) for track in worst_tracks(tracks)],
         published=PUBLISHED,
-        published_targets=list(_PUBLISHED_TARGETS),
+        published_targets=list(TARGETS),
         whole_track=_WHOLE_TRACK,
         failures=failures or {},
         notes=[(track.name, note) for track in tracks for note in track.notes],
-        files={name: about for name, about in _TABLES.items() if (path.parent / name).exists()},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -99,30 +89,28 @@ def _decibels(value: float | None) -> str:
 
 def _plot(metric: str, systems: Mapping[str, Sequence[TrackScores]], targets: Sequence[str]) -> str:
     """Box plot of one metric, grouped by target."""
-    groups = {
-        target: {
-            system: [track.median(target, metric) for track in tracks]
-            for system, tracks in systems.items()
+
+    def values(target: str) -> dict[str, list[float]]:
+        return {
+            name: [t.median(target, metric) for t in tracks] for name, tracks in systems.items()
         }
-        for target in targets
-    }
-    return box_plot(f"{metric} in dB", groups)
+
+    return box_plot(f"{metric} in dB", {target: values(target) for target in targets})
 
 
 def _card(
     track: TrackScores, path: Path, audio: Mapping[str, Path], players: Mapping[str, Path]
 ) -> dict[str, Any]:
     """Name, scores and links of one track."""
-    folder, player = audio.get(track.name), players.get(track.name)
+
+    def link(file: Path | None) -> str:
+        return quote(Path(os.path.relpath(file, path.parent)).as_posix()) if file else ""
+
+    folder = audio.get(track.name)
     files = audio_files(folder) if folder is not None and folder.is_dir() else {}
-    targets = [
-        (target, track.median(target, "SDR"), _link(files.get(target), path))
-        for target in track.frames
-    ]
-    link = _link(player, path)
-    return {"name": track.name, "mean": _mean_sdr(track), "player": link, "targets": targets}
-
-
-def _link(file: Path | None, path: Path) -> str:
-    """Relative URL of a file as seen from the report; empty without a file."""
-    return quote(Path(os.path.relpath(file, path.parent)).as_posix()) if file else ""
+    return {
+        "name": track.name,
+        "mean": _mean_sdr(track),
+        "player": link(players.get(track.name)),
+        "targets": [(t, track.median(t, "SDR"), link(files.get(t))) for t in track.frames],
+    }

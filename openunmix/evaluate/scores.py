@@ -28,22 +28,17 @@ __all__ = [
     "write_tables",
 ]
 
-
 #: The metrics of BSS Eval, in the order of tables.
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 #: The metrics of whole tracks: other definitions, never in one table with those above.
-WHOLE_TRACK = ("sdr_mdx21", "si_sdr")
+WHOLE_TRACK = {"sdr_mdx21": sdr_mdx21, "si_sdr": si_sdr}
 METHOD = "BSS Eval v4, as museval 0.4.1"
-
-Frames = dict[str, dict[str, list[float]]]
 
 
 def score_estimates(
     references: Mapping[str, Tensor],
     estimates: Mapping[str, Tensor],
     sample_rate: int,
-    window: float = 1.0,
-    hop: float = 1.0,
 ) -> TrackScores:
     """Score estimates in memory.
 
@@ -58,8 +53,6 @@ def score_estimates(
         The estimates by target.
     sample_rate : int
         Hz.
-    window, hop : float > 0
-        Length and hop of the frames in seconds.
 
     Returns
     -------
@@ -72,7 +65,7 @@ def score_estimates(
         If fewer than two references are non-silent, or an estimate is missing, silent, not finite
         or of another shape than the references.
     """
-    scores = TrackScores("", "", {}, window=window, hop=hop)
+    scores = TrackScores("", "", {})
     non_silent = []
     for name, reference in references.items():
         if not reference.sum(dim=0).any():
@@ -81,40 +74,31 @@ def score_estimates(
         _check_estimate(name, reference, estimates)
         non_silent.append(name)
     for compared, kept in _scenarios(non_silent):
-        columns = bss_eval(
-            [references[name] for name in compared],
-            [estimates[name] for name in compared],
-            sample_rate,
-            window,
-            hop,
-        )
-        by_metric = {metric: getattr(columns, metric.lower()).tolist() for metric in METRICS}
-        for number, name in enumerate(compared):
+        true, estimated = ([group[name] for name in compared] for group in (references, estimates))
+        columns = bss_eval(true, estimated, sample_rate)
+        for name, *values in zip(compared, *columns, strict=True):
             if name in kept:
-                scores.frames[name] = {key: rows[number] for key, rows in by_metric.items()}
+                frames = (value.tolist() for value in values)
+                scores.frames[name] = dict(zip(METRICS, frames, strict=True))
     if not scores.frames:
         raise ValueError(
             f"at least two of {', '.join(references)} must be non-silent for BSS Eval; non-silent: "
             f"{' and '.join(non_silent) or 'none'}"
         )
     for name in scores.frames:
-        pair = references[name], estimates[name]
         scores.whole_track[name] = {
-            "sdr_mdx21": float(sdr_mdx21(*pair)),
-            "si_sdr": float(si_sdr(*pair)),
+            metric: float(measure(references[name], estimates[name]))
+            for metric, measure in WHOLE_TRACK.items()
         }
-    doubtful = [name for name in scores.frames if _is_doubtful(scores, name)]
+    # Artifacts are a part of all errors, so that SAR cannot be well below SDR.
+    median = scores.median
+    doubtful = [name for name in scores.frames if median(name, "SAR") < median(name, "SDR") - 3]
     if doubtful:
         scores.notes.append(
             f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as for stems without "
             "treble, such as decoded Vorbis; stored as 16-bit files they can be scored"
         )
     return scores
-
-
-def _is_doubtful(scores: TrackScores, target: str) -> bool:
-    """Whether SAR is well below SDR, although artifacts are a part of all errors."""
-    return scores.median(target, "SAR") < scores.median(target, "SDR") - 3
 
 
 def _check_estimate(name: str, reference: Tensor, estimates: Mapping[str, Tensor]) -> None:
@@ -147,32 +131,18 @@ def _scenarios(names: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
 
 @dataclass
 class TrackScores:
-    """Scores of the estimates of one track.
-
-    Attributes
-    ----------
-    name, subset : str
-        The track.
-    frames : dict of str to dict of str to list of float
-        dB by target, metric of :data:`METRICS` and frame; NaN where undefined.
-    whole_track : dict of str to dict of str to float
-        dB by target and metric of :data:`WHOLE_TRACK`.
-    settings : dict of str to Any
-        Settings of the system that made the estimates; only equal ones are comparable.
-    notes : list of str
-        Sources that were left out, and doubtful scores.
-    window, hop : float
-        Length and hop of the frames in seconds.
-    """
+    """Scores of the estimates of one track."""
 
     name: str
     subset: str
-    frames: Frames
+    #: dB by target, metric of :data:`METRICS` and frame of one second; NaN where undefined.
+    frames: dict[str, dict[str, list[float]]]
+    #: dB by target and metric of :data:`WHOLE_TRACK`.
     whole_track: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: Settings of the system that made the estimates; only equal ones are comparable.
     settings: dict[str, Any] = field(default_factory=dict)
+    #: Sources that were left out, and doubtful scores.
     notes: list[str] = field(default_factory=list)
-    window: float = 1.0
-    hop: float = 1.0
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -182,11 +152,11 @@ class TrackScores:
                 "name": target,
                 "frames": [
                     {
-                        "time": number * self.hop,
-                        "duration": self.window,
-                        "metrics": {metric: _rounded(values[metric][number]) for metric in METRICS},
+                        "time": float(number),
+                        "duration": 1.0,
+                        "metrics": dict(zip(METRICS, map(_rounded, frame), strict=True)),
                     }
-                    for number in range(len(values[METRICS[0]]))
+                    for number, frame in enumerate(zip(*map(values.get, METRICS), strict=True))
                 ],
             }
             for target, values in self.frames.items()
@@ -218,7 +188,7 @@ class TrackScores:
         return pandas.DataFrame(
             [
                 {
-                    "time": number * self.hop,
+                    "time": float(number),
                     "target": target,
                     "metric": metric,
                     "score": _rounded(value),
@@ -231,32 +201,13 @@ class TrackScores:
         )
 
     def median(self, target: str, metric: str) -> float:
-        """Score of the track: the median over the frames in which a metric is finite.
-
-        Parameters
-        ----------
-        target : str
-            One of the targets.
-        metric : str
-            One of :data:`METRICS`, or of :data:`WHOLE_TRACK`, which have no frames.
-
-        Returns
-        -------
-        float
-            dB; NaN without such frames.
-        """
+        """Score of the track in dB: the median over finite frames, or a whole-track metric."""
         if metric in WHOLE_TRACK:
             return self.whole_track.get(target, {}).get(metric, math.nan)
         return _median(self.frames.get(target, {}).get(metric, []))
 
     def save(self, path: Path) -> None:
-        """Write the scores as JSON, with the literal NaN, as museval does.
-
-        Parameters
-        ----------
-        path : Path
-            The file; its folder is created if necessary.
-        """
+        """Write the scores as JSON, with the literal NaN, as museval does."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(self.scores, indent=1), "utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +15,10 @@ __all__ = ["find_estimates", "find_pairs"]
 
 
 def find_pairs(file: Path, subset: str = "test") -> list[Track]:
-    """Read a list of pairs of folders: the stems of a track, and its estimates.
+    """Tracks from a CSV file of pairs of folders: the stems of a track, and its estimates.
 
-    Parameters
-    ----------
-    file : Path
-        CSV file with two columns and no heading; folders are relative to its own folder.
-    subset : str
-        Name of the subset.
-
-    Returns
-    -------
-    list of Track
-        The tracks.
-
-    Raises
-    ------
-    AudioFileError
-        If the file cannot be read, a line is not a pair, or two tracks have the same name.
+    There is no heading; folders are relative to that of the file. Raises AudioFileError if a line
+    is not a pair, or two tracks have the same name.
     """
     try:
         lines = list(csv.reader(file.read_text("utf-8").splitlines()))
@@ -40,8 +27,7 @@ def find_pairs(file: Path, subset: str = "test") -> list[Track]:
     tracks = [
         _pair(file, number, line, subset) for number, line in enumerate(lines, 1) if any(line)
     ]
-    names = [track.name for track in tracks]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, n in Counter(track.name for track in tracks).items() if n > 1)
     if twice or not tracks:
         raise AudioFileError(f"{file}: " + (f"{twice} occur twice" if twice else "no pairs in it"))
     return tracks

@@ -17,27 +17,13 @@ __all__ = ["SpectrogramBatch", "equalise", "limit_band"]
 
 @dataclass(frozen=True)
 class SpectrogramBatch:
-    """A batch of mixtures with their sources: what a loss compares estimates with.
+    """A batch of mixtures with their sources: what a loss compares estimates with."""
 
-    Attributes
-    ----------
-    mixture : Tensor [shape=(frames, batch, channels, bins)], complex
-        STFT of the mixtures.
-    sources : Tensor [shape=(frames, batch, targets, channels, bins)], complex
-        STFTs of the sources.
-    stft : STFTConfig
-        Parameters of the STFT.
-    samples : int
-        Length of the waveforms.
-    bandwidth : Tensor [shape=(batch, targets)], optional
-        Bandwidth of each source in Hz, infinite for no limit.
-    """
-
-    mixture: Tensor
-    sources: Tensor
+    mixture: Tensor  #: STFT (frames, batch, channels, bins)
+    sources: Tensor  #: STFTs (frames, batch, targets, channels, bins)
     stft: STFTConfig
-    samples: int
-    bandwidth: Tensor | None = None
+    samples: int  #: Length of the waveforms.
+    bandwidth: Tensor | None = None  #: Hz (batch, targets), infinite for no limit
 
     @cached_property
     def magnitude(self) -> Tensor:

@@ -79,8 +79,7 @@ class TensorBoard:
         """Write a waveform (channels, samples) as audio and as a spectrogram."""
         mono = waveform.mean(dim=0).clamp(-1, 1)
         self._writer.add_audio(tag, mono, step, sample_rate=sample_rate)
-        picture = _spectrogram(waveform, sample_rate)
-        self._writer.add_image(tag, picture, step, dataformats="HW")
+        self._writer.add_image(tag, _spectrogram(waveform, sample_rate), step, dataformats="HW")
 
 
 def _spectrogram(waveform: Tensor, sample_rate: int) -> Tensor:

@@ -19,13 +19,13 @@ from openunmix.audio import read_audio
 from openunmix.evaluate import (
     System,
     evaluate_tracks,
-    find_pairs,
     find_tracks,
     median_over_tracks,
     score_estimates,
     separate_and_evaluate,
 )
 from openunmix.evaluate.bss_eval import bss_eval
+from openunmix.evaluate.tracks import find_pairs
 from openunmix.predict.stream import separate_waveform
 from openunmix.pretrained import load_separator, resolve_model
 
