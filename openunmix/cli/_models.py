@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from openunmix.cli._options import EXIT_CODES, run_command, say
-from openunmix.errors import CheckpointError, DownloadError, OpenUnmixError
+from openunmix.errors import CheckpointError, DownloadError
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.download import cache_folder, cached_path, fetch_model, is_intact
 from openunmix.pretrained.folder import load_network, load_networks, save_folder
 from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
 
 __all__ = ["main", "parser", "run"]
+
+Action = Callable[[argparse.Namespace], int | None]  # returns an exit code; None for 0
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -31,34 +33,29 @@ def parser() -> argparse.ArgumentParser:
     parser.set_defaults(action=_list)
     actions = parser.add_subparsers(metavar="ACTION")
 
-    actions.add_parser("list", help="print a table of the known models (the default)")
+    def add(name: str, action: Action, text: str) -> argparse.ArgumentParser:
+        command = actions.add_parser(name, help=text)
+        command.set_defaults(action=action)
+        return command
 
-    download = actions.add_parser("download", help="download models into the cache")
+    add("list", _list, "print a table of the known models (the default)")
+    download = add("download", _download, "download models into the cache")
     download.add_argument("names", nargs="+", metavar="NAME", help="a known model, such as umxhq")
-    download.set_defaults(action=_download)
-
-    verify = actions.add_parser("verify", help="check the hashes of models and load them")
+    verify = add("verify", _verify, "check the hashes of models and load them")
     verify.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
         help="a known model or a model folder; all models on this machine if not given",
     )
-    verify.set_defaults(action=_verify)
-
-    convert = actions.add_parser("convert", help="write a model as a folder of safetensors")
+    convert = add("convert", _convert, "write a model as a folder of safetensors")
     convert.add_argument("source", help="a known model, a model folder, or a file of weights")
     convert.add_argument("destination", type=Path, help="the folder to write")
     convert.add_argument(
         "--dtype", choices=_DTYPES, help="type of the matrices in the files (default: unchanged)"
     )
-    convert.set_defaults(action=_convert)
-
-    path = actions.add_parser("path", help="print the folder of downloads")
-    path.set_defaults(action=_path)
-
-    licences = actions.add_parser("licences", help="print terms of use, training data, citations")
-    licences.set_defaults(action=_licences)
+    add("path", _path, "print the folder of downloads")
+    add("licences", _licences, "print terms of use, training data, citations")
     return parser
 
 
@@ -69,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action of parsed arguments; return the exit code."""
-    action: Callable[[argparse.Namespace], int] = args.action
-    return action(args)
+    action: Action = args.action
+    return action(args) or 0
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(_: argparse.Namespace) -> None:
     """Print a table of the known models."""
     rows = [("model", "targets", "sample rate", "size", "licence", "state")]
     for entry in MODELS.values():
@@ -83,7 +80,6 @@ def _list(_: argparse.Namespace) -> int:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
-    return 0
 
 
 def _files(entry: ModelEntry) -> list[Path]:
@@ -115,32 +111,30 @@ def _state(entry: ModelEntry) -> str:
 
 def _download(args: argparse.Namespace) -> int:
     """Download models; a failure does not stop the others."""
-    entries = [find_model(name) for name in args.names]
-    return _each(_download_one(entry) for entry in entries)
+    return _each(_download_one, [find_model(name).name for name in args.names])
 
 
-def _download_one(entry: ModelEntry) -> OpenUnmixError | None:
-    """Download one model; return the error."""
-    try:
-        if entry.bundled:
-            resolve_model(entry.name)
-        else:
-            fetch_model(entry)
-    except OpenUnmixError as error:
-        return error
+def _download_one(name: str) -> None:
+    """Download one model."""
+    entry = find_model(name)
+    if entry.bundled:
+        resolve_model(name)
+    else:
+        fetch_model(entry)
     where = "comes with the package" if entry.bundled else f"is in {cache_folder()}"
-    print(f"{entry.name} {where}", file=sys.stderr)
-    return None
+    print(f"{name} {where}", file=sys.stderr)
 
 
-def _each(outcomes: Iterator[OpenUnmixError | None]) -> int:
-    """Print errors as they occur; return the exit code."""
-    failed = False
-    for error in outcomes:
-        if error is not None:
+def _each(action: Callable[[str], None], names: Sequence[str]) -> int:
+    """Apply an action to models; print errors as they occur; return the exit code."""
+    code = 0
+    for name in names:
+        try:
+            action(name)
+        except (CheckpointError, DownloadError) as error:
             say("umx-models", str(error))
-            failed = True
-    return int(failed)
+            code = 1
+    return code
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -150,22 +144,18 @@ def _verify(args: argparse.Namespace) -> int:
     ]
     if not names:
         print("there are no models on this machine yet", file=sys.stderr)
-    return _each(_verify_one(name) for name in names)
+    return _each(_verify_one, names)
 
 
-def _verify_one(name: str) -> OpenUnmixError | None:
-    """Check the hashes of one model and load it, without any download; return the error."""
+def _verify_one(name: str) -> None:
+    """Check the hashes of one model and load it, without any download."""
     entry = MODELS.get(name)
-    try:
-        if entry is not None and not entry.bundled:
-            _verify_cached(entry)
-        else:
-            model = resolve_model(name)
-            load_networks(model.files, model.config)
-    except (CheckpointError, DownloadError) as error:
-        return error
+    if entry is not None and not entry.bundled:
+        _verify_cached(entry)
+    else:
+        model = resolve_model(name)
+        load_networks(model.files, model.config)
     print(f"{name}: good")
-    return None
 
 
 def _verify_cached(entry: ModelEntry) -> None:
@@ -185,7 +175,7 @@ def _verify_cached(entry: ModelEntry) -> None:
         load_network(path)
 
 
-def _convert(args: argparse.Namespace) -> int:
+def _convert(args: argparse.Namespace) -> None:
     """Write a model as a folder of safetensors."""
     model = resolve_model(args.source)
     dtype = _DTYPES[args.dtype] if args.dtype else None
@@ -197,19 +187,16 @@ def _convert(args: argparse.Namespace) -> int:
     }
     save_folder(args.destination, networks, model.config, metadata, dtype)
     print(f"{model.name} written to {args.destination}", file=sys.stderr)
-    return 0
 
 
-def _path(_: argparse.Namespace) -> int:
+def _path(_: argparse.Namespace) -> None:
     """Print the cache folder."""
     print(cache_folder())
-    return 0
 
 
-def _licences(_: argparse.Namespace) -> int:
+def _licences(_: argparse.Namespace) -> None:
     """Print terms of use, training data and citation of every model."""
     for entry in MODELS.values():
         print(f"{entry.name}: {entry.licence}")
         print(f"  trained on: {entry.trained_on}")
         print(f"  cite: {entry.citation}")
-    return 0
