@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from openunmix.cli._options import EXIT_CODES, add_shared, choose_device, run_command, say
@@ -32,6 +32,8 @@ from openunmix.web import write_page
 
 __all__ = ["main", "parser", "run"]
 
+_say = partial(say, "umx-evaluate")
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -42,9 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to score")
     what.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        help=f"model name or folder (default: {DEFAULT_MODEL})",
+        "--model", default=DEFAULT_MODEL, help=f"model name or folder (default: {DEFAULT_MODEL})"
     )
     what.add_argument(
         "--estimates",
@@ -128,9 +128,9 @@ def run(args: argparse.Namespace) -> int:
         _print_medians(name, scores)
     if evaluation.failures:
         failed = f"{len(evaluation.failures)} of {len(tracks)} tracks could not be scored"
-        say("umx-evaluate", f"{failed}; repeat the command to try them again")
+        _say(f"{failed}; repeat the command to try them again")
     if not args.quiet:
-        say("umx-evaluate", f"report and scores written to {folder}")
+        _say(f"report and scores written to {folder}")
     return 1 if evaluation.failures else 0
 
 
@@ -149,22 +149,16 @@ def _tracks(args: argparse.Namespace) -> list[Track]:
 
 def _system(args: argparse.Namespace) -> System:
     """Return the system to score."""
+    system = partial(System, residual=args.residual, aggregate=args.aggregate)
     estimates = args.estimates if args.pairs is None else args.pairs.with_suffix("")
     if estimates is not None:
-        return System(
-            estimates=estimates,
-            targets=tuple(args.targets or TARGETS),
-            residual=args.residual,
-            aggregate=args.aggregate,
-        )
+        return system(estimates=estimates, targets=tuple(args.targets or TARGETS))
     model = resolve_model(args.model, args.targets, progress=not args.quiet)
-    return System(
+    return system(
         model,
         targets=tuple(model.targets),
         niter=args.niter,
         wiener_win_len=args.wiener_win_len or None,
-        residual=args.residual,
-        aggregate=args.aggregate,
         device=choose_device(no_cuda=args.no_cuda),
         filterbank=args.filterbank,
     )
@@ -180,23 +174,19 @@ def _evaluate(
     """Score one system; report each track on stderr."""
     finished = sum((folder / t.subset / f"{t.name}.json").exists() for t in tracks)
     if finished and not args.quiet:
-        say(
-            "umx-evaluate", f"{system.name}: {finished} of {len(tracks)} already scored in {folder}"
-        )
+        _say(f"{system.name}: {finished} of {len(tracks)} already scored in {folder}")
 
     def progress(name: str, result: TrackScores | str) -> None:
         nonlocal finished
         finished += 1
         if isinstance(result, str):
-            say("umx-evaluate", f"{name}: {result}")
+            _say(f"{name}: {result}")
             return
         for note in result.notes:
-            say("umx-evaluate", f"{name}: {note}")
+            _say(f"{name}: {note}")
         if not args.quiet:
             medians = ", ".join(f"{t} {result.median(t, 'SDR'):.2f}" for t in result.frames)
-            say(
-                "umx-evaluate", f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}"
-            )
+            _say(f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}")
 
     return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
 
@@ -235,7 +225,7 @@ def _write_players(
                 details={f"SDR of {t}": f"{track.median(t, 'SDR'):.2f} dB" for t in track.frames},
             )
         except (AudioFileError, ValueError) as error:
-            say("umx-evaluate", f"{track.name}: no player page: {error}")
+            _say(f"{track.name}: no player page: {error}")
     return pages
 
 
@@ -245,7 +235,5 @@ def _print_medians(name: str, scores: Sequence[TrackScores]) -> None:
         return
     print(f"{name}: medians over frames, then over {len(scores)} tracks, in dB")
     for target, values in median_over_tracks(scores).items():
-        numbers = (values[metric] for metric in METRICS)
-        cells = [f"{n:6.2f}" if math.isfinite(n) else "     -" for n in numbers]
-        labelled = (f"{metric} {cell}" for metric, cell in zip(METRICS, cells, strict=True))
-        print(f"  {target:<14}" + "  ".join(labelled))
+        cells = (f"{metric} {values[metric]:6.2f}" for metric in METRICS)
+        print(f"  {target:<14}" + "  ".join(cells).replace("nan", "  -"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -117,12 +116,9 @@ def score_track(
     estimates = estimator.estimates(audio)
     if output_dir is not None:
         _write(output_dir / track.subset / track.name, estimates, audio.sample_rate)
-    scores = dataclasses.replace(
-        score_estimates(references_of(audio.sources, system), estimates, audio.sample_rate),
-        name=track.name,
-        subset=track.subset,
-        settings=system.settings,
-    )
+    references = references_of(audio.sources, system)
+    scores = score_estimates(references, estimates, audio.sample_rate)
+    scores.name, scores.subset, scores.settings = track.name, track.subset, system.settings
     if file is not None:
         scores.save(file)
     return scores

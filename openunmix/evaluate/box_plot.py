@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from openunmix._pages import render
 
@@ -65,9 +66,7 @@ def _clamp(value: float) -> float:
 
 def _box(values: list[float], position: Callable[[float], float]) -> dict[str, Any]:
     """Positions of Tukey's box of sorted values, with whiskers of 1.5 interquartile ranges."""
-    first, median, third = [values[0]] * 3
-    if len(values) > 1:
-        first, median, third = statistics.quantiles(values, n=4, method="inclusive")
+    first, median, third = np.quantile(values, (0.25, 0.5, 0.75))
     reach = 1.5 * (third - first)
     inside = [value for value in values if first - reach <= value <= third + reach]
     # Quartiles of equal values may differ from them by rounding errors, so that none is inside.

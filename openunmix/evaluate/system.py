@@ -93,19 +93,13 @@ class System:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings that scores depend on."""
-        common = {
-            "system": self.name,
-            "targets": list(self.targets),
-            "aggregation": self.aggregation,
-        }
-        if self.model is None:
-            return common
-        return common | {
-            "sha256": dict(self.model.sha256),
-            "niter": self.niter,
-            "wiener_win_len": self.wiener_win_len,
-            "filterbank": self.filterbank,
-        }
+        settings: dict[str, Any] = {"system": self.name, "targets": list(self.targets)}
+        settings["aggregation"] = self.aggregation
+        if self.model is not None:
+            settings["sha256"] = dict(self.model.sha256)
+            for name in ("niter", "wiener_win_len", "filterbank"):
+                settings[name] = getattr(self, name)
+        return settings
 
 
 class Estimator:
@@ -171,10 +165,9 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
     """Read estimates from files named after what is scored, or after its parts."""
     files = audio_files(folder)
     wanted = {
-        name: {name: files[name]} if name in files else {part: files.get(part) for part in parts}
-        for name, parts in system.aggregation.items()
+        name: [name] if name in files else parts for name, parts in system.aggregation.items()
     }
-    missing = [part for parts in wanted.values() for part, file in parts.items() if file is None]
+    missing = [part for parts in wanted.values() for part in parts if part not in files]
     if missing:
         raise AudioFileError(
             f"no estimate of {' and '.join(missing)} in {folder}: there are "
@@ -182,11 +175,10 @@ def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str
         )
     estimates = {}
     for name, parts in wanted.items():
-        sources = {f"estimate of {part}": AudioSource(file) for part, file in parts.items() if file}
+        sources = {f"estimate of {part}": AudioSource(files[part]) for part in parts}
         rate, waveforms = read_alike(sources)
         estimates[name] = total(waveforms.values())
-        expected = audio.mixture.shape
-        if rate != audio.sample_rate or estimates[name].shape != expected:
+        if (rate, estimates[name].shape) != (audio.sample_rate, audio.mixture.shape):
             raise AudioFileError(
                 f"the estimate of {name} has {shape_text(estimates[name])} at {rate} Hz, the track "
                 f"{shape_text(audio.mixture)} at {audio.sample_rate} Hz; they must be the same"

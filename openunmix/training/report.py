@@ -29,21 +29,21 @@ SCORES_NAME = "scores.json"
 
 def environment() -> dict[str, str]:
     """Versions of the package, Python, torch and numpy, and the commit of a git checkout."""
-    found = {
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        commit = subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = ""
+    return {
         "openunmix": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
+        "commit": commit,
     }
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found["commit"] = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        found["commit"] = ""
-    return found
 
 
 def write_report(folder: Path) -> Path:
@@ -56,10 +56,8 @@ def write_report(folder: Path) -> Path:
     curves = _curves(history)
     with replacing(folder / "curves.png") as temporary:
         temporary.write_bytes(curves)
-    described = folder / f"{next(iter(history[-1]['loss']))}.json"
-    scored = folder / SCORES_NAME
-    details = json.loads(described.read_text("utf-8")) if described.is_file() else {}
-    scores = json.loads(scored.read_text("utf-8")) if scored.is_file() else None
+    details = _read(folder / f"{next(iter(history[-1]['loss']))}.json")
+    scores = _read(folder / SCORES_NAME) or _last_of(history, "validation")
     page = render(
         "training.html",
         name=folder.resolve().name,
@@ -70,6 +68,11 @@ def write_report(folder: Path) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(page, "utf-8")
     return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if there is none."""
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
@@ -86,9 +89,8 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for target in history[-1]["loss"]:
         [line] = axes[0].plot(*_series(history, "loss", target), label=target)
-        axes[0].plot(
-            *_series(history, "valid_loss", target), "--", marker=".", color=line.get_color()
-        )
+        dashed = {"linestyle": "--", "marker": ".", "color": line.get_color()}
+        axes[0].plot(*_series(history, "valid_loss", target), **dashed)
     is_validated = any(record.get("valid_loss") for record in history)
     axes[0].set_ylabel("loss (dashed: validation)" if is_validated else "loss")
     axes[0].legend()
@@ -110,20 +112,18 @@ def _series(
     history: Sequence[Mapping[str, Any]], key: str, target: str
 ) -> tuple[list[int], list[float]]:
     """Series of a quantity: the steps at which it was recorded, and its values."""
-    pairs = [(record["step"], (record.get(key) or {}).get(target)) for record in history]
-    recorded = [(step, value) for step, value in pairs if value is not None]
-    return [step for step, _ in recorded], [value for _, value in recorded]
+    values = {record["step"]: (record.get(key) or {}).get(target) for record in history}
+    recorded = {step: value for step, value in values.items() if value is not None}
+    return list(recorded), list(recorded.values())
 
 
 def _sections(
     history: Sequence[Mapping[str, Any]],
     details: Mapping[str, Any],
-    scores: Mapping[str, float] | None,
+    scores: Mapping[str, float],
 ) -> dict[str, Mapping[str, Any]]:
     """Tables of the report: names and values by title."""
     last = history[-1]
-    if scores is None:
-        scores = _last_of(history, "validation")
     valid_loss = _last_of(history, "valid_loss")
     result = {
         target: f"loss {loss:.5g}"
