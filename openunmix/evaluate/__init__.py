@@ -14,7 +14,7 @@ import torch
 
 from openunmix.data.tracks import Track, TrackAudio, find_tracks
 from openunmix.evaluate._jobs import Job, run_jobs, score_track
-from openunmix.evaluate.scores import TrackScores, median_over_tracks, score_estimates, write_tables
+from openunmix.evaluate.scores import TrackScores, median_over_tracks, write_tables
 from openunmix.evaluate.system import WIENER_WIN_LEN, Estimator, System
 from openunmix.pretrained import resolve_model
 
@@ -26,7 +26,6 @@ __all__ = [
     "evaluate_tracks",
     "find_tracks",
     "median_over_tracks",
-    "score_estimates",
     "separate_and_evaluate",
 ]
 

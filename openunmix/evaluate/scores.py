@@ -36,34 +36,13 @@ METHOD = "BSS Eval v4, as museval 0.4.1"
 
 
 def score_estimates(
-    references: Mapping[str, Tensor],
-    estimates: Mapping[str, Tensor],
-    sample_rate: int,
+    references: Mapping[str, Tensor], estimates: Mapping[str, Tensor], sample_rate: int
 ) -> TrackScores:
-    """Score estimates in memory.
+    """Score estimates (channels, samples) by target; ``name``, ``subset``, ``settings`` are empty.
 
     If ``vocals`` and ``accompaniment`` are among the targets, these two are compared only with each
-    other, and the remaining targets among themselves, as in museval.
-
-    Parameters
-    ----------
-    references : mapping of str to Tensor [shape=(channels, samples)], real
-        The true sources by target. Silent ones are left out: BSS Eval cannot score them.
-    estimates : mapping of str to Tensor [shape=(channels, samples)], real
-        The estimates by target.
-    sample_rate : int
-        Hz.
-
-    Returns
-    -------
-    TrackScores
-        The scores; ``name``, ``subset`` and ``settings`` are empty.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two references are non-silent, or an estimate is missing, silent, not finite
-        or of another shape than the references.
+    other, and the remaining targets among themselves, as in museval. Silent references are left
+    out. Raises ValueError with fewer than two others, or for an estimate that cannot be scored.
     """
     scores = TrackScores("", "", {})
     non_silent = []
@@ -185,20 +164,13 @@ class TrackScores:
             raise MissingExtraError(
                 "TrackScores.df needs pandas: pip install 'openunmix[evaluate]'"
             ) from error
-        return pandas.DataFrame(
-            [
-                {
-                    "time": float(number),
-                    "target": target,
-                    "metric": metric,
-                    "score": _rounded(value),
-                    "track": self.name,
-                }
-                for metric in ("SDR", "SAR", "ISR", "SIR")
-                for target, values in self.frames.items()
-                for number, value in enumerate(values[metric])
-            ]
-        )
+        rows = [
+            (float(number), target, metric, _rounded(value), self.name)
+            for metric in ("SDR", "SAR", "ISR", "SIR")
+            for target, values in self.frames.items()
+            for number, value in enumerate(values[metric])
+        ]
+        return pandas.DataFrame(rows, columns=["time", "target", "metric", "score", "track"])
 
     def median(self, target: str, metric: str) -> float:
         """Score of the track in dB: the median over finite frames, or a whole-track metric."""
@@ -273,10 +245,9 @@ def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, flo
     }
 
 
-def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
-    """Write ``bss_eval.csv``, medians over frames, and ``whole_track.csv``; return their paths."""
+def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> None:
+    """Write ``bss_eval.csv``, medians over frames, and ``whole_track.csv``."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     for name, metrics in (("bss_eval", METRICS), ("whole_track", WHOLE_TRACK)):
         path = folder / f"{name}.csv"
         with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
@@ -286,8 +257,6 @@ def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> list[Path]:
                 for target in track.frames:
                     values = [_cell(track.median(target, metric)) for metric in metrics]
                     writer.writerow([track.name, target, *values])
-        paths.append(path)
-    return paths
 
 
 def _cell(value: float) -> str:

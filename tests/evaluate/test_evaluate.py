@@ -21,10 +21,10 @@ from openunmix.evaluate import (
     evaluate_tracks,
     find_tracks,
     median_over_tracks,
-    score_estimates,
     separate_and_evaluate,
 )
 from openunmix.evaluate.bss_eval import bss_eval
+from openunmix.evaluate.scores import score_estimates
 from openunmix.evaluate.tracks import find_pairs
 from openunmix.predict.stream import separate_waveform
 from openunmix.pretrained import load_separator, resolve_model

@@ -13,10 +13,7 @@ from helpers import sounds as synth
 from helpers.evaluation import RATE, TARGETS, stems
 from helpers.museval_reference import museval_package
 
-from openunmix.evaluate import (
-    TrackScores,
-    score_estimates,
-)
+from openunmix.evaluate.scores import TrackScores, score_estimates
 
 
 def test_accompaniment_is_compared_with_vocals_only(monkeypatch):
