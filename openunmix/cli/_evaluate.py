@@ -63,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
         help="also score ideal ratio masks, the multichannel Wiener filter, the mixture",
     )
     _add_data_options(parser.add_argument_group("data"))
-    _add_computing_options(parser.add_argument_group("computing"))
+    computing = parser.add_argument_group("computing")
+    computing.add_argument("--cores", type=int, default=1, help="number of processes (default: 1)")
+    add_shared(computing, "--no-cuda", "--niter", "--wiener-win-len", "--filterbank", "--quiet")
     return parser
 
 
@@ -94,12 +96,6 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
         help="folder to write scores and report to (default: evaluation_<model>); tracks with "
         "scores there are skipped",
     )
-
-
-def _add_computing_options(group: argparse._ArgumentGroup) -> None:
-    """Add the options of devices and processes."""
-    group.add_argument("--cores", type=int, default=1, help="number of processes (default: 1)")
-    add_shared(group, "--no-cuda", "--niter", "--wiener-win-len", "--filterbank", "--quiet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -168,7 +168,11 @@ class _Filters:
         self.n_fft = n_fft
         # A channel equal to another of its source, as in a mono stem, adds no direction to project
         # on and would make the equations singular: its filters are zero.
-        kept = [row for row in range(size) if not _is_repeated(inputs, row, row % channels)]
+        kept = []
+        for row, signal in enumerate(inputs):
+            earlier = inputs[row - row % channels : row]
+            if not any(torch.equal(signal, other) for other in earlier):
+                kept.append(row)
         correlations = _correlations([inputs[row] for row in kept], outputs, taps)
         # Normal equations G h = r of the least-squares filters h: G is the Gram matrix of the
         # delayed references, r their inner products with the estimates.
@@ -189,11 +193,6 @@ class _Filters:
         full = right.new_zeros(size, taps, size)
         full[kept] = _solve(gram, right)
         self.full = torch.fft.rfft(full.permute(2, 0, 1), n_fft).permute(2, 0, 1).contiguous()
-
-
-def _is_repeated(rows: Sequence[Tensor], row: int, channel: int) -> bool:
-    """Whether ``rows[row]``, a channel of its source, equals an earlier channel of that source."""
-    return any(torch.equal(rows[row], earlier) for earlier in rows[row - channel : row])
 
 
 def _correlations(inputs: Sequence[Tensor], outputs: Sequence[Tensor], taps: int) -> Tensor:
