@@ -12,7 +12,7 @@ import torch
 from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.errors import CheckpointError, DownloadError
 from openunmix.pretrained import resolve_model
-from openunmix.pretrained.download import cache_folder, cached_path, fetch_model, is_intact
+from openunmix.pretrained.download import cache_folder, fetch_model, is_intact, local_files
 from openunmix.pretrained.folder import load_network, load_networks, save_folder
 from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
 
@@ -82,16 +82,9 @@ def _list(_: argparse.Namespace) -> None:
         print("  ".join(cells).rstrip())
 
 
-def _files(entry: ModelEntry) -> list[Path]:
-    """Return the paths of a model's files, whether they exist or not."""
-    if entry.bundled:
-        return [bundled_folder(entry) / file.name for file in entry.files.values()]
-    return [cached_path(file) for file in entry.files.values()]
-
-
 def _size(entry: ModelEntry) -> str:
     """Return the size of a model in megabytes, measured if its files exist."""
-    files = _files(entry)
+    files = local_files(entry)
     exist = all(file.is_file() for file in files)
     if entry.bundled:  # with the file of shared layers
         files = list(bundled_folder(entry).glob("*.safetensors"))
@@ -101,7 +94,7 @@ def _size(entry: ModelEntry) -> str:
 
 def _state(entry: ModelEntry) -> str:
     """Return where the weights of a model are."""
-    count, total = sum(file.is_file() for file in _files(entry)), len(entry.files)
+    count, total = sum(file.is_file() for file in local_files(entry)), len(entry.files)
     if entry.bundled:
         return "bundled" if count == total else "missing from this copy"
     if count == total:
@@ -140,7 +133,9 @@ def _each(action: Callable[[str], None], names: Sequence[str]) -> int:
 def _verify(args: argparse.Namespace) -> int:
     """Verify models; a failure does not stop the others."""
     names = args.names or [
-        entry.name for entry in MODELS.values() if any(file.is_file() for file in _files(entry))
+        entry.name
+        for entry in MODELS.values()
+        if any(file.is_file() for file in local_files(entry))
     ]
     if not names:
         print("there are no models on this machine yet", file=sys.stderr)
@@ -160,8 +155,7 @@ def _verify_one(name: str) -> None:
 
 def _verify_cached(entry: ModelEntry) -> None:
     """Check the cached files of a model."""
-    for file in entry.files.values():
-        path = cached_path(file)
+    for file, path in zip(entry.files.values(), local_files(entry), strict=True):
         if not path.is_file():
             raise DownloadError(
                 f"{entry.name}: {file.name} is not in {path.parent}; download it with "

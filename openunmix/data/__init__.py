@@ -22,7 +22,6 @@ from openunmix.data.track_folder import (
     FixedSourcesTrackFolderDataset,
     VariableSourcesTrackFolderDataset,
 )
-from openunmix.data.tracks import Track, find_tracks
 
 __all__ = [
     "EFFECTS",
@@ -39,7 +38,6 @@ __all__ = [
     "Pair",
     "SourceFolderDataset",
     "SyntheticDataset",
-    "Track",
     "UnmixDataset",
     "VariableSourcesTrackFolderDataset",
     "_augment_channelswap",
@@ -47,7 +45,6 @@ __all__ = [
     "_augment_gain",
     "aug_from_str",
     "check_dataset",
-    "find_tracks",
     "load_audio",
     "load_datasets",
     "load_info",

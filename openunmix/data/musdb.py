@@ -63,8 +63,6 @@ class MUSDBDataset(ExcerptDataset):
     ------
     MissingExtraError
         If the package musdb, or the ffmpeg program that it needs, is not installed.
-    AudioFileError
-        If there are no tracks, or a file cannot be read.
     DownloadError
         If the previews cannot be downloaded.
     ValueError

@@ -25,11 +25,8 @@ __all__ = [
     "decoded_folder",
     "load_audio",
     "load_info",
-    "read_decoded",
     "to_channels",
 ]
-
-_BYTES = 4  # of a float32
 
 
 def decoded_folder() -> Path:
@@ -75,13 +72,6 @@ def _convert(source: AudioSource, sample_rate: int, target: Path) -> None:
         resampler.process(empty, last=True).T.astype("<f4").tofile(file)
 
 
-def read_decoded(file: Path, channels: int, start: int, length: int) -> Tensor:
-    """Excerpt (channels, samples) of a converted file; shorter where the file ends."""
-    offset = _BYTES * channels * start
-    samples = np.fromfile(file, dtype="<f4", count=channels * length, offset=offset)
-    return torch.from_numpy(samples.reshape(-1, channels).T.astype(np.float32, order="C"))
-
-
 # Codecs, in libsndfile's names, with exact seeking: those of WAV, AIFF and FLAC.
 _DIRECT = ("pcm_s8", "pcm_u8", "pcm_16", "pcm_24", "pcm_32", "float", "double")
 
@@ -123,8 +113,11 @@ class Recording:
             begin, duration = start / sample_rate, length / sample_rate
             waveform = read_audio(path, begin, duration, self.source.stream).waveform
         else:
-            file = decoded_file(self.source, sample_rate)
-            waveform = read_decoded(file, self.channels, start, length)
+            file, channels = decoded_file(self.source, sample_rate), self.channels
+            offset = 4 * channels * start  # in bytes
+            samples = np.fromfile(file, dtype="<f4", count=channels * length, offset=offset)
+            interleaved = samples.reshape(-1, channels)
+            waveform = torch.from_numpy(interleaved.T.astype(np.float32, order="C"))
         missing = length - waveform.shape[-1]
         # The length in the header of a compressed file is an estimate.
         if missing > sample_rate // 4:

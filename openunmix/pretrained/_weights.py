@@ -219,17 +219,15 @@ def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | 
     """Write weights as safetensors, matrices as ``dtype``; ValueError if it overflows."""
     from safetensors.torch import save
 
-    stored = {key: _cast(key, value, dtype) for key, value in state.items()}
+    stored = {}
+    for key, value in state.items():
+        tensor = value.detach().cpu().contiguous()
+        if dtype is not None and tensor.ndim >= 2:
+            tensor = tensor.to(dtype)
+            if not tensor.isfinite().all():
+                raise ValueError(
+                    f"{key!r} has values that {dtype} cannot hold; choose another dtype"
+                )
+        stored[key] = tensor
     with replacing(path) as temporary:
         temporary.write_bytes(save(stored, {"format": "pt"}))
-
-
-def _cast(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Return a tensor as stored in a file."""
-    value = value.detach().cpu().contiguous()
-    if dtype is None or value.ndim < 2:
-        return value
-    stored = value.to(dtype)
-    if not stored.isfinite().all():
-        raise ValueError(f"{key!r} has values that {dtype} cannot hold; choose another dtype")
-    return stored

@@ -30,9 +30,9 @@ from pathlib import Path
 from openunmix._files import sha256_of
 from openunmix._version import __version__
 from openunmix.errors import DownloadError, UnreachableError
-from openunmix.pretrained.registry import BUNDLED_MODEL, ModelEntry, WeightFile
+from openunmix.pretrained.registry import BUNDLED_MODEL, ModelEntry, WeightFile, bundled_folder
 
-__all__ = ["cache_folder", "cached_path", "fetch", "fetch_model", "is_intact"]
+__all__ = ["cache_folder", "cached_path", "fetch", "fetch_model", "is_intact", "local_files"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,12 @@ def cache_folder() -> Path:
 def cached_path(file: WeightFile) -> Path:
     """Return the path of a file in the cache, whether it exists or not."""
     return cache_folder() / file.name
+
+
+def local_files(entry: ModelEntry) -> list[Path]:
+    """Return the paths of a model's files in the package or cache, whether they exist or not."""
+    folder = bundled_folder(entry) if entry.bundled else cache_folder()
+    return [folder / file.name for file in entry.files.values()]
 
 
 def is_intact(file: WeightFile, path: Path) -> bool:

@@ -49,11 +49,6 @@ class Measure:
         """Duration."""
         return self.samples / self.sample_rate
 
-    @property
-    def level(self) -> float:
-        """Level of the root mean square in dB relative to full scale."""
-        return float(10 * np.log10(self.power + 1e-20))
-
 
 class _Meter:
     """Accumulator of a measure."""

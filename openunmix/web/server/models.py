@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openunmix.pretrained import resolve_model
-from openunmix.pretrained.download import cached_path
-from openunmix.pretrained.registry import DEFAULT_MODEL, MODELS, ModelEntry, bundled_folder
+from openunmix.pretrained.download import local_files
+from openunmix.pretrained.registry import DEFAULT_MODEL, MODELS, ModelEntry
 from openunmix.web.server.schema import ModelStatus
 
 __all__ = ["ModelCatalogue"]
@@ -79,7 +79,4 @@ def _status(entry: ModelEntry, default: bool) -> ModelStatus:
 
 def _is_downloaded(name: str) -> bool:
     """Whether the weights of a known model are on this machine."""
-    entry = MODELS[name]
-    folder = bundled_folder(entry)
-    files = entry.files.values()
-    return all((folder / f.name if entry.bundled else cached_path(f)).is_file() for f in files)
+    return all(file.is_file() for file in local_files(MODELS[name]))
