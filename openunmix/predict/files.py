@@ -263,17 +263,3 @@ def _encode(
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(encode, outputs))
     return outputs
-
-
-def _result(spool: _Spool, outputs: dict[str, Path], options: FileOptions) -> FileResult:
-    """Describe the files written."""
-    stem_mp4 = options.extension == STEM_MP4
-    extension = ".m4a" if stem_mp4 else options.extension
-    return FileResult(
-        outputs,
-        supported_sample_rate(extension, spool.sample_rate),
-        channels=2 if stem_mp4 else spool.channels,
-        duration=spool.samples / spool.sample_rate,
-        peak=spool.peak,
-        gain=clipping_gain(spool.peak, options.extension, options.depth),
-    )
