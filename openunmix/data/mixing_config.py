@@ -118,8 +118,8 @@ class MixingConfig:
         _amount,
         _BALANCE.copy,
     )
-    # Standard deviation in dB of the level of a source, and of the level of the mixture.
-    spread: float = 4.0
+    spread: float = _option(4.0, "standard deviation in dB of the random level of a source", "X")
+    # The same of the level of the mixture.
     loudness_spread: float = 4.0
     # A stem that the track lacks comes from anywhere.
     coherent: float = _option(
@@ -177,6 +177,7 @@ class MixingConfig:
             ("coherent", self.coherent, 0, 1),
             ("silent", self.silent, 0, 1),
             ("level", self.level, -100, 0),
+            ("spread", self.spread, 0, 20),
             *(("transpose", x, 0, 12) for x in (self.transpose, *self.transpose_source.values())),
         ]
         if self.accompaniment is not None:

@@ -33,7 +33,7 @@ def test_mixtures_are_made_as_asked():
         *("--levels", "original", "--coherent", "0", "--transpose", "1.5", "--silent", "0.1"),
         *("--effects", "vocals=voice", "--effects", "drums=band"),
         *("--transpose-source", "vocals=4", "--exclude", "a=drums,bass"),
-        *("--level", "-27", "--balance", "drums=-5"),
+        *("--level", "-27", "--balance", "drums=-5", "--spread", "2"),
     )
     assert changed == MixingConfig(
         levels="original",
@@ -44,6 +44,7 @@ def test_mixtures_are_made_as_asked():
         transpose_source={"vocals": 4.0},
         level=-27.0,
         balance={"drums": -5.0},
+        spread=2.0,
         exclude={"a": ("drums", "bass")},
     )
 

@@ -56,7 +56,7 @@ def test_umxses(configurations):
         assert (config.nb_channels, config.stft.sample_rate, config.steps) == (1, 16000, 3)
         mixing = config.mixing
         assert mixing is not None
-        assert mixing.balance == {"noise": -5.0}
+        assert (mixing.balance, mixing.spread) == ({"noise": -5.0}, 2.5)
         assert mixing.effects == {"noise": Effects(layer=0.2)}
         shares = {Path(folder.path).name: folder.share for folder in mixing.extra}
         assert shares == {
