@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openunmix._pages import render
-from openunmix.web._pictures import LOWEST, Grid
+from openunmix.web._pictures import LOWEST, highest
 from openunmix.web._stems import BIT_RATE, EncodedStem
 
 __all__ = ["Document", "base64_of"]
@@ -79,7 +79,6 @@ class Document:
         rate = min(max(self.tracks[0].sample_rate, _MIN_RATE), _MAX_RATE)
         peak = max(float(track.picture.waveform()[0].max()) for track in self.tracks)
         loudest = max(float(track.picture.spectrogram().max()) for track in self.tracks)
-        grid = Grid(self.tracks[0].sample_rate, 1)
         saved = "the files beside this page, the remix from the audio in it"
         audio = (
             f"Opus, about {BIT_RATE // 1000} kbit/s; stems are saved from "
@@ -89,7 +88,7 @@ class Document:
             "title": self.title,
             "sampleRate": rate,
             "samples": max(1, round(duration * rate)),
-            "frequencies": [LOWEST, grid.highest],
+            "frequencies": [LOWEST, highest(self.tracks[0].sample_rate)],
             "original": len(self.tracks) - 1 if self.has_original else None,
             "details": [*self.details.items(), ("Audio", audio)],
             "tracks": [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BANDS", "LOWEST", "Grid", "Picture"]
+__all__ = ["BANDS", "LOWEST", "Picture", "highest"]
 
 Array = npt.NDArray[np.float32]
 
@@ -21,33 +20,22 @@ _WINDOW = 0.09  # seconds, rounded to a power of two: 4096 samples at 44.1 kHz
 _TINY = 1e-12  # power of silence, -120 dB
 
 
-class Grid(NamedTuple):
-    """Axes of all pictures of a page."""
-
-    sample_rate: int
-    hop: int  # samples of a column of a waveform; of a spectrogram, twice as many
-
-    @classmethod
-    def of(cls, sample_rate: int, duration: float) -> Grid:
-        """Grid for a duration in seconds, exact or estimated."""
-        return cls(sample_rate, max(32, math.ceil(duration * sample_rate / _COLUMNS)))
-
-    @property
-    def highest(self) -> float:
-        """Upper edge of the last band in Hz."""
-        return min(_HIGHEST, self.sample_rate / 2)
+def highest(sample_rate: int) -> float:
+    """Upper edge of the last band in Hz."""
+    return min(_HIGHEST, sample_rate / 2)
 
 
 class Picture:
-    """Waveform and spectrogram of a signal on a grid."""
+    """Waveform and spectrogram of a signal of a duration in seconds, exact or estimated."""
 
-    def __init__(self, grid: Grid) -> None:
-        self.hop = grid.hop
-        window = 2 ** round(math.log2(_WINDOW * grid.sample_rate))
-        self._frames = math.ceil(2 * grid.hop / (window // 2))  # per column, with little overlap
-        self._stride = math.ceil(2 * grid.hop / self._frames)
+    def __init__(self, sample_rate: int, duration: float) -> None:
+        # Samples of a column of the waveform; of the spectrogram, twice as many.
+        self.hop = max(32, math.ceil(duration * sample_rate / _COLUMNS))
+        window = 2 ** round(math.log2(_WINDOW * sample_rate))
+        self._frames = math.ceil(2 * self.hop / (window // 2))  # per column, with little overlap
+        self._stride = math.ceil(2 * self.hop / self._frames)
         self._window = np.hanning(window + 1)[:-1].astype(np.float32)
-        self._bands = _band_weights(grid, window)
+        self._bands = _band_weights(sample_rate, window)
         self._levels: list[Array] = []
         self._powers: list[Array] = []
         self._pending = np.zeros((0, 0), dtype=np.float32)
@@ -111,13 +99,13 @@ class Picture:
             self._powers.append(power @ self._bands)
 
 
-def _band_weights(grid: Grid, window: int) -> Array:
+def _band_weights(sample_rate: int, window: int) -> Array:
     """Weights (bins, bands) that integrate a power spectrum over each band.
 
     The spectrum is linearly interpolated between bins, so that the narrow low bands are as smooth
     as the wide high ones.
     """
-    edges = np.geomspace(LOWEST, grid.highest, BANDS + 1) * window / grid.sample_rate
+    edges = np.geomspace(LOWEST, highest(sample_rate), BANDS + 1) * window / sample_rate
     distance = edges[None, :] - np.arange(window // 2 + 1)[:, None]
     below = np.clip(distance + 1, 0, 1) ** 2 / 2
     above = (1 - np.clip(1 - distance, 0, 1) ** 2) / 2

@@ -14,7 +14,7 @@ import numpy as np
 
 from openunmix.audio import AudioSource, AudioWriter
 from openunmix.audio.channels import downmix_to_stereo
-from openunmix.web._pictures import Grid, Picture
+from openunmix.web._pictures import Picture
 
 __all__ = ["BIT_RATE", "EncodedStem", "StemSource", "encoded"]
 
@@ -68,7 +68,7 @@ def _encode(source: StemSource, path: Path, duration: float) -> EncodedStem:
     with source.audio.open() as reader:
         rate = reader.info.sample_rate
         channels = min(2, reader.info.channels)
-        picture = Picture(Grid.of(rate, duration))
+        picture = Picture(rate, duration)
         with AudioWriter(path, rate, channels, bit_rate=BIT_RATE * channels // 2) as writer:
             for block in reader:
                 stereo = np.float32(source.gain) * downmix_to_stereo(block, reader.info.layout)

@@ -23,18 +23,10 @@ Waveform = Tensor | npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class StemPlayer:
-    """A player page that IPython shows below the cell that returns it.
+    """A player page that IPython shows below the cell that returns it."""
 
-    Parameters
-    ----------
-    page : str
-        HTML.
-    height : int
-        Height of the frame in CSS pixels.
-    """
-
-    page: str
-    height: int
+    page: str  #: HTML
+    height: int  #: of the frame, in CSS pixels
 
     def _repr_html_(self) -> str:
         """Frame that contains the page itself, so that it needs no server."""
@@ -67,10 +59,8 @@ def show(
         Sample rate in Hz.
     mixture : Tensor or ndarray, optional
         The original to compare with; the sum of the estimates by default.
-    title : str
-        Heading.
-    details : mapping of str to str, optional
-        Additional information to show: model, settings, licence.
+    title, details : optional
+        As for :func:`openunmix.web.write_page`.
     height : int, optional
         Height of the frame in CSS pixels; enough for all stems by default.
 

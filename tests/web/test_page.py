@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from openunmix.audio import AudioSource, AudioWriter
 from openunmix.errors import AudioFileError
 from openunmix.web import show, write_page
-from openunmix.web._pictures import BANDS, LOWEST, Grid, Picture
+from openunmix.web._pictures import BANDS, LOWEST, Picture, highest
 from openunmix.web.notebook import StemPlayer
 
 RATE = 44100
@@ -200,9 +200,8 @@ def test_lossy_stems_of_another_rate_are_read(tmp_path):
     st.floats(0.01, 400),
 )
 def test_pictures_do_not_depend_on_the_blocks(lengths, duration):
-    grid = Grid.of(8000, duration)
     waveform = noise(sum(lengths)).numpy()
-    whole, parts = Picture(grid), Picture(grid)
+    whole, parts = Picture(8000, duration), Picture(8000, duration)
     whole.add(waveform)
     for block in np.split(waveform, np.cumsum(lengths)[:-1], axis=1):
         parts.add(block)
@@ -219,20 +218,18 @@ def test_pictures_do_not_depend_on_the_blocks(lengths, duration):
 
 @pytest.mark.parametrize("frequency", [55.0, 440.0, 3000.0, 12000.0])
 def test_full_tone_is_drawn_at_its_pitch_with_0_db(frequency):
-    grid = Grid.of(RATE, 3.0)
-    picture = Picture(grid)
+    picture = Picture(RATE, 3.0)
     picture.add(tone(3 * RATE, frequency, RATE, amplitude=1.0).numpy())
     picture.finish()
     spectrum = picture.spectrogram()[:, 200:600].mean(axis=1)
-    expected = BANDS * np.log(frequency / LOWEST) / np.log(grid.highest / LOWEST)
+    expected = BANDS * np.log(frequency / LOWEST) / np.log(highest(RATE) / LOWEST)
     # Bins are 10.8 Hz wide: the lowest bands are finer than that, and share the power.
     assert abs(np.argmax(spectrum) - expected) < (6 if frequency < 100 else 1.5)
     assert 10 * np.log10((10 ** (spectrum / 10)).sum()) == pytest.approx(0, abs=0.5)
 
 
 def test_waveform_is_peak_and_root_mean_square_of_the_louder_channel():
-    grid = Grid.of(RATE, 3.0)
-    picture = Picture(grid)
+    picture = Picture(RATE, 3.0)
     picture.add(panned(tone(RATE, 1000.0, RATE, amplitude=1.0), 1.0).numpy())
     picture.finish()
     peak, mean = picture.waveform()[:, 5:-5]

@@ -37,31 +37,11 @@ from openunmix.web.server.routes import STATIC, Services, api, pages
 from openunmix.web.server.tasks import separate
 from openunmix.web.server.worker import Task
 
-__all__ = ["Server", "create_app"]
+__all__ = ["Server"]
 
 
-def create_app(settings: Settings, task: Task = separate) -> FastAPI:
-    """Make the application, for any ASGI server; one process and one application per folder.
-
-    Parameters
-    ----------
-    settings : Settings
-        Folder, model and limits.
-    task : callable
-        Separates a file.
-
-    Returns
-    -------
-    FastAPI
-        The application. It starts working with the lifespan of the server.
-
-    Raises
-    ------
-    OpenUnmixError
-        If the model of the settings does not exist.
-    OSError
-        If the folder cannot be used.
-    """
+def _create_app(settings: Settings, task: Task = separate) -> FastAPI:
+    """Make the application, which works during its lifespan; one application for each folder."""
     catalogue = ModelCatalogue(settings.model)
     queue = Queue(settings, catalogue.source, task)
 
@@ -112,14 +92,12 @@ class Server(uvicorn.Server):
 
     Parameters
     ----------
-    settings : Settings
-        As for :func:`create_app`.
-    task : callable
-        As for :func:`create_app`.
+    settings, task
+        Folder, model and limits, and what separates a file.
     """
 
     def __init__(self, settings: Settings, task: Task = separate) -> None:
-        app = create_app(settings, task)
+        app = _create_app(settings, task)
         self._events = app.state.services.queue.events
         super().__init__(
             uvicorn.Config(
@@ -133,14 +111,6 @@ class Server(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End the event streams, which never end by themselves, and then the server.
-
-        Parameters
-        ----------
-        sig : int
-            The signal.
-        frame : frame, optional
-            Where it was received.
-        """
+        """End the event streams, which never end by themselves, and then the server."""
         self._events.close()
         super().handle_exit(sig, frame)

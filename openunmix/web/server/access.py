@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -57,37 +56,36 @@ class AccessControl:
             return _error(403, "sent by a page of another site; use the page of the server")
         if self._token is None or scope["path"] in _PUBLIC:
             return None
-        return _check_token(scope, headers, self._token)
+        return _check_token(Request(scope), self._token)
 
 
-def _check_token(scope: Scope, headers: Headers, token: str) -> Response | None:
+def _check_token(request: Request, token: str) -> Response | None:
     """Response to a request without a valid token or cookie."""
     key = hashlib.sha256(f"umx-serve {token}".encode()).hexdigest()
     cookie = f"umx-{key[:8]}"  # all ports of a host share its cookies
-    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and _equal(bearer, token):
         return None
-    if _equal(_cookies(headers).get(cookie, ""), key):
+    if _equal(request.cookies.get(cookie, ""), key):
         return None
-    is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-    if is_page and _equal(query.get("token", ""), token):
-        response = _token_page(scope, accepted=True)
-        secure = HTTPConnection(scope).url.scheme == "https"
+    path = request.scope["path"]
+    is_page = request.method == "GET" and not path.startswith("/api/")
+    if is_page and _equal(request.query_params.get("token", ""), token):
+        response = _token_page(path, accepted=True)
+        secure = request.url.scheme == "https"
         response.set_cookie(cookie, key, httponly=True, samesite="strict", secure=secure)
         return response
-    if is_page and "text/html" in headers.get("accept", ""):
-        return _token_page(scope, accepted=False)
+    if is_page and "text/html" in request.headers.get("accept", ""):
+        return _token_page(path, accepted=False)
     return _error(401, "a token is required: send 'Authorization: Bearer ...'", _AUTHENTICATE)
 
 
-def _token_page(scope: Scope, accepted: bool) -> Response:
+def _token_page(path: str, accepted: bool) -> Response:
     """Form for the token, or the page that continues after it."""
-    root = "../" * (scope["path"].count("/") - 1)  # relative, as a proxy may add a prefix
+    root = "../" * (path.count("/") - 1)  # relative, as a proxy may add a prefix
     page = render("token.html", root=root, accepted=accepted)
-    if accepted:
-        return HTMLResponse(page, 200, TOKEN_HEADERS)
-    return HTMLResponse(page, 401, TOKEN_HEADERS | _AUTHENTICATE)
+    headers = TOKEN_HEADERS if accepted else TOKEN_HEADERS | _AUTHENTICATE
+    return HTMLResponse(page, 200 if accepted else 401, headers)
 
 
 def _error(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -107,15 +105,6 @@ def _is_same_origin(headers: Headers) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-
-
-def _cookies(headers: Headers) -> dict[str, str]:
-    """Cookies of a request."""
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in cookies.items()}
 
 
 def _equal(given: str, expected: str) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,8 +63,7 @@ class Queue:
         self._changed = threading.Condition(self._lock)
         self._jobs: dict[str, Job] = {}
         self._uploads = 0  # in progress
-        self._running: str | None = None
-        self._progress = JobProgress()
+        self._progress = JobProgress()  # of the running job
         self._cancelled = threading.Event()  # by removal of the running job, or by stop()
         self._speeds: dict[str | None, Speeds] = {}  # of the last job of each model
         self._stopping = False
@@ -114,7 +114,7 @@ class Queue:
             etas = [self._eta(other) for other in active[: position + 1]]
             eta = None if None in etas else sum(eta for eta in etas if eta is not None)
             return JobView(job, None, position, eta)
-        running = job.id == self._running
+        running = job.state is State.RUNNING
         return JobView(job, self._progress if running else None, None, self._eta(job))
 
     def _eta(self, job: Job) -> float | None:
@@ -122,7 +122,7 @@ class Queue:
         speeds = self._speeds.get(job.model)
         if job.duration is None or job.state in (State.DONE, State.FAILED):
             return None
-        if job.id == self._running:
+        if job.state is State.RUNNING:
             return self._progress.eta(job.duration, speeds)
         return speeds.total(job.duration) if speeds else None
 
@@ -180,7 +180,7 @@ class Queue:
             job = self._jobs.pop(job_id, None)
             if job is None:
                 return False
-            if job_id == self._running:
+            if job.state is State.RUNNING:
                 self._cancelled.set()
                 self._separator.kill()
             else:
@@ -193,11 +193,13 @@ class Queue:
         with self._inspecting:
             self._inspector.start()
         while (job := self._next()) is not None:
+            self.events.notify(job.id)
             logger.info("%s: started, %s s of audio", job.id, job.duration and round(job.duration))
             error, result = "", {}
             try:
+                report = partial(self._on_report, job.id)
                 result = self._separator.run(
-                    self._request(job), self._on_report, self.settings.timeout, self._cancelled
+                    self._request(job), report, self.settings.timeout, self._cancelled
                 )
             except TaskError as failure:
                 error = str(failure)
@@ -210,26 +212,20 @@ class Queue:
             while not self._stopping:
                 for job in self._jobs.values():
                     if job.state is State.WAITING:
-                        return self._begin(job)
+                        self._progress = JobProgress()
+                        self._cancelled.clear()
+                        return self._record(replace(job, state=State.RUNNING, started=time.time()))
                 self._changed.wait()
             return None
 
-    def _begin(self, job: Job) -> Job:
-        """Mark a job as running."""
-        job = replace(job, state=State.RUNNING, started=time.time())
-        self._record(job)
-        self._running, self._progress = job.id, JobProgress()
-        self._cancelled.clear()
-        self.events.notify(job.id)
-        return job
-
-    def _record(self, job: Job) -> None:
+    def _record(self, job: Job) -> Job:
         """Replace the state of a job, on disk if possible."""
         self._jobs[job.id] = job
         try:
             self.store.save(job)
         except OSError as error:
             logger.error("%s: the record could not be written: %s", job.id, error)
+        return job
 
     def _request(self, job: Job) -> dict[str, Any]:
         """Request for :func:`tasks.separate`."""
@@ -247,21 +243,18 @@ class Queue:
             "files_url": f"../../api/jobs/{job.id}/files/",  # relative to the player page
         }
 
-    def _on_report(self, report: dict[str, Any]) -> None:
+    def _on_report(self, job_id: str, report: dict[str, Any]) -> None:
         """Update the progress of the running job."""
         with self._lock:
             now, before = time.monotonic(), self._progress
             since = before.since if before.stage == report["stage"] else now
             seconds = report.get("seconds", before.seconds)
             self._progress = JobProgress(report["stage"], seconds, since, now)
-            job_id = self._running
-        if job_id is not None:
-            self.events.notify(job_id)
+        self.events.notify(job_id)
 
     def _finish(self, job: Job, error: str, result: dict[str, Any]) -> None:
         """Record the outcome of a job, unless it was removed or the server is stopping."""
         with self._lock:
-            self._running = None
             if job.id not in self._jobs:
                 self.store.remove(job)
                 logger.info("%s: removed", job.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -77,29 +77,23 @@ def job_status(view: JobView, default_model: str, expires: float | None) -> JobS
     """Describe a job to a client; ``expires`` is in seconds since 1970."""
     job, progress = view.job, view.progress
     done = job.duration if job.state is State.DONE else None
-    return JobStatus(
-        id=job.id,
-        name=job.name,
-        state=job.state.value,
-        stage=progress.stage if progress else None,  # type: ignore[arg-type]
-        position=view.position,
-        duration=job.duration,
-        seconds=progress.seconds if progress else done or 0.0,
-        seconds_left=view.eta,
-        model=job.result.get("model") or job.model or default_model,
-        licence=job.result.get("licence"),
-        targets=list(job.targets),
-        residual=job.residual,
-        files=list(job.files),
-        notes=job.result.get("notes", []),
-        error=job.error or None,
-        created=_datetime(job.created),
-        started=_datetime(job.started) if job.started else None,
-        finished=_datetime(job.finished) if job.finished else None,
-        expires=_datetime(expires) if expires else None,
+    return JobStatus.model_validate(
+        vars(job)
+        | {
+            "state": job.state.value,
+            "stage": progress.stage if progress else None,
+            "position": view.position,
+            "seconds": progress.seconds if progress else done or 0.0,
+            "seconds_left": view.eta,
+            "model": job.result.get("model") or job.model or default_model,
+            "licence": job.result.get("licence"),
+            "files": list(job.files),
+            "notes": job.result.get("notes", []),
+            "error": job.error or None,
+            # Pydantic makes dates in UTC of them.
+            "created": round(job.created),
+            "started": round(job.started) or None,
+            "finished": round(job.finished) or None,
+            "expires": round(expires or 0) or None,
+        }
     )
-
-
-def _datetime(seconds: float) -> datetime:
-    """Seconds since 1970 as a date in UTC."""
-    return datetime.fromtimestamp(round(seconds), timezone.utc)

@@ -49,15 +49,10 @@ function send(upload) {
       upload.sent = event.loaded / event.total;
       draw(upload.id);
     };
+    request.responseType = "json"; // the response is null if it is anything else
     request.onload = () => {
-      let content = {};
-      try {
-        content = JSON.parse(request.responseText);
-      } catch {
-        content = { detail: request.statusText };
-      }
-      if (request.status === 201) resolve(content);
-      else reject(new Error(content.detail));
+      if (request.status === 201) resolve(request.response);
+      else reject(new Error(request.response?.detail ?? request.statusText));
     };
     request.onerror = () => reject(new Error("The server cannot be reached, or did not accept the file."));
     request.onabort = () => reject(new Error("Cancelled."));
@@ -177,9 +172,13 @@ function watch() {
 
 // Settings of a job
 
+const chosenModel = () => models.find((model) => model.name === byId("model").value);
+
+const boxesOfTargets = () => [...byId("targets").querySelectorAll("input")];
+
 function choice() {
-  const model = models.find((item) => item.name === byId("model").value);
-  const boxes = [...byId("targets").querySelectorAll("input")];
+  const model = chosenModel();
+  const boxes = boxesOfTargets();
   const chosen = boxes.filter((box) => box.checked && box.value).map((box) => box.value);
   const all = !model || chosen.length === model.targets.length;
   return {
@@ -192,17 +191,15 @@ function choice() {
 function drawModels() {
   const select = byId("model");
   select.replaceChildren(
-    ...models.map((model) => {
-      const kind = model.default ? " (default)" : "";
-      return new Option(`${model.name}${kind}`, model.name, model.default, model.default);
-    }),
+    ...models.map(({ name, default: first }) =>
+      new Option(first ? `${name} (default)` : name, name, first, first)),
   );
   select.onchange = drawModel;
   drawModel();
 }
 
 function drawModel() {
-  const model = models.find((item) => item.name === byId("model").value);
+  const model = chosenModel();
   const here = model.downloaded
     ? model.bundled ? "Comes with Open-Unmix." : "Downloaded."
     : `Downloaded at its first use${model.size ? `, ${megabytes(model.size)}` : ""}.`;
@@ -214,13 +211,11 @@ function drawModel() {
 }
 
 function chip(value, text, checked) {
-  const label = document.createElement("label");
-  const box = document.createElement("input");
-  Object.assign(box, { type: "checkbox", value, checked });
+  const label = make("label");
+  const box = make("input", { type: "checkbox", value, checked });
   box.onchange = () => {
     // At least one target has to stay checked.
-    const boxes = [...byId("targets").querySelectorAll("input")];
-    if (!boxes.some((other) => other.checked && other.value)) box.checked = true;
+    if (!boxesOfTargets().some((other) => other.checked && other.value)) box.checked = true;
   };
   label.append(box, text);
   return label;
@@ -314,31 +309,21 @@ function progress(job) {
 }
 
 function actions(job) {
-  const button = (text, className) => {
-    const element = document.createElement("button");
-    element.textContent = text;
-    element.className = className;
-    element.setAttribute("aria-label", `${text} ${job.name}`);
-    element.onclick = () => remove(job.id);
+  const text = job.state === "done" || job.state === "failed" ? "Remove" : "Cancel";
+  const button = make("button", { textContent: text, className: "quiet", onclick: () => remove(job.id) });
+  button.setAttribute("aria-label", `${text} ${job.name}`);
+  if (job.state !== "done") return [button];
+  const link = (textContent, href, label, kind = "") => {
+    const element = make("a", { textContent, href, className: `button ${kind}` });
+    element.setAttribute("aria-label", label);
     return element;
   };
-  const link = (text, href, className, name) => {
-    const element = document.createElement("a");
-    element.textContent = text;
-    element.href = href;
-    element.className = `button ${className}`;
-    element.setAttribute("aria-label", name);
-    return element;
-  };
-  if (job.state !== "done") {
-    return [button(job.state === "failed" ? "Remove" : "Cancel", "quiet")];
-  }
   const base = `api/jobs/${job.id}`;
   return [
-    link("Listen", `jobs/${job.id}/index.html`, "primary", `Listen to ${job.name}`),
-    link("Zip", `${base}/result.zip`, "", `Download the stems of ${job.name} as zip`),
-    link("Stem MP4", `${base}/result.stem.mp4`, "", `Download ${job.name} as .stem.mp4`),
-    button("Remove", "quiet"),
+    link("Listen", `jobs/${job.id}/index.html`, `Listen to ${job.name}`, "primary"),
+    link("Zip", `${base}/result.zip`, `Download the stems of ${job.name} as zip`),
+    link("Stem MP4", `${base}/result.stem.mp4`, `Download ${job.name} as .stem.mp4`),
+    button,
   ];
 }
 

@@ -3,6 +3,8 @@
 
 const byId = (id) => document.getElementById(id);
 
+const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
 // Seconds as [hours:]minutes:seconds[.tenths].
 function clock(seconds, digits = 0) {
   const tenths = Math.floor(seconds * 10 + 1e-6);

@@ -70,7 +70,7 @@ function drawSpectrogram(track, painter, width, height) {
 
 function imageOf(track) {
   const { rows, columns } = track.spectrogram;
-  const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
+  const canvas = make("canvas", { width: columns, height: rows });
   const image = new ImageData(columns, rows);
   track.bands.forEach((value, i) => {
     const row = rows - 1 - Math.floor(i / columns); // low frequencies at the bottom

@@ -145,8 +145,8 @@ function addLane(lane) {
   for (const frequency of [100, 1000, 10000]) {
     const height = (Math.log(frequency) - lowest) / (highest - lowest);
     if (height > 0.95) break;
-    const label = Object.assign(document.createElement("span"), { className: "frequency" });
-    label.textContent = frequency < 1000 ? `${frequency} Hz` : `${frequency / 1000} kHz`;
+    const textContent = frequency < 1000 ? `${frequency} Hz` : `${frequency / 1000} kHz`;
+    const label = make("span", { className: "frequency", textContent });
     label.style.bottom = `${height * 100}%`;
     lane.append(label);
   }
@@ -223,11 +223,9 @@ function onKey(event) {
 
 async function save(index, name) {
   say(`Rendering ${name}.wav`);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(wav(await render(index)));
-  link.download = `${fileName(data.title)} - ${fileName(name)}.wav`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  const href = URL.createObjectURL(wav(await render(index)));
+  make("a", { href, download: `${fileName(data.title)} - ${fileName(name)}.wav` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
   say(`${name}.wav is saved`);
 }
 
@@ -246,8 +244,7 @@ function drawTicks() {
   const step = steps.find((seconds) => (seconds / duration) * width > 64) ?? 1800;
   const ticks = [];
   for (let i = 0; ((duration - i * step) / duration) * width > 36; i++) {
-    const tick = document.createElement("span");
-    tick.textContent = clock(i * step, step < 1 ? 1 : 0);
+    const tick = make("span", { textContent: clock(i * step, step < 1 ? 1 : 0) });
     tick.style.left = `${((i * step) / duration) * 100}%`;
     ticks.push(tick);
   }
@@ -273,9 +270,7 @@ function setUp() {
   byId("position").max = duration;
   tracks.forEach(addTrack);
   for (const [name, value] of data.details) {
-    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
-    [term.textContent, text.textContent] = [name, value];
-    byId("details").append(term, text);
+    byId("details").append(make("dt", { textContent: name }), make("dd", { textContent: value }));
   }
   byId("play").onclick = KEYS[" "];
   byId("loop").onclick = KEYS.l;

@@ -51,11 +51,9 @@ function load(track) {
     element.remove();
     return;
   }
-  const script = document.createElement("script");
-  script.src = track.sidecar;
   const problem = new Error(`${track.sidecar} is missing beside this page`);
-  script.onerror = () => received[track.index].reject(problem);
-  document.head.append(script);
+  const onerror = () => received[track.index].reject(problem);
+  document.head.append(make("script", { src: track.sidecar, onerror }));
 }
 
 async function decode(track, base64) {
@@ -283,28 +281,20 @@ async function render(index = null) {
 
 function wav(buffer) {
   const { numberOfChannels: channels, length, sampleRate } = buffer;
-  const size = 4 * channels * length;
-  const header = new DataView(new ArrayBuffer(58));
-  const text = (at, word) => [...word].forEach((c, i) => header.setUint8(at + i, c.charCodeAt(0)));
-  text(0, "RIFF");
-  header.setUint32(4, 50 + size, true);
-  text(8, "WAVEfmt ");
-  header.setUint32(16, 18, true);
-  header.setUint16(20, 3, true); // 32-bit float, which does not clip
-  header.setUint16(22, channels, true);
-  header.setUint32(24, sampleRate, true);
-  header.setUint32(28, 4 * channels * sampleRate, true);
-  header.setUint16(32, 4 * channels, true);
-  header.setUint16(34, 32, true);
-  text(38, "fact");
-  header.setUint32(42, 4, true);
-  header.setUint32(46, length, true);
-  text(50, "data");
-  header.setUint32(54, size, true);
+  const frame = 4 * channels; // bytes
+  const words = (...values) => new Uint32Array(values);
+  const header = [
+    "RIFF", words(50 + frame * length), "WAVE",
+    // Format 3 is 32-bit float, which does not clip.
+    "fmt ", words(18), new Uint16Array([3, channels]), words(sampleRate, frame * sampleRate),
+    new Uint16Array([frame, 32, 0]),
+    "fact", words(4, length),
+    "data", words(frame * length),
+  ];
   const samples = new Float32Array(channels * length);
   for (let channel = 0; channel < channels; channel++) {
     const values = buffer.getChannelData(channel);
     for (let i = 0, at = channel; i < length; i++, at += channels) samples[at] = values[i];
   }
-  return new Blob([header, samples], { type: "audio/wav" });
+  return new Blob([...header, samples], { type: "audio/wav" });
 }
