@@ -89,15 +89,13 @@ def show(
 
 def _write(path: Path, name: str, waveform: Waveform, sample_rate: int) -> Path:
     """Write a waveform (channels, samples), (samples,) or (1, channels, samples) as a file."""
-    samples = torch.as_tensor(waveform).detach().to("cpu", torch.float32)
-    if samples.ndim == 3 and len(samples) == 1:
-        samples = samples[0]
-    if samples.ndim == 1:
-        samples = samples[None]
+    given = torch.as_tensor(waveform).detach().to("cpu", torch.float32)
+    samples = given[None] if given.ndim == 1 else given
+    if samples.ndim == 3:
+        samples = samples.squeeze(0)
     if samples.ndim != 2 or not samples.numel():
         raise ValueError(
-            f"{name!r} has the shape {tuple(torch.as_tensor(waveform).shape)}, expected "
-            "(channels, samples)"
+            f"{name!r} has the shape {tuple(given.shape)}, expected (channels, samples)"
         )
     with AudioWriter(path, sample_rate, len(samples), "32f") as writer:
         writer.write(samples)

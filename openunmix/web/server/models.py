@@ -24,12 +24,9 @@ class ModelCatalogue:
                 name=resolved.name,
                 default=True,
                 downloaded=True,
-                bundled=False,
-                size=None,
                 targets=resolved.targets,
                 sample_rate=round(resolved.config.stft.sample_rate),
                 licence=resolved.licence or "known to those who run this server",
-                trained_on="",
             )
         for entry in MODELS.values():
             if entry.targets and entry.name not in self._models:
@@ -67,7 +64,6 @@ def _status(entry: ModelEntry, default: bool) -> ModelStatus:
     return ModelStatus(
         name=entry.name,
         default=default,
-        downloaded=False,
         bundled=entry.bundled,
         size=entry.size,
         targets=entry.targets,

@@ -22,7 +22,7 @@ from openunmix.web.server.job import Job, State, display_name
 from openunmix.web.server.models import ModelCatalogue
 from openunmix.web.server.queue import JobView, Queue, QueueFullError
 from openunmix.web.server.schema import Health, JobStatus, ModelStatus, Problem, job_status
-from openunmix.web.server.uploads import FORM, Form, expected_size, receive
+from openunmix.web.server.uploads import Form, FormDescription, expected_size, receive
 from openunmix.web.server.worker import DiskFullError, TaskError
 
 __all__ = ["STATIC", "Services", "api", "pages"]
@@ -56,13 +56,6 @@ class Services:
             raise HTTPException(404, f"there is no job {job_id[:40]!r}; it may have been removed")
         return view
 
-    def find_done(self, job_id: str) -> Job:
-        """Return a job that is done, or raise 404 or 409."""
-        job = self.find(job_id).job
-        if job.state is not State.DONE:
-            raise HTTPException(409, f"there is no result: the job is {job.state.value}")
-        return job
-
 
 def _services(request: Request) -> Services:
     """Return the services of the application."""
@@ -73,16 +66,29 @@ def _services(request: Request) -> Services:
 Use = Annotated[Services, Depends(_services)]
 
 
+def _find_done(job_id: str, use: Use) -> Job:
+    """Return a job that is done, or raise 404 or 409."""
+    job = use.find(job_id).job
+    if job.state is not State.DONE:
+        raise HTTPException(409, f"there is no result: the job is {job.state.value}")
+    return job
+
+
+Done = Annotated[Job, Depends(_find_done)]
+
+
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the errors of all routes, and those of ``codes``."""
-    return {code: {"model": Problem} for code in (400, 401, 403, *codes)}
+    """Describe errors."""
+    return {code: {"model": Problem} for code in codes}
 
 
-api = APIRouter(prefix="/api")
+_FORM = {"multipart/form-data": {"schema": FormDescription.model_json_schema()}}
+
+api = APIRouter(prefix="/api", responses=_problems(400, 401, 403))
 pages = APIRouter(include_in_schema=False)
 
 
-@api.get("/health", responses=_problems())
+@api.get("/health")
 def health(use: Use) -> Health:
     """Return status and limits of the server."""
     settings = use.queue.settings
@@ -100,13 +106,13 @@ def health(use: Use) -> Health:
     )
 
 
-@api.get("/models", responses=_problems())
+@api.get("/models")
 def models(use: Use) -> list[ModelStatus]:
     """List the models."""
     return use.catalogue.statuses()
 
 
-@api.get("/jobs", responses=_problems())
+@api.get("/jobs")
 def jobs(use: Use) -> list[JobStatus]:
     """List all jobs in the order of arrival."""
     return [use.status(view) for view in use.queue.views()]
@@ -116,9 +122,7 @@ def jobs(use: Use) -> list[JobStatus]:
     "/jobs",
     status_code=201,
     responses=_problems(408, 413, 415, 422, 429, 507),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": _FORM}},
 )
 async def submit(request: Request, response: Response, use: Use) -> JobStatus:
     """Upload a file to be separated."""
@@ -176,8 +180,7 @@ def _make_job(use: Services, path: Path, form: Form) -> Job:
 
 @api.get(
     "/events",
-    responses=_problems()
-    | {
+    responses={
         200: {
             "description": "A stream of server-sent events: `jobs` with a list of all jobs at the "
             "start, then `job` with one that has changed, and `removed` with the id of one that "
@@ -226,9 +229,8 @@ def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
     responses=_binary("application/zip"),
     response_class=StreamingResponse,
 )
-def result_zip(job_id: str, use: Use) -> StreamingResponse:
+def result_zip(job: Done, use: Use) -> StreamingResponse:
     """Download all stems of a finished job."""
-    job = use.find_done(job_id)
     folder = use.queue.store.result(job)
     # FileResponse encodes names in the header.
     named = FileResponse("", filename=f"{job.title}.zip").headers["content-disposition"]
@@ -244,15 +246,14 @@ def result_zip(job_id: str, use: Use) -> StreamingResponse:
     responses=_binary("audio/mp4") | _problems(500, 507),
     response_class=FileResponse,
 )
-def result_stem_mp4(job_id: str, use: Use) -> FileResponse:
+def result_stem_mp4(job: Done, use: Use) -> FileResponse:
     """Download mixture and stems of a finished job as one file for DJ software."""
-    job = use.find_done(job_id)
     try:
         path = use.stem_mp4.get(job)
     except DiskFullError as error:
         raise HTTPException(507, str(error)) from error
     except TaskError as error:
-        use.find_done(job_id)  # it may have been removed in the meantime
+        use.find(job.id)  # it may have been removed in the meantime
         raise HTTPException(500, str(error)) from error
     return _file(path, media_type="audio/mp4", filename=f"{job.title}.stem.mp4")
 
@@ -260,9 +261,8 @@ def result_stem_mp4(job_id: str, use: Use) -> FileResponse:
 @api.get(
     "/jobs/{job_id}/files/{target}", responses=_binary("audio/wav"), response_class=FileResponse
 )
-def stem(job_id: str, target: str, use: Use) -> FileResponse:
+def stem(job: Done, target: str, use: Use) -> FileResponse:
     """Download one stem of a finished job."""
-    job = use.find_done(job_id)
     if target not in job.files:
         raise HTTPException(404, f"there is no stem {target[:50]!r}; there are {list(job.files)}")
     path = use.queue.store.result(job) / job.files[target]
@@ -283,9 +283,8 @@ def app() -> FileResponse:
 
 
 @pages.get("/jobs/{job_id}/{name}")
-def player(job_id: str, name: str, use: Use) -> FileResponse:
+def player(job: Done, name: str, use: Use) -> FileResponse:
     """Return the player page of a finished job, or one of its scripts."""
-    job = use.find_done(job_id)
     if name not in job.result["page"]:
         raise HTTPException(404, f"there is no page {name[:50]!r}")
     return _file(use.queue.store.result(job) / "page" / name, headers=PLAYER_HEADERS)

@@ -50,13 +50,13 @@ class ModelStatus(BaseModel):
 
     name: str
     default: bool = Field(description="Whether it is used by requests that name none.")
-    downloaded: bool = Field(description="If not, its first use downloads it.")
-    bundled: bool = Field(description="Whether it is part of Open-Unmix.")
-    size: int | None = Field(description="Bytes to download, if known.")
+    downloaded: bool = Field(default=False, description="If not, its first use downloads it.")
+    bundled: bool = Field(default=False, description="Whether it is part of Open-Unmix.")
+    size: int | None = Field(default=None, description="Bytes to download, if known.")
     targets: list[str]
     sample_rate: int = Field(description="In Hz.")
     licence: str = Field(description="Licence of the weights.")
-    trained_on: str
+    trained_on: str = ""
 
 
 class Health(BaseModel):

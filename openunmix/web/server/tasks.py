@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -31,15 +31,8 @@ RESIDUAL = "residual"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class _Loaded(NamedTuple):
-    """A loaded model."""
-
-    model: ResolvedModel
-    separator: Separator
-
-
 # The most recently used models of this process.
-_loaded: OrderedDict[tuple[object, ...], _Loaded] = OrderedDict()
+_loaded: OrderedDict[tuple[object, ...], tuple[ResolvedModel, Separator]] = OrderedDict()
 
 
 def inspect(request: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -70,12 +63,12 @@ def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
     report(stage="preparing")
     folder = Path(request["folder"])
     with _messages(request):
-        loaded = _load(request)
+        model, separator = _load(request)
         report(stage="separating", seconds=0.0)
         result = separate_file(
             Path(request["upload"]),
             folder,
-            loaded.separator,
+            separator,
             FileOptions(residual=RESIDUAL if request["residual"] else None),
             progress=_limited(report, request["max_duration"]),
         )
@@ -85,17 +78,17 @@ def separate(request: dict[str, Any], report: Report) -> dict[str, Any]:
             result.outputs,
             title=request["title"],
             mixture=Path(request["upload"]),
-            details=_details(loaded.model),
+            details=_details(model),
             downloads={name: request["files_url"] + quote(name) for name in result.outputs},
         )
         _sync(folder)
     return {
-        "model": loaded.model.name,
-        "licence": loaded.model.licence,
+        "model": model.name,
+        "licence": model.licence,
         "files": {name: path.name for name, path in result.outputs.items()},
         "page": sorted(path.name for path in page.parent.iterdir()),
         "duration": result.duration,
-        "notes": [loaded.model.note] if loaded.model.note else [],
+        "notes": [model.note] if model.note else [],
     }
 
 
@@ -115,7 +108,7 @@ def _peak(path: str) -> float:
         return max((float(np.abs(block).max(initial=0)) for block in reader), default=0.0)
 
 
-def _load(request: dict[str, Any]) -> _Loaded:
+def _load(request: dict[str, Any]) -> tuple[ResolvedModel, Separator]:
     """Return the requested model; the most recently used ones stay loaded."""
     key = (request["model"], tuple(request["targets"]), request["residual"])
     if key not in _loaded:
@@ -123,7 +116,7 @@ def _load(request: dict[str, Any]) -> _Loaded:
             _loaded.popitem(last=False)
         model = resolve_model(request["model"], request["targets"] or None, progress=False)
         separator = load_separator(model, residual=request["residual"], device=request["device"])
-        _loaded[key] = _Loaded(model, separator)
+        _loaded[key] = model, separator
     _loaded.move_to_end(key)
     return _loaded[key]
 

@@ -9,12 +9,13 @@ from typing import BinaryIO
 
 import anyio
 from anyio.to_thread import run_sync
+from pydantic import BaseModel, Field
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-__all__ = ["FORM", "Form", "receive"]
+__all__ = ["Form", "FormDescription", "receive"]
 
 _FIELDS = {"model": False, "targets": True, "residual": False}  # name: whether it can be repeated
 _MAX_FIELD = 1000  # bytes of a value
@@ -23,32 +24,16 @@ _MAX_OVERHEAD = 100_000  # bytes of a form beside the file
 
 _TIMEOUT = 60.0  # seconds without a byte after which an upload is aborted
 
-#: The form as OpenAPI describes it.
-FORM = {
-    "type": "object",
-    "required": ["file"],
-    "additionalProperties": False,
-    "properties": {
-        "file": {
-            "type": "string",
-            "format": "binary",
-            "description": "Audio in any format that FFmpeg reads. One file per request.",
-        },
-        "model": {
-            "type": "string",
-            "description": "Name of a model; the server's default if not given.",
-        },
-        "targets": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Targets to separate, one per field; all targets if not given.",
-        },
-        "residual": {
-            "type": "boolean",
-            "description": "Also return the residual as a stem.",
-        },
-    },
-}
+
+class FormDescription(BaseModel, extra="forbid"):
+    """The form as OpenAPI describes it."""
+
+    file: bytes = Field(description="Audio in any format that FFmpeg reads. One file per request.")
+    model: str = Field("", description="Name of a model; the server's default if not given.")
+    targets: list[str] = Field(
+        [], description="Targets to separate, one per field; all targets if not given."
+    )
+    residual: bool = Field(False, description="Also return the residual as a stem.")
 
 
 @dataclass

@@ -46,7 +46,8 @@ def test_most_recently_used_models_stay_loaded(request_of, tmp_path, monkeypatch
     tasks._load(request_of(targets=["vocals"]))
     assert len(tasks._loaded) == 2
     assert tasks._load(request_of()) is first
-    assert list(tasks._load(request_of(targets=["vocals"])).separator.target_models) == ["vocals"]
+    _, separator = tasks._load(request_of(targets=["vocals"]))
+    assert list(separator.target_models) == ["vocals"]
 
 
 def test_length_is_limited_while_separating_too(request_of):
