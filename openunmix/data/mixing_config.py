@@ -62,18 +62,10 @@ def _option(default: Any, text: str, metavar: str | None = None, **about: Any) -
     return field(default=default, metadata={"help": text, "metavar": metavar, **about})
 
 
-def _list(text: str, metavar: str, parse: Callable[[str], object]) -> Any:
-    """Repeatable option, a tuple of all values."""
-    return _option((), text, metavar, parse=parse, append=True)
-
-
-def _table(
-    text: str,
-    metavar: str,
-    parse: Callable[[str], object],
-    default: Callable[[], dict[str, Any]] = dict,
+def _many(
+    default: Callable[[], Any], text: str, metavar: str, parse: Callable[[str], object]
 ) -> Any:
-    """Repeatable option, a dictionary of all pairs."""
+    """Repeatable option, a tuple of all values or a dictionary of all pairs."""
     about = {"help": text, "metavar": metavar, "parse": parse, "append": True}
     return field(default_factory=default, metadata=about)
 
@@ -86,14 +78,14 @@ class MixingConfig:
     and the field is the tuple, or the dictionary, of all values.
     """
 
-    also: tuple[StemFolder, ...] = _list(
-        "another folder of tracks of stems", "FOLDER[=WEIGHT]", StemFolder.parse
+    also: tuple[StemFolder, ...] = _many(
+        tuple, "another folder of tracks of stems", "FOLDER[=WEIGHT]", StemFolder.parse
     )
-    extra: tuple[StemFolder, ...] = _list(
-        "audio files that hold this target alone", "TARGET=FOLDER[=WEIGHT]", _extra
+    extra: tuple[StemFolder, ...] = _many(
+        tuple, "audio files that hold this target alone", "TARGET=FOLDER[=WEIGHT]", _extra
     )
-    exclude: Mapping[str, tuple[str, ...]] = _table(
-        "stems of a training track not to use", "TRACK=TARGET,...", _exclude
+    exclude: Mapping[str, tuple[str, ...]] = _many(
+        dict, "stems of a training track not to use", "TRACK=TARGET,...", _exclude
     )
     accompaniment: StemFolder | None = field(
         default=None,
@@ -112,11 +104,11 @@ class MixingConfig:
     level: float = _option(
         -22.0, "mean level of a source without an original one, RMS in dB of full scale", "X"
     )
-    balance: Mapping[str, float] = _table(
+    balance: Mapping[str, float] = _many(
+        _BALANCE.copy,
         "mean random level of a source relative to --level in dB (default: drums=0.5, bass=-1)",
         "SOURCE=X",
         _amount,
-        _BALANCE.copy,
     )
     spread: float = _option(4.0, "standard deviation in dB of the random level of a source", "X")
     # The same of the level of the mixture.
@@ -125,19 +117,23 @@ class MixingConfig:
     coherent: float = _option(
         0.4, "share of the mixtures whose stems come from one time of one track", "SHARE"
     )
-    independent: tuple[str, ...] = _list("a source that always comes from anywhere", "SOURCE", str)
+    independent: tuple[str, ...] = _many(
+        tuple, "a source that always comes from anywhere", "SOURCE", str
+    )
     silent: float = _option(0.06, "probability that a source is silent", "SHARE")
     # Coherent stems are transposed together.
     transpose: float = _option(
         2.0, "largest change of pitch and speed in semitones, of half of the excerpts", "X"
     )
-    transpose_source: Mapping[str, float] = _table(
+    transpose_source: Mapping[str, float] = _many(
+        dict,
         "the same for a source whose stem does not come with others of its track",
         "SOURCE=X",
         _amount,
     )
     # Their `transpose` takes the place of the common one, but not of `transpose_source`.
-    effects: Mapping[str, Effects] = _table(
+    effects: Mapping[str, Effects] = _many(
+        dict,
         "effects of a source: layers, overdrive, double tracking, reverberation; "
         f"one of {', '.join(EFFECTS)}",
         "SOURCE=KIND",
