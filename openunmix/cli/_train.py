@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +140,6 @@ def _fit(
     workers: int,
 ) -> Trainer:
     """Train with progress, TensorBoard and signals; KeyboardInterrupt after the last step."""
-
-    def scores(networks: dict[str, MaskNetwork]) -> dict[str, float]:
-        return scores_of(networks, config, tracks)
-
     with ExitStack() as stack:
         display = stack.enter_context(Display(args.quiet))
         observers = [display.record]
@@ -156,7 +153,7 @@ def _fit(
             args.output,
             data.valid,
             networks=networks,
-            scores=scores if tracks else None,
+            scores=partial(scores_of, config=config, tracks=tracks) if tracks else None,
             device=device,
             workers=workers,
             on_step=display.step,

@@ -89,27 +89,18 @@ _WANTED = {True: "0 or more", False: "positive"}
 _PARTS = {"mixing": MixingConfig, "architecture": Architecture, "stft": STFTConfig}
 
 
-def _options(part: str, kind: type) -> list[Option]:
-    """Options of the fields of a class."""
-    hints = get_type_hints(kind)
-    return [
-        Option(
-            about.get("option", "--" + setting.name.replace("_", "-")),
-            part,
-            setting.name,
-            hints[setting.name],
-            about,
-        )
-        for setting in fields(kind)
-        if "help" in (about := setting.metadata)
-    ]
-
-
 #: All options that set a field.
 OPTIONS = [
-    option
+    Option(
+        about.get("option", "--" + setting.name.replace("_", "-")),
+        part,
+        setting.name,
+        get_type_hints(kind)[setting.name],
+        about,
+    )
     for part, kind in {**_PARTS, "": TrainingConfig}.items()
-    for option in _options(part, kind)
+    for setting in fields(kind)
+    if "help" in (about := setting.metadata)
 ]
 
 

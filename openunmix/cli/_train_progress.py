@@ -6,6 +6,8 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
+from tqdm import tqdm
+
 from openunmix.training import Progress, Trainer
 from openunmix.training.history import mean
 
@@ -20,21 +22,23 @@ class Display(AbstractContextManager["Display"]):
         self._bar: Any = None
         self._last: Progress | None = None
 
-    def step(self, progress: Progress) -> None:
-        """Update the bar."""
-        from tqdm import tqdm
-
-        self._last = progress
+    def _start(self, total: int, unit: str, initial: int = 0) -> None:
+        """Draw the bar, once."""
         if self._bar is None:
             self._bar = tqdm(
-                total=progress.steps,
-                initial=progress.step - 1,
-                unit="step",
+                total=total,
+                initial=initial,
+                unit=unit,
                 disable=self._quiet or None,  # None: only on a terminal
                 file=sys.stderr,
                 leave=False,
                 dynamic_ncols=True,
             )
+
+    def step(self, progress: Progress) -> None:
+        """Update the bar."""
+        self._last = progress
+        self._start(progress.steps, "step", progress.step - 1)
         losses = " ".join(f"{target} {loss:.3f}" for target, loss in progress.losses.items())
         self._bar.set_postfix_str(
             f"{losses}, data loading {progress.data_loading:.0%}", refresh=False
@@ -43,19 +47,12 @@ class Display(AbstractContextManager["Display"]):
 
     def record(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Print a record."""
-        if self._quiet or self._last is None:
-            return
-        from tqdm import tqdm
-
-        tqdm.write(line_of(record, self._last), file=sys.stderr)
+        if not self._quiet and self._last is not None:
+            tqdm.write(line_of(record, self._last), file=sys.stderr)
 
     def checked(self, done: int, total: int) -> None:
         """Update the bar of a check of the dataset."""
-        from tqdm import tqdm
-
-        if self._bar is None:
-            disable = self._quiet or None
-            self._bar = tqdm(total=total, unit="track", disable=disable, leave=False)
+        self._start(total, "track")
         self._bar.update(done - self._bar.n)
 
     def __exit__(self, *exception: object) -> None:
@@ -72,7 +69,7 @@ def line_of(record: dict[str, Any], progress: Progress) -> str:
         f"loss {mean(record['loss']):.4f} ({_values(record['loss'], '.3f')})",
         f"lr {record['learning_rate']:.2g}",
         f"{progress.rate:.2f} steps/s, data loading {progress.data_loading:.0%}",
-        f"ETA {_duration(remaining)}",
+        f"ETA {tqdm.format_interval(remaining)}",
     ]
     if "valid_loss" in record:
         valid = record["valid_loss"]
@@ -85,10 +82,3 @@ def line_of(record: dict[str, Any], progress: Progress) -> str:
 def _values(values: dict[str, float], form: str) -> str:
     """Return values with their names."""
     return ", ".join(f"{name} {value:{form}}" for name, value in values.items())
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

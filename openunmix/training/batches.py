@@ -29,11 +29,9 @@ __all__ = ["Batch", "Batches", "Example", "Examples", "MixedBatches", "collate",
 class Example(NamedTuple):
     """A mixture and its sources. Datasets of one's own may return it too."""
 
-    #: (channels, samples)
-    mixture: Tensor
-    #: (targets, channels, samples), in the order of the targets.
-    sources: Tensor
-    #: Bandwidth of each source in Hz (targets), as it was recorded; infinite for no limit.
+    mixture: Tensor  # (channels, samples)
+    sources: Tensor  # (targets, channels, samples), in the order of the targets
+    #: Bandwidth of each source in Hz (targets,), as it was recorded; infinite for no limit.
     bandwidth: Tensor | None = None
 
 
@@ -182,7 +180,7 @@ class Batches:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self._order: list[list[int]] = []  # the batches of indices to load next
+        self._order: list[list[int]] = []  # the batches of indices of an epoch
         self._loader: DataLoader[Any] = DataLoader(
             _Guarded(examples),
             batch_sampler=self._order,

@@ -44,19 +44,13 @@ def save_model(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write the averaged networks of a run as a model folder.
+    """Write the averaged networks of a run as a model folder, its matrices as ``dtype``.
 
-    The metadata is added to ``<target>.json``, the options of the run under ``args``. ``dtype`` is
-    that of the matrices in the files.
+    The metadata is added to ``<target>.json``, the options of the run under ``args``.
     """
-    details = {
-        "version": __version__,
-        "step": trainer.step,
-        "config": trainer.config.to_json(),
-        **(metadata or {}),
-    }
-    networks = trainer.ema_networks()
-    run = trainer.config
+    networks, run = trainer.ema_networks(), trainer.config
+    details = {"version": __version__, "step": trainer.step, "config": run.to_json()}
+    details |= metadata or {}
     config = SeparatorConfig(run.stft, run.nb_channels, run.architecture)
     save_folder(folder, networks, config, dict.fromkeys(networks, details), dtype)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -26,30 +25,12 @@ def _option(default: T, text: str, name: str | None = None, **about: Any) -> T:
     return value
 
 
-def _choice(default: str, choices: Sequence[str], text: str) -> str:
-    """Option with a value out of several."""
-    return _option(default, text, choices=tuple(choices))
-
-
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of a training run; where audio is and what computes are not among them.
 
     Each field with a help text in its metadata is an option of ``umx-train``, and so are those of
     the nested settings. ``umx-train --help`` and ``docs/training.md`` list them all.
-
-    Attributes
-    ----------
-    targets : tuple of str
-        The sources; one network is trained for each, all on the same mixtures.
-    architecture : Architecture
-        Options of the networks.
-    stft : STFTConfig
-        STFT of the networks, and sample rate.
-    mixing : MixingConfig, optional
-        How stems are mixed; None for other datasets than ``stems``.
-    statistics_excerpts : int
-        Excerpts that the input normalisation is fitted to; 0 leaves it at mean 0 and scale 1.
 
     Examples
     --------
@@ -58,12 +39,13 @@ class TrainingConfig:
     True
     """
 
+    #: The sources; one network is trained for each, all on the same mixtures.
     targets: tuple[str, ...] = ("vocals", "drums", "bass", "other")
     architecture: Architecture = _ARCHITECTURE
     stft: STFTConfig = _STFT
     nb_channels: int = _option(2, "audio channels")
     # Of the data.
-    mixing: MixingConfig | None = None
+    mixing: MixingConfig | None = None  # None for other datasets than stems
     duration: float = _option(3.0, "seconds of an excerpt", "--seq-dur")
     batch_size: int = _option(8, "excerpts a step, over all processes")
     augment: bool = _option(
@@ -72,16 +54,21 @@ class TrainingConfig:
     equalise: float = _option(
         0.0, "standard deviation in dB of random equaliser curves, one a source; 0: off", least=0
     )
+    #: Excerpts that the input normalisation is fitted to; 0 leaves it at mean 0 and scale 1.
     statistics_excerpts: int = 300
     # Of the optimisation.
     epochs: int | None = _option(None, "passes over the data in the whole run")
     steps: int = _option(6000, "updates of the weights in the whole run")
-    loss: str = _choice(
-        "normalized-mse", [*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES], "training objective"
+    loss: str = _option(
+        "normalized-mse",
+        "training objective",
+        choices=(*SINGLE_TARGET_LOSSES, *MULTI_TARGET_LOSSES),
     )
     learning_rate: float = _option(1e-3, "peak learning rate of Adam", "--lr")
-    schedule: str = _choice(
-        "trapezoid", ("constant", "cosine", "trapezoid", "plateau"), "learning-rate schedule"
+    schedule: str = _option(
+        "trapezoid",
+        "learning-rate schedule",
+        choices=("constant", "cosine", "trapezoid", "plateau"),
     )
     warmup: int = _option(100, "steps of linear warm-up of the learning rate", least=0)
     cooldown: float = 0.3  # fraction of the run in which a trapezoid falls to 0
@@ -100,10 +87,10 @@ class TrainingConfig:
         least=0,
         below=1,
     )
-    precision: str = _choice(
+    precision: str = _option(
         "bf16",
-        ("float32", "bf16", "fp16"),
         "mixed precision of the networks; the weights are float32",
+        choices=("float32", "bf16", "fp16"),
     )
     seed: int = _option(42, "seed of weights, dropout and data", least=0)
     # Of the run.
@@ -118,13 +105,7 @@ class TrainingConfig:
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them.
-
-        Returns
-        -------
-        dict
-            A value by name; those of nested settings are dictionaries.
-        """
+        """Return the settings by name as JSON can hold them; nested ones are dictionaries."""
         settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         settings["architecture"]["name"] = self.architecture.name
         return settings
@@ -146,18 +127,7 @@ class TrainingConfig:
         return _checked(cls, values)
 
     def total_steps(self, epoch_steps: int) -> int:
-        """Count the steps of the whole run.
-
-        Parameters
-        ----------
-        epoch_steps : int
-            Steps of an epoch.
-
-        Returns
-        -------
-        int
-            The number of steps.
-        """
+        """Count the steps of the whole run, from those of an epoch."""
         return self.steps if self.epochs is None else self.epochs * epoch_steps
 
 

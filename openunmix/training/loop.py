@@ -46,25 +46,13 @@ Scores = Callable[[dict[str, MaskNetwork]], dict[str, float]]
 
 
 class Progress(NamedTuple):
-    """Progress of a run.
+    """Progress of a run."""
 
-    Attributes
-    ----------
-    step, steps : int
-        Steps done, and of the whole run.
-    losses : dict of str to float
-        Loss of every target in the last step.
-    rate : float
-        Steps a second since this process began.
-    data_loading : float
-        Share of that time spent waiting for data, from 0 to 1.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    rate: float
-    data_loading: float
+    step: int  # steps done
+    steps: int  # of the whole run
+    losses: dict[str, float]  # of every target in the last step
+    rate: float  # steps a second since this process began
+    data_loading: float  # share of that time spent waiting for data, from 0 to 1
 
 
 @torch.random.fork_rng(devices=[])
@@ -105,12 +93,9 @@ def fit(
         Where to train.
     workers : int
         Processes that load ahead.
-    on_step : callable, optional
-        Called with the :class:`Progress` after every step.
-    stop : callable, optional
-        Called after every step; the run ends if it returns True, and can be resumed.
-    on_record : callable, optional
-        Called with trainer and record after every record.
+    on_step, on_record, stop : callable, optional
+        Called with the :class:`Progress` after every step; with trainer and record after every
+        record; after every step, to end the run, which can be resumed, by returning True.
     metadata : mapping, optional
         Added to ``<target>.json``.
     legacy_files : bool
@@ -281,27 +266,25 @@ class _Run:
         return record
 
     def save(self) -> None:
-        """Write the model, then the state: a model without its state is written again."""
-        if self.trainer.processes.is_first:
-            with _writing(self.output, self.trainer.step):
-                self._save()
+        """Write the model, then the state: a model without its state is written again.
 
-    def _save(self) -> None:
-        """Write the files; the model only if it is the best one, where that is wanted."""
-        config, step = self.trainer.config, self.trainer.step
-        is_first = self.history.best_loss is None
-        keep = self._is_best or is_first or not config.keep_best
+        Where only the best model is wanted, others are not written.
+        """
+        if not self.trainer.processes.is_first:
+            return
+        config, step, best = self.trainer.config, self.trainer.step, self.history.best_loss
+        keep = self._is_best or best is None or not config.keep_best
         self._is_best = False
-        if step in config.keep:
-            save_model(self.output / str(step), self.trainer, self.metadata)
-        if keep:
-            summary = self.history.summary(self.batches.epoch_steps)
-            save_model(self.output, self.trainer, {**self.metadata, **summary})
-        if self.legacy_files:
-            best = self.history.best_loss
-            save_legacy_files(self.output, self.trainer, self._epoch(step), best, keep)
-        self._write_state()
-        self.history.write(self.output / "history.json")
+        with _writing(self.output, step):
+            if step in config.keep:
+                save_model(self.output / str(step), self.trainer, self.metadata)
+            if keep:
+                summary = self.history.summary(self.batches.epoch_steps)
+                save_model(self.output, self.trainer, {**self.metadata, **summary})
+            if self.legacy_files:
+                save_legacy_files(self.output, self.trainer, self._epoch(step), best, keep)
+            self._write_state()
+            self.history.write(self.output / "history.json")
 
     def _write_state(self) -> None:
         """Write what a run is resumed from."""

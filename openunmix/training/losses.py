@@ -1,4 +1,4 @@
-r"""Losses: one pure function each, and two tables of names.
+r"""Losses: pure functions, and two tables of names.
 
 Magnitudes and STFTs have the axes (frames, batch, channels, bins), as recurrent layers take them,
 and waveforms (batch, channels, samples). Every function returns a mean over the batch.
@@ -24,14 +24,10 @@ __all__ = [
     "MULTI_TARGET_LOSSES",
     "SINGLE_TARGET_LOSSES",
     "in_phase",
-    "magnitude_l1",
-    "magnitude_mse",
     "multi_domain",
     "normalized_mse",
     "normalized_mse_sqrt",
     "source_combinations",
-    "waveform_l1",
-    "waveform_mse",
     "weighted_sdr",
     "wiener_gains",
     "wiener_loss",
@@ -39,14 +35,6 @@ __all__ = [
 
 # Weight of the waveforms' part in the multi-domain loss, as published.
 _WAVEFORM_WEIGHT = 10.0
-
-
-def magnitude_mse(reference: Tensor, estimate: Tensor) -> Tensor:
-    r"""Mean squared error of magnitudes, :math:`\mathrm{mean}(|S_j| - M_j |X|)^2`.
-
-    The loss of openunmix 1.3.0. Loud excerpts and loud bins count most.
-    """
-    return functional.mse_loss(estimate, reference)
 
 
 def normalized_mse(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
@@ -86,21 +74,6 @@ def in_phase(source: Tensor, mixture: Tensor, magnitude: Tensor) -> Tensor:
     return product / magnitude.clamp(min=1e-8)
 
 
-def magnitude_l1(reference: Tensor, estimate: Tensor) -> Tensor:
-    r"""Mean absolute error of magnitudes, :math:`\mathrm{mean}\big||S_j| - M_j |X|\big|`."""
-    return (reference - estimate).abs().mean()
-
-
-def waveform_l1(reference: Tensor, estimate: Tensor) -> Tensor:
-    r"""Mean absolute error of waveforms, :math:`\mathrm{mean}|s_j - \hat s_j|`."""
-    return (reference - estimate).abs().mean()
-
-
-def waveform_mse(reference: Tensor, estimate: Tensor) -> Tensor:
-    r"""Mean squared error of waveforms, :math:`\mathrm{mean}(s_j - \hat s_j)^2`."""
-    return (reference - estimate).square().mean()
-
-
 def weighted_sdr(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
     r"""Weighted source-to-distortion ratio [1]_ of waveforms, from -1 (perfect) to 1.
 
@@ -128,43 +101,34 @@ def _cosine(one: Tensor, other: Tensor) -> Tensor:
 
 
 def source_combinations(count: int) -> list[tuple[int, ...]]:
-    """List the combinations of some, but not all, of ``count`` sources, single ones first.
-
-    Examples
-    --------
-    >>> source_combinations(3)
-    [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
-    """
+    """List the combinations of some, but not all, of ``count`` sources, single ones first."""
     sizes = range(1, max(count, 2))
     return [chosen for size in sizes for chosen in combinations(range(count), size)]
 
 
+_Compared = tuple[Tensor, Tensor, Tensor]  # reference, estimate and mixture
+
+
 def _masked(
     batch: SpectrogramBatch, reference: Tensor, mask: Tensor, chosen: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> _Compared:
     """Return reference, estimate and mixture magnitude, up to the bandwidth of the sources."""
     mixture = batch.limited(batch.magnitude, chosen)
     return batch.limited(reference, chosen), mask * mixture, mixture
 
 
-def _magnitudes(
-    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _magnitudes(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> _Compared:
     """Magnitudes of the sum of chosen sources, its estimate and the mixture."""
     return _masked(batch, magnitude(batch.sum_of(chosen)), mask, chosen)
 
 
-def _projections(
-    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _projections(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> _Compared:
     """As magnitudes, with the part in phase with the mixture as reference."""
     reference = in_phase(batch.sum_of(chosen), batch.mixture, batch.magnitude)
     return _masked(batch, reference, mask, chosen)
 
 
-def _waveforms(
-    batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _waveforms(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> _Compared:
     """Waveforms of the sum of chosen sources, its estimate and the mixture."""
     mixture = batch.limited(batch.mixture, chosen)
     reference = batch.limited(batch.sum_of(chosen), chosen)
@@ -187,7 +151,7 @@ def multi_domain(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tenso
         mask = torch.stack([masks[index] for index in chosen]).sum(dim=0)
         reference, estimate, _ = _magnitudes(batch, mask, chosen)
         ratio = weighted_sdr(*_waveforms(batch, mask, chosen))
-        losses.append(magnitude_mse(reference, estimate) + _WAVEFORM_WEIGHT * ratio)
+        losses.append(functional.mse_loss(estimate, reference) + _WAVEFORM_WEIGHT * ratio)
     return losses
 
 
@@ -231,15 +195,16 @@ def wiener_loss(
 
 #: From a batch, a mask and the index of its source to a loss, by name.
 SINGLE_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Tensor, int], Tensor]] = {
-    "mse": lambda batch, mask, j: magnitude_mse(*_magnitudes(batch, mask, [j])[:2]),
+    # mean (|S_j| - M_j |X|)^2, the loss of openunmix 1.3.0; loud excerpts and bins count most
+    "mse": lambda batch, mask, j: functional.mse_loss(*_magnitudes(batch, mask, [j])[:2]),
     "normalized-mse": lambda batch, mask, j: normalized_mse(*_magnitudes(batch, mask, [j])),
     "normalized-mse-sqrt": lambda batch, mask, j: (
         normalized_mse(*(parts := _magnitudes(batch, mask, [j]))) + normalized_mse_sqrt(*parts)
     ),
     "phase-sensitive": lambda batch, mask, j: normalized_mse(*_projections(batch, mask, [j])),
-    "l1": lambda batch, mask, j: magnitude_l1(*_magnitudes(batch, mask, [j])[:2]),
-    "waveform-l1": lambda batch, mask, j: waveform_l1(*_waveforms(batch, mask, [j])[:2]),
-    "waveform-mse": lambda batch, mask, j: waveform_mse(*_waveforms(batch, mask, [j])[:2]),
+    "l1": lambda batch, mask, j: functional.l1_loss(*_magnitudes(batch, mask, [j])[:2]),
+    "waveform-l1": lambda batch, mask, j: functional.l1_loss(*_waveforms(batch, mask, [j])[:2]),
+    "waveform-mse": lambda batch, mask, j: functional.mse_loss(*_waveforms(batch, mask, [j])[:2]),
 }
 #: From a batch and a mask for each source to losses, by name. The first losses are those of the
 #: sources, in order.

@@ -75,7 +75,14 @@ class Processes:
         self.device = torch.device(device)
         self._accelerator: Any = None
         if launched().world_size > 1:
-            self._accelerator = _accelerate().Accelerator(cpu=device == "cpu")
+            try:
+                accelerate = importlib.import_module("accelerate")
+            except ImportError as error:
+                raise MissingExtraError(
+                    "training in several processes needs the package accelerate; install "
+                    "openunmix[train], or start a single process"
+                ) from error
+            self._accelerator = accelerate.Accelerator(cpu=device == "cpu")
             self.rank = self._accelerator.process_index
             self.world_size = self._accelerator.num_processes
             self.device = self._accelerator.device
@@ -109,14 +116,3 @@ class Processes:
         """Wait until all processes have come here."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
-
-
-def _accelerate() -> Any:
-    """Import the optional package."""
-    try:
-        return importlib.import_module("accelerate")
-    except ImportError as error:
-        raise MissingExtraError(
-            "training in several processes needs the package accelerate; install openunmix[train], "
-            "or start a single process"
-        ) from error

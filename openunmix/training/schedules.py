@@ -22,14 +22,7 @@ _PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter")
 
 
 def scheduled_rate(config: TrainingConfig, step: int, steps: int) -> float:
-    """Learning rate of a step, from 0 on, without the decays of a plateau.
-
-    Examples
-    --------
-    >>> config = TrainingConfig(learning_rate=1.0, warmup=0, schedule="cosine")
-    >>> [round(scheduled_rate(config, step, 4), 2) for step in range(4)]
-    [1.0, 0.85, 0.5, 0.15]
-    """
+    """Learning rate of a step, from 0 on, without the decays of a plateau."""
     factor = (step + 1) / max(config.warmup, 1)  # linear warm-up
     if config.schedule == "cosine":  # half a period, to 0 at the end of the run
         factor = min(factor, (1 + math.cos(math.pi * min(step / steps, 1))) / 2)

@@ -49,13 +49,6 @@ class Trainer:
         Networks to fine-tune; new ones if not given.
     processes : Processes, optional
         Where to train; on the CPU if not given.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    networks, ema : nn.ModuleDict
-        Networks by target, and the exponential moving average of their weights.
     """
 
     def __init__(
@@ -68,9 +61,10 @@ class Trainer:
         self.config = config
         self.processes = processes or Processes()
         self.device = self.processes.device
-        self.step = 0
+        self.step = 0  #: Steps done.
         torch.manual_seed(config.seed)
         begin = nn.ModuleDict(copy.deepcopy(dict(networks)) if networks else new_networks(config))
+        #: Networks by target, and the exponential moving average of their weights.
         self.networks = begin.to(self.device)
         self.ema = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self.optimizer = torch.optim.Adam(
@@ -86,18 +80,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def fit_input_normalisation(self, batches: Batches | MixedBatches) -> None:
-        """Fit the input normalisation of all networks to the first mixtures, not augmented.
-
-        Parameters
-        ----------
-        batches : Batches or MixedBatches
-            The training data.
-
-        Raises
-        ------
-        TrainingError
-            If all mixtures are silent, or a target is in a hundred or more.
-        """
+        """Fit the input normalisation of all networks to the first mixtures, not augmented."""
         count = self.config.statistics_excerpts
         if not count:
             return
@@ -136,18 +119,7 @@ class Trainer:
         )
 
     def update(self, batch: Batch) -> dict[str, float]:
-        """Take one step on one batch.
-
-        Parameters
-        ----------
-        batch : Batch
-            This process's share.
-
-        Returns
-        -------
-        dict of str to float
-            The loss of every target before the step, the mean over all processes.
-        """
+        """Take one step on this process's share of a batch; return every target's loss before."""
         self.schedule.set_rate(self.step)
         # All random numbers of a step follow from its number, on any device: dropout from the
         # global generator, augmentation from one on the CPU.
@@ -226,40 +198,17 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, float]:
-        """Loss of the averaged networks.
-
-        Parameters
-        ----------
-        batch : Batch
-            A batch of validation data.
-
-        Returns
-        -------
-        dict of str to float
-            The loss of every target.
-        """
+        """Loss of the averaged networks on a batch, by target."""
         spectrograms = self._spectrograms(batch.to(self.device))
         losses = self._losses(self.ema, spectrograms, training=False)
         return dict(zip(self.config.targets, torch.stack(losses).tolist(), strict=True))
 
     def ema_networks(self) -> dict[str, MaskNetwork]:
-        """Return the averaged networks, which are what to validate, save and use.
-
-        Returns
-        -------
-        dict of str to MaskNetwork
-            A network by target.
-        """
+        """Return the averaged networks by target, which are what to validate, save and use."""
         return _each(self.ema)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs to continue to the last bit.
-
-        Returns
-        -------
-        dict
-            Tensors and plain values; all keys are strings.
-        """
+        """Return what :meth:`load_state_dict` needs to continue to the last bit."""
         optimizer = self.optimizer.state_dict()
         moments = {str(index): moment for index, moment in optimizer["state"].items()}
         return {
@@ -273,13 +222,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`.
-
-        Parameters
-        ----------
-        state : dict
-            Of a trainer with the same networks.
-        """
+        """Continue from the :meth:`state_dict` of a trainer with the same networks."""
         self.step = state["step"]
         complete = not self.config.architecture.shared  # else each shared weight is there once
         self.networks.load_state_dict(state["networks"], strict=complete)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from openunmix.data.recordings import to_channels
 from openunmix.data.stems import Stem, load_tracks
-from openunmix.data.tracks import Track, TrackAudio, find_sources
+from openunmix.data.tracks import Track, TrackAudio, find_sources, total
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import MaskNetwork, Separator
 from openunmix.predict.stream import StreamConfig, separate_waveform
@@ -56,40 +55,29 @@ def load_validation_tracks(
     sources = [*targets, *(source for source in available if source not in targets)]
     for stem in load_tracks(root, sources, sample_rate):
         tracks.setdefault(stem.track, {})[stem.target] = stem
-    stacks = {
-        name: torch.stack([to_channels(stem, channels) for stem in _stack(stems, sources)])
-        for name, stems in tracks.items()
-    }
-    return [
-        TrackAudio(
-            Track(name), sample_rate, stack.sum(dim=0), dict(zip(targets, stack, strict=False))
-        )
-        for name, stack in stacks.items()
-    ]
-
-
-def _stack(stems: Mapping[str, Stem], sources: Sequence[str]) -> Tensor:
-    """Stems of a track: (sources, 2, samples)."""
-    samples = min(stem.samples for stem in stems.values())
-    silence = torch.zeros(2, samples)
-    return torch.stack(
-        [stems[source].excerpt(0, samples) if source in stems else silence for source in sources]
-    )
+    found = []
+    for name, stems in tracks.items():
+        samples = min(stem.samples for stem in stems.values())
+        silence = torch.zeros(channels, samples)
+        waveforms = {
+            source: to_channels(stem.excerpt(0, samples), channels)
+            for source, stem in stems.items()
+        }
+        wanted = {target: waveforms.get(target, silence) for target in targets}
+        found.append(TrackAudio(Track(name), sample_rate, total(waveforms.values()), wanted))
+    return found
 
 
 def first_tracks(dataset: Dataset[Any], config: TrainingConfig, count: int) -> list[TrackAudio]:
     """First items of a dataset, tracks or excerpts: as many as ``count``, if there are."""
     examples = Examples(dataset, config.targets, config.nb_channels)
-    found = [examples[index] for index in range(min(count, len(examples)))]
-    return [
-        TrackAudio(
-            Track(str(index)),
-            round(config.stft.sample_rate),
-            example.mixture,
-            dict(zip(config.targets, example.sources, strict=True)),
-        )
-        for index, example in enumerate(found)
-    ]
+    sample_rate = round(config.stft.sample_rate)
+    tracks = []
+    for index in range(min(count, len(examples))):
+        mixture, sources, _ = examples[index]
+        named = dict(zip(config.targets, sources, strict=True))
+        tracks.append(TrackAudio(Track(str(index)), sample_rate, mixture, named))
+    return tracks
 
 
 def track_scores(
