@@ -81,11 +81,6 @@ def resample(waveform: Tensor, rate_in: int, rate_out: int) -> Tensor:
         `resampled_length` samples, computed in float32, in the dtype and on the device
         of the input. Equal to the output of `Resampler`.
 
-    Raises
-    ------
-    ValueError
-        If a rate is not positive.
-
     Examples
     --------
     >>> resample(torch.zeros(2, 44100), 44100, 16000).shape

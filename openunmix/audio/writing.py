@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,6 @@ class AudioWriter:
         Average bit rate of Opus for all channels together, in bits per second; 128 kbit/s
         per channel by default.
 
-    Attributes
-    ----------
-    sample_rate : int
-        Of the file, in Hz.
-
     Raises
     ------
     AudioFileError
@@ -76,11 +72,13 @@ class AudioWriter:
     ) -> None:
         self.path, self.channels = path, channels
         self._tags_from = tags_from
+        self._errors = partial(codec_errors, f"{quote(path)} could not be written")
         self._entry = output_format(Path(path).suffix)
         self._depth = self._checked(depth, sample_rate)
         if bit_rate is not None and self._entry.extension != ".opus":
             raise ValueError(f"{self._entry.extension} has no choice of bit_rate; .opus has")
         self._bit_rate = bit_rate
+        #: Sample rate of the file, in Hz.
         self.sample_rate = supported_sample_rate(self._entry.extension, sample_rate)
         self._resampler = Resampler(sample_rate, self.sample_rate, channels)
         if expected_samples is not None:
@@ -120,10 +118,6 @@ class AudioWriter:
                 self._part, entry.container, entry.codec, rate, channels, self._bit_rate
             )
         return SndfileEncoder(self._part, entry, self._depth, rate, channels, expected_samples)
-
-    def _errors(self) -> AbstractContextManager[None]:
-        """Translate errors of the disk and of the codecs."""
-        return codec_errors(f"{quote(self.path)} could not be written")
 
     def write(self, block: npt.NDArray[np.floating] | Tensor) -> None:
         """Append a block of shape (channels, samples), full scale at 1."""

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,27 +142,22 @@ def fit(
     return trainer
 
 
+@dataclass
 class _Run:
     """What surrounds the steps of a run: its position, its records and its files."""
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        batches: Batches | MixedBatches,
-        output: Path,
-        metadata: Mapping[str, Any],
-        legacy_files: bool,
-    ) -> None:
-        self.trainer = trainer
-        self.batches = batches
-        self.output = output
-        self.metadata = metadata
-        self.legacy_files = legacy_files
-        self.steps = trainer.schedule.steps
-        self.history = History(trainer.config.targets, trainer.config.patience)
-        self._is_best = False
-        self._loading = 0.0  # seconds
-        self._validating = 0.0  # seconds
+    trainer: Trainer
+    batches: Batches | MixedBatches
+    output: Path
+    metadata: Mapping[str, Any]
+    legacy_files: bool
+    _is_best: bool = False
+    _loading: float = 0.0  # seconds
+    _validating: float = 0.0  # seconds
+
+    def __post_init__(self) -> None:
+        self.steps = self.trainer.schedule.steps
+        self.history = History(self.trainer.config.targets, self.trainer.config.patience)
 
     def resume_or_start(self, new: bool) -> None:
         """Resume from the checkpoint, or start: fit the input normalisation of new networks."""

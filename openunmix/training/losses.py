@@ -60,33 +60,26 @@ def normalized_mse_sqrt(reference: Tensor, estimate: Tensor, mixture: Tensor) ->
 def in_phase(source: Tensor, mixture: Tensor, magnitude: Tensor) -> Tensor:
     r"""Part of a source in phase with the mixture, :math:`\mathrm{Re}(S_j X^*) / |X|`, by bin.
 
-    The reference of phase-sensitive losses [1]_: as an estimate has the mixture's phase,
+    The reference of phase-sensitive losses: as an estimate has the mixture's phase,
     :math:`|S_j - M_j X|^2` is :math:`(\mathrm{Re}(S_j X^*) / |X| - M_j |X|)^2` and something that
     the mask does not change. It is negative where the source is out of phase, and 0 where the
-    mixture, of this ``magnitude``, is silent.
-
-    References
-    ----------
-    .. [1] H. Erdogan, J. R. Hershey, S. Watanabe, J. Le Roux, "Phase-sensitive and
-       recognition-boosted speech separation using deep recurrent neural networks", ICASSP, 2015.
+    mixture, of this ``magnitude``, is silent. H. Erdogan, J. R. Hershey, S. Watanabe, J. Le Roux,
+    "Phase-sensitive and recognition-boosted speech separation using deep recurrent neural
+    networks", ICASSP, 2015.
     """
     product = source.real * mixture.real + source.imag * mixture.imag  # Re(S X*)
     return product / magnitude.clamp(min=1e-8)
 
 
 def weighted_sdr(reference: Tensor, estimate: Tensor, mixture: Tensor) -> Tensor:
-    r"""Weighted source-to-distortion ratio [1]_ of waveforms, from -1 (perfect) to 1.
+    r"""Weighted source-to-distortion ratio of waveforms, from -1 (perfect) to 1.
 
     .. math:: -\rho \frac{\langle s, \hat s \rangle}{\|s\| \|\hat s\|}
         - (1 - \rho) \frac{\langle x - s, x - \hat s \rangle}{\|x - s\| \|x - \hat s\|},
         \qquad \rho = \frac{\|s\|^2}{\|s\|^2 + \|x - s\|^2}.
 
-    The channels of an excerpt are taken as one signal.
-
-    References
-    ----------
-    .. [1] H.-S. Choi, J.-H. Kim, J. Huh, A. Kim, J.-W. Ha, K. Lee, "Phase-aware speech
-       enhancement with deep complex U-Net", ICLR, 2019.
+    The channels of an excerpt are taken as one signal. H.-S. Choi, J.-H. Kim, J. Huh, A. Kim,
+    J.-W. Ha, K. Lee, "Phase-aware speech enhancement with deep complex U-Net", ICLR, 2019.
     """
     s, estimated, x = reference.flatten(1), estimate.flatten(1), mixture.flatten(1)
     power, rest = s.square().sum(dim=-1), (x - s).square().sum(dim=-1)
@@ -122,10 +115,12 @@ def _magnitudes(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) ->
     return _masked(batch, magnitude(batch.sum_of(chosen)), mask, chosen)
 
 
-def _projections(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> _Compared:
-    """As magnitudes, with the part in phase with the mixture as reference."""
-    reference = in_phase(batch.sum_of(chosen), batch.mixture, batch.magnitude)
-    return _masked(batch, reference, mask, chosen)
+def _phase_sensitive(
+    batch: SpectrogramBatch, mask: Tensor, source: int, limits: Sequence[int]
+) -> Tensor:
+    """Normalised error of a source in phase with the mixture, up to the bandwidth of `limits`."""
+    reference = in_phase(batch.sum_of([source]), batch.mixture, batch.magnitude)
+    return normalized_mse(*_masked(batch, reference, mask, limits))
 
 
 def _waveforms(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> _Compared:
@@ -136,15 +131,12 @@ def _waveforms(batch: SpectrogramBatch, mask: Tensor, chosen: Sequence[int]) -> 
 
 
 def multi_domain(batch: SpectrogramBatch, masks: Sequence[Tensor]) -> list[Tensor]:
-    r"""Multi-domain loss of combinations of sources, as for CrossNet-Open-Unmix [1]_.
+    """Multi-domain loss of combinations of sources, as for CrossNet-Open-Unmix.
 
     The mean squared error of magnitudes plus ten times the weighted SDR, for each of
     :func:`source_combinations`; the estimate of a combination is the sum of its sources' ones.
-
-    References
-    ----------
-    .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
-       Improving music separation by bridging networks", ICASSP, 2021.
+    R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all: Improving music
+    separation by bridging networks", ICASSP, 2021.
     """
     losses = []
     for chosen in source_combinations(len(masks)):
@@ -183,9 +175,8 @@ def wiener_loss(
     losses, every = [], range(len(masks))
     for j, gain in enumerate(wiener_gains(batch.magnitude, masks)):
         alone = normalized_mse(*_magnitudes(batch, masks[j], [j]))
-        reference = in_phase(batch.sum_of([j]), batch.mixture, batch.magnitude)
         # Up to the least bandwidth: where one source is unknown, so is what it leaves to others.
-        together = normalized_mse(*_masked(batch, reference, gain, every))
+        together = _phase_sensitive(batch, gain, j, every)
         if sqrt:
             reference = magnitude(batch.sum_of([j]))
             together = together + normalized_mse_sqrt(*_masked(batch, reference, gain, every))
@@ -201,7 +192,7 @@ SINGLE_TARGET_LOSSES: dict[str, Callable[[SpectrogramBatch, Tensor, int], Tensor
     "normalized-mse-sqrt": lambda batch, mask, j: (
         normalized_mse(*(parts := _magnitudes(batch, mask, [j]))) + normalized_mse_sqrt(*parts)
     ),
-    "phase-sensitive": lambda batch, mask, j: normalized_mse(*_projections(batch, mask, [j])),
+    "phase-sensitive": lambda batch, mask, j: _phase_sensitive(batch, mask, j, [j]),
     "l1": lambda batch, mask, j: functional.l1_loss(*_magnitudes(batch, mask, [j])[:2]),
     "waveform-l1": lambda batch, mask, j: functional.l1_loss(*_waveforms(batch, mask, [j])[:2]),
     "waveform-mse": lambda batch, mask, j: functional.mse_loss(*_waveforms(batch, mask, [j])[:2]),

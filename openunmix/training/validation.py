@@ -99,13 +99,9 @@ def track_scores(
 def median_scores(scores: dict[str, dict[str, float]]) -> dict[str, float]:
     """Median in dB by target over the tracks in which it is not silent; NaN if there are none."""
     targets = next(iter(scores.values()))
-    columns = {
-        target: torch.tensor([track[target] for track in scores.values()]) for target in targets
-    }
-    return {
-        target: float(column.where(column.isfinite(), torch.nan).nanquantile(0.5))
-        for target, column in columns.items()
-    }
+    table = torch.tensor([[track[target] for target in targets] for track in scores.values()])
+    medians = table.where(table.isfinite(), torch.nan).nanquantile(0.5, dim=0)
+    return dict(zip(targets, medians.tolist(), strict=True))
 
 
 def scores_of(
