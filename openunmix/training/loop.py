@@ -94,9 +94,9 @@ def fit(
         Where to train.
     workers : int
         Processes that load ahead.
-    on_step, on_record, stop : callable, optional
-        Called with the :class:`Progress` after every step; with trainer and record after every
-        record; after every step, to end the run, which can be resumed, by returning True.
+    on_step, stop, on_record : callable, optional
+        Called with the :class:`Progress` after every step; after every step, to end the run, which
+        can be resumed, by returning True; with trainer and record after every record.
     metadata : mapping, optional
         Added to ``<target>.json``.
     legacy_files : bool
