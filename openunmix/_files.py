@@ -13,8 +13,6 @@ from pathlib import Path
 
 from openunmix.errors import AudioFileError
 
-__all__ = ["replacing", "sha256_of", "temporary_path", "workspace"]
-
 _PREFIX, _SUFFIX = ".umx-", ".part"
 
 # Seconds without a write after which a workspace counts as left by a process that was killed.

@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "AudioFileError",
-    "CheckpointError",
-    "DownloadError",
-    "MissingExtraError",
-    "OpenUnmixError",
-    "TrainingError",
-    "UnknownModelError",
-    "UnreachableError",
-]
-
 
 class OpenUnmixError(Exception):
     """Base class of the errors of Open-Unmix."""

@@ -207,6 +207,10 @@ def test_nothing_new_stands_at_the_top_of_the_package():
 MODULES = ["openunmix", *(m.name for m in pkgutil.walk_packages(openunmix.__path__, "openunmix."))]
 
 
+# Modules that users read, beside the packages. Others are inner ones and list nothing.
+FRONT_DOORS = ("openunmix.filtering.gaussian", "openunmix.transforms.fourier", "openunmix.utils")
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if "__main__" not in name])
 def test_what_is_public_is_listed_sorted_and_exists(name):
     module = importlib.import_module(name)
@@ -216,7 +220,8 @@ def test_what_is_public_is_listed_sorted_and_exists(name):
     listed = list(getattr(module, "__all__", []))
     assert listed == sorted(set(listed), key=sort_key)
     assert all(hasattr(module, name) for name in listed)
-    assert listed or not [n for n, v in vars(module).items() if is_public_of(module, n, v)]
+    if hasattr(module, "__path__") or name in FRONT_DOORS:
+        assert listed or not [n for n, v in vars(module).items() if is_public_of(module, n, v)]
 
 
 def is_public_of(module, name, value):

@@ -11,8 +11,6 @@ from pathlib import Path
 from openunmix._files import temporary_path
 from openunmix.errors import AudioFileError
 
-__all__ = ["PartFile", "StrPath", "absolute", "check_regular_file", "codec_errors", "quote"]
-
 StrPath = str | os.PathLike[str]
 
 

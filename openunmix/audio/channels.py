@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Block", "default_layout", "downmix_to_stereo", "order_of_vorbis"]
-
 Block = npt.NDArray[np.float32]  # (channels, samples)
 
 # The order of WAV, which FLAC and FFmpeg share, with FFmpeg's names.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = ["AudioInfo", "open_decoder"]
-
 _CHUNK = 65536  # samples per channel that libsndfile decodes in one call
 
 # Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder

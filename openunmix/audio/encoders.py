@@ -12,16 +12,6 @@ from openunmix.audio._paths import PartFile
 from openunmix.audio.channels import Block
 from openunmix.errors import AudioFileError
 
-__all__ = [
-    "OUTPUT_FORMATS",
-    "FfmpegEncoder",
-    "OutputFormat",
-    "SndfileEncoder",
-    "clipping_gain",
-    "output_format",
-    "supported_sample_rate",
-]
-
 _CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack, which more would overflow
 
 # A WAV counts its bytes in 32 bits; the difference to 4 GiB leaves room for tags.

@@ -15,8 +15,6 @@ from openunmix.audio.channels import Block
 from openunmix.audio.decoders import AudioInfo, open_decoder
 from openunmix.errors import AudioFileError
 
-__all__ = ["AudioClip", "AudioReader", "probe", "read_audio"]
-
 
 class AudioClip(NamedTuple):
     """Audio in memory."""

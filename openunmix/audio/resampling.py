@@ -8,8 +8,6 @@ from torch import Tensor
 
 from openunmix.audio.channels import Block
 
-__all__ = ["Resampler", "resample", "resampled_length"]
-
 
 def resampled_length(length: int, rate_in: int, rate_out: int) -> int:
     """Length in samples of a signal after conversion."""

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from openunmix.audio.reading import AudioReader
 
-__all__ = ["AUDIO_EXTENSIONS", "AudioSource"]
-
 AUDIO_EXTENSIONS = (
     *(".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"),
     *(".ac3", ".wma", ".mp2", ".mp3", ".aac", ".mka", ".m4a", ".oga", ".ogg", ".opus"),

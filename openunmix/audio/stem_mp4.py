@@ -23,8 +23,6 @@ from openunmix.audio.resampling import Resampler
 from openunmix.audio.source import AudioSource
 from openunmix.errors import AudioFileError
 
-__all__ = ["STEM_MP4", "STEM_MP4_STREAMS", "write_stem_mp4"]
-
 STEM_MP4 = ".stem.mp4"
 """Extension of the format."""
 

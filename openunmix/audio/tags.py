@@ -20,8 +20,6 @@ from mutagen.mp4 import MP4Cover, MP4Tags
 
 from openunmix.audio._paths import StrPath, quote
 
-__all__ = ["copy_tags"]
-
 _logger = logging.getLogger(__name__)
 
 # Names of a text in Vorbis comments (FLAC, Ogg), in ID3 (MP3, WAV, AIFF) and in MP4.

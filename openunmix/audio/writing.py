@@ -22,8 +22,6 @@ from openunmix.audio.encoders import (
 from openunmix.audio.resampling import Resampler, resampled_length
 from openunmix.errors import AudioFileError
 
-__all__ = ["AudioWriter"]
-
 
 class AudioWriter:
     """Writer of an audio file, block by block.

@@ -30,8 +30,6 @@ from openunmix.pretrained import resolve_model
 from openunmix.pretrained.registry import DEFAULT_MODEL
 from openunmix.web import write_page
 
-__all__ = ["main", "parser", "run"]
-
 _say = partial(say, "umx-evaluate")
 
 

@@ -16,8 +16,6 @@ from openunmix.pretrained.download import cache_folder, fetch_model, is_intact, 
 from openunmix.pretrained.folder import load_network, load_networks, save_folder
 from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
 
-__all__ = ["main", "parser", "run"]
-
 Action = Callable[[argparse.Namespace], int | None]  # returns an exit code; None for 0
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

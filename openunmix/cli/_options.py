@@ -14,8 +14,6 @@ import torch
 from openunmix.cli._progress import printable
 from openunmix.errors import OpenUnmixError, UnknownModelError
 
-__all__ = ["EXIT_CODES", "Group", "add_shared", "choose_device", "run_command", "say"]
-
 EXIT_CODES = "Exit code: 0 on success, 1 if {what} failed, 2 for a usage error."
 
 #: A parser, or a group of it.

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from openunmix.audio import AUDIO_EXTENSIONS
 
-__all__ = ["find_inputs", "output_folders", "track_name"]
-
 
 def find_inputs(
     patterns: Iterable[str], outdir: Path | None = None, models: Iterable[str] = ()

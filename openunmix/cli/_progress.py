@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
-__all__ = ["Progress", "printable"]
-
 
 class Progress(AbstractContextManager["Progress"]):
     """Progress bars in seconds of audio: of the current file, and of all if there are several.

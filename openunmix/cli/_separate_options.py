@@ -14,8 +14,6 @@ from openunmix.predict.files import FileOptions
 from openunmix.predict.stream import StreamConfig, estimate_memory
 from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
 
-__all__ = ["file_options", "parser", "stream_config"]
-
 # Frames; shorter chunks would save little memory and take much more time.
 _SMALLEST_CHUNK = 300
 

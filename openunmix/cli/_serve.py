@@ -18,8 +18,6 @@ from openunmix.cli._options import choose_device, run_command, say
 from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
 from openunmix.web.server.settings import LOOPBACK_NAMES, Settings
 
-__all__ = ["main", "parser", "run"]
-
 _COMMAND = "umx-serve"
 
 _DAY = 86400.0

@@ -42,8 +42,6 @@ from openunmix.training.report import SCORES_NAME, environment, write_report
 from openunmix.training.tensorboard import TensorBoard
 from openunmix.training.validation import first_tracks, scores_of
 
-__all__ = ["main", "parser", "run"]
-
 logger = logging.getLogger(__name__)
 
 _SHOWN_TRACKS = 4  # in TensorBoard

@@ -16,19 +16,6 @@ from openunmix.data.tracks import TrackAudio
 from openunmix.training import TrainingConfig
 from openunmix.training.validation import first_tracks, load_validation_tracks
 
-__all__ = [
-    "DATASET_NAMES",
-    "STEMS",
-    "Data",
-    "add_dataset_options",
-    "dataset_name",
-    "dataset_options",
-    "describe",
-    "load_data",
-    "summary",
-    "validation_tracks",
-]
-
 STEMS = "stems"
 DATASET_NAMES = ("synthetic", STEMS, *(name for name in factory.DATASETS if name != "synthetic"))
 _SYNTHETIC_VALID = 16  # validation tracks, unless another number is given

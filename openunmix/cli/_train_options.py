@@ -23,8 +23,6 @@ from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.losses import MULTI_TARGET_LOSSES
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["OPTIONS", "Option", "add_options", "settings"]
-
 
 class Option(NamedTuple):
     """An option, and the field it sets: ``dest`` of the settings ``part``, or of all (``""``)."""

@@ -11,8 +11,6 @@ from tqdm import tqdm
 from openunmix.training import Progress, Trainer
 from openunmix.training.history import mean
 
-__all__ = ["Display"]
-
 
 class Display(AbstractContextManager["Display"]):
     """A progress bar on a terminal, and a line for every record; nothing if ``quiet``."""

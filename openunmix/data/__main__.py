@@ -16,8 +16,6 @@ from openunmix.data.base import UnmixDataset
 from openunmix.data.factory import DATASETS, load_datasets
 from openunmix.errors import OpenUnmixError
 
-__all__ = ["main"]
-
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the options of all datasets."""

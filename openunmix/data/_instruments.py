@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PLAYERS", "Plan", "new_plan"]
-
 Signal = npt.NDArray[np.float32]
 _Array = npt.NDArray[np.floating]
 

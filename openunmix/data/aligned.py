@@ -12,8 +12,6 @@ from openunmix.data.base import Pair
 from openunmix.data.excerpts import Chosen, FileDataset
 from openunmix.data.layouts import aligned_tracks
 
-__all__ = ["AlignedDataset"]
-
 
 class AlignedDataset(FileDataset):
     """Track folders with a mixture and a target, which need not be a source of the mixture.

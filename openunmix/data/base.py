@@ -13,8 +13,6 @@ from torch.utils.data import Dataset
 
 from openunmix.data.augment.sources import Augmentation, augmented
 
-__all__ = ["MixingDataset", "Pair", "UnmixDataset", "item_generator"]
-
 
 def item_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the generator of an item, independent of those of all other items."""

@@ -17,8 +17,6 @@ from openunmix.data.recordings import Recording, decoded_folder, to_channels
 from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
-__all__ = ["Chosen", "Excerpt", "ExcerptDataset", "FileDataset", "OpenTrack", "excerpt_of"]
-
 logger = logging.getLogger(__name__)
 
 

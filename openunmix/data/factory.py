@@ -19,8 +19,6 @@ from openunmix.data.track_folder import (
     VariableSourcesTrackFolderDataset,
 )
 
-__all__ = ["DATASETS", "Datasets", "add_dataset_options", "load_datasets", "make_datasets"]
-
 
 class Datasets(NamedTuple):
     """Datasets for training and validation; the options, ``args.target`` being the target."""

@@ -14,17 +14,6 @@ from openunmix.audio import AudioSource
 from openunmix.data.tracks import MIXTURE, Track, is_visible
 from openunmix.errors import AudioFileError
 
-__all__ = [
-    "aligned_tracks",
-    "files_of",
-    "fixed_tracks",
-    "musdb_tracks",
-    "source_tracks",
-    "track_folders",
-    "usable",
-    "variable_tracks",
-]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

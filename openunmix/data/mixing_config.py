@@ -10,8 +10,6 @@ from typing import Any
 from openunmix.data.augment.effects import EFFECTS, Effects
 from openunmix.data.stems import StemFolder
 
-__all__ = ["LEVELS", "MixingConfig"]
-
 LEVELS = ("random", "original")
 
 _BALANCE = {"drums": 0.5, "bass": -1.0}

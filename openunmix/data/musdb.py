@@ -18,8 +18,6 @@ from openunmix.data.excerpts import Chosen, Excerpt, ExcerptDataset
 from openunmix.data.layouts import musdb_tracks
 from openunmix.errors import DownloadError, MissingExtraError
 
-__all__ = ["MUSDBDataset", "open_database"]
-
 
 class MUSDBDataset(ExcerptDataset):
     """Excerpts of MUSDB18: remixed for training, whole tracks for validation.

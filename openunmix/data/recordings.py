@@ -19,15 +19,6 @@ from openunmix.audio.channels import downmix_to_stereo
 from openunmix.audio.resampling import Resampler, resampled_length
 from openunmix.errors import AudioFileError
 
-__all__ = [
-    "Recording",
-    "decoded_file",
-    "decoded_folder",
-    "load_audio",
-    "load_info",
-    "to_channels",
-]
-
 
 def decoded_folder() -> Path:
     """Folder of converted files: ``OPENUNMIX_DECODED``, or one in the user's cache."""

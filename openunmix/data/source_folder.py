@@ -12,8 +12,6 @@ from openunmix.data.excerpts import Chosen, ExcerptDataset
 from openunmix.data.layouts import source_tracks
 from openunmix.errors import AudioFileError
 
-__all__ = ["SourceFolderDataset"]
-
 
 class SourceFolderDataset(ExcerptDataset):
     """Folders of recordings, one for each source: every item mixes a random one of each.

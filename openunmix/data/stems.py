@@ -20,19 +20,6 @@ from openunmix.audio import read_audio, resample
 from openunmix.data.tracks import find_tracks
 from openunmix.errors import AudioFileError
 
-__all__ = [
-    "FULL_SCALE",
-    "SILENCE",
-    "Stem",
-    "StemFolder",
-    "StemLibrary",
-    "draw_weights",
-    "load_files",
-    "load_folders",
-    "load_stem",
-    "load_tracks",
-]
-
 #: What full scale is as a 16-bit integer.
 FULL_SCALE = 32767.0
 #: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.

@@ -14,8 +14,6 @@ from openunmix.data._instruments import PLAYERS, new_plan
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.base import MixingDataset
 
-__all__ = ["SyntheticDataset", "synthetic_song"]
-
 # Root mean square of the sources, full scale being 1, and its standard deviation in dB.
 _LEVEL, _SPREAD = 0.04, 2.5
 # Seconds of a whole track.

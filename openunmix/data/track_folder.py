@@ -12,8 +12,6 @@ from openunmix.data.excerpts import Chosen, ExcerptDataset
 from openunmix.data.layouts import fixed_tracks, variable_tracks
 from openunmix.errors import AudioFileError
 
-__all__ = ["FixedSourcesTrackFolderDataset", "VariableSourcesTrackFolderDataset"]
-
 
 class FixedSourcesTrackFolderDataset(ExcerptDataset):
     """Track folders that all have the same stems; the mixture is their sum.

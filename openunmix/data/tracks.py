@@ -20,20 +20,6 @@ from openunmix.audio import (
 )
 from openunmix.errors import AudioFileError
 
-__all__ = [
-    "MIXTURE",
-    "Track",
-    "TrackAudio",
-    "audio_files",
-    "find_sources",
-    "find_tracks",
-    "is_visible",
-    "read_alike",
-    "shape_text",
-    "total",
-    "track_of",
-]
-
 #: Name of the file of a mixture, without its extension.
 MIXTURE = "mixture"
 

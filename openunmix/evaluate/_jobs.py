@@ -19,8 +19,6 @@ from openunmix.errors import AudioFileError, OpenUnmixError
 from openunmix.evaluate.scores import TrackScores, score_estimates
 from openunmix.evaluate.system import Estimator, System, references_of
 
-__all__ = ["Job", "run_jobs", "score_track"]
-
 # Failures of one track that do not stop the others; RuntimeError is torch's.
 _FAILURES = (OpenUnmixError, ValueError, OSError, RuntimeError, MemoryError)
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from openunmix._pages import render
 
-__all__ = ["box_plot"]
-
 # In pixels of the SVG's viewBox: the labels left of the boxes, the scale, and what is right of it.
 _LABELS, _SCALE, _MARGIN = 104, 360, 16
 _TITLE, _HEADING, _ROW, _AXIS = 36, 22, 20, 28  # heights

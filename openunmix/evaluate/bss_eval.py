@@ -24,8 +24,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["BssEval", "bss_eval"]
-
 _N_FFT = 16384  # samples of a block of the correlations
 
 _EPS = torch.finfo(torch.float64).eps

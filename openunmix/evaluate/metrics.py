@@ -11,8 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["sdr_mdx21", "si_sdr"]
-
 _BLOCK = 1 << 18  # samples converted to double precision at a time
 
 

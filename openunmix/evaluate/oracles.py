@@ -17,8 +17,6 @@ from torch import Tensor
 from openunmix.filtering.gaussian import power_spectral_density, wiener_gain
 from openunmix.transforms.streaming import Analysis, Synthesis
 
-__all__ = ["MIXTURE", "ORACLES", "ideal_ratio_mask", "multichannel_wiener_filter"]
-
 #: The oracle that estimates every target by the mixture.
 MIXTURE = "mixture"
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["PUBLISHED", "PublishedSystem"]
-
 _SISEC = "recomputed from the submissions to SiSEC 2018"
 _ASTEROID = "asteroid, egs/musdb18/X-UMX"
 _SPLEETER = "Spleeter, paper.md"

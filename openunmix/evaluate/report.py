@@ -19,8 +19,6 @@ from openunmix.evaluate.published import PUBLISHED
 from openunmix.evaluate.scores import METHOD, METRICS, TrackScores, median_over_tracks
 from openunmix.evaluate.system import TARGETS
 
-__all__ = ["worst_tracks", "write_report"]
-
 _WORST = 10
 _WHOLE_TRACK = {
     "sdr_mdx21": "SDR of the Music Demixing Challenge 2021, dB, median over tracks",

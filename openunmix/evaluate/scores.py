@@ -19,15 +19,6 @@ from openunmix.errors import MissingExtraError
 from openunmix.evaluate.bss_eval import bss_eval
 from openunmix.evaluate.metrics import sdr_mdx21, si_sdr
 
-__all__ = [
-    "METRICS",
-    "WHOLE_TRACK",
-    "TrackScores",
-    "median_over_tracks",
-    "score_estimates",
-    "write_tables",
-]
-
 #: The metrics of BSS Eval, in the order of tables.
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 #: The metrics of whole tracks: other definitions, never in one table with those above.

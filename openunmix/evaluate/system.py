@@ -22,8 +22,6 @@ from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import blocks_of, separate_stream
 from openunmix.pretrained import ResolvedModel, load_separator
 
-__all__ = ["TARGETS", "WIENER_WIN_LEN", "Estimator", "System", "references_of"]
-
 #: What is estimated if nothing is said, in the order of tables.
 TARGETS = ("vocals", "drums", "bass", "other")
 #: Frames that the filter of the ``umx`` command takes together.

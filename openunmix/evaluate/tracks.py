@@ -11,8 +11,6 @@ from pathlib import Path
 from openunmix.data.tracks import Track, track_of
 from openunmix.errors import AudioFileError
 
-__all__ = ["find_estimates", "find_pairs"]
-
 
 def find_pairs(file: Path, subset: str = "test") -> list[Track]:
     """Tracks from a CSV file of pairs of folders: the stems of a track, and its estimates.

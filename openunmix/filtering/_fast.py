@@ -25,8 +25,6 @@ from torch import Tensor
 
 from openunmix.filtering.gaussian import _TINY, wiener
 
-__all__ = ["WienerFilter"]
-
 # Elements of a block: enough to occupy torch's threads, few enough for its planes to stay in the
 # cache.
 _BLOCK = 131072

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["NETWORKS", "Architecture", "MaskNetwork"]
-
 
 @dataclass(frozen=True)
 class Architecture:

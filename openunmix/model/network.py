@@ -10,8 +10,6 @@ from torch.nn import functional
 from openunmix.model.architecture import NETWORKS, Architecture, MaskNetwork
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
 
-__all__ = ["OpenUnmix"]
-
 # Smaller magnitudes are compressed as this one: the slope of the power is infinite at 0.
 _SMALLEST = 1e-12
 

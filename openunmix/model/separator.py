@@ -13,8 +13,6 @@ from openunmix.model.network import OpenUnmix
 from openunmix.model.sharing import masks
 from openunmix.transforms import make_filterbanks
 
-__all__ = ["Separator"]
-
 
 class Separator(nn.Module):
     """Separator: from the waveform of a mixture to the waveforms of its targets.

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from openunmix.model.architecture import MaskNetwork
 from openunmix.model.network import OpenUnmix
 
-__all__ = ["SHARED_LAYERS", "masks", "share"]
-
 #: Attributes that networks of a shared trunk have in common: all before the last two dense layers.
 SHARED_LAYERS = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "compression")
 

@@ -24,8 +24,6 @@ from torch.nn import functional
 from openunmix.model import OpenUnmix
 from openunmix.predict._recurrent import State, run_layer, split_lstm
 
-__all__ = ["Affine", "FoldedNetworks"]
-
 
 class Affine(NamedTuple):
     """A dense layer: weight (outputs, inputs) and bias (outputs,)."""

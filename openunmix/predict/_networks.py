@@ -14,8 +14,6 @@ from torch import Tensor
 from openunmix.model import OpenUnmix, Separator
 from openunmix.predict._folded import FoldedNetworks
 
-__all__ = ["ModuleNetworks", "Networks", "in_segments", "networks_of"]
-
 
 class ModuleNetworks:
     """Any modules from magnitude to magnitude, (batch, channels, bins, frames), as networks.

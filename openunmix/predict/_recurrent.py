@@ -15,8 +15,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["State", "run_layer", "split_lstm"]
-
 #: Output and cell (1, hidden) of a layer at its last frame.
 State: TypeAlias = tuple[Tensor, Tensor]
 

@@ -13,8 +13,6 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["map_threads", "usable_precision"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -10,8 +10,6 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-__all__ = ["aggregate", "resolve_aggregation"]
-
 Waveform = TypeVar("Waveform", Tensor, np.ndarray)
 
 

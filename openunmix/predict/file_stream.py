@@ -29,8 +29,6 @@ from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.stream import Rereadable, StreamConfig, separate_channels
 
-__all__ = ["AlignedBlock", "FileStream", "blocks_of", "open_stream", "separate_stream"]
-
 Item = TypeVar("Item")
 
 # Samples of a block. Rounding depends on it, so files and waveforms are cut alike.

@@ -37,8 +37,6 @@ from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import FileStream, open_stream, separate_stream
 from openunmix.predict.stream import StreamConfig
 
-__all__ = ["FileOptions", "FileResult", "output_paths", "separate_file"]
-
 logger = logging.getLogger(__name__)
 
 # The mixture among what is spooled; no output can have this name.

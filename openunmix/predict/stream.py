@@ -29,15 +29,6 @@ from openunmix.predict._runtime import map_threads, usable_precision
 from openunmix.transforms.fourier import magnitude
 from openunmix.transforms.streaming import Analysis, Synthesis
 
-__all__ = [
-    "Rereadable",
-    "StreamConfig",
-    "estimate_memory",
-    "separate_blocks",
-    "separate_channels",
-    "separate_waveform",
-]
-
 # Samples transformed at once; few, so that long blocks need no long buffers.
 _PART = 262144
 

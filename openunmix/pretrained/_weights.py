@@ -21,8 +21,6 @@ from openunmix.model import Architecture, MaskNetwork
 from openunmix.pretrained.config import CONFIG_NAME, SeparatorConfig
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
 
-__all__ = ["load_network", "write_network"]
-
 _LAYER = re.compile(r"lstm\.weight_ih_l\d+")
 
 _DTYPES = {

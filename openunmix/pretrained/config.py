@@ -14,15 +14,6 @@ from openunmix.errors import CheckpointError
 from openunmix.model import NETWORKS, Architecture
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = [
-    "CONFIG_NAME",
-    "SHARED_NAME",
-    "SeparatorConfig",
-    "forget_hash",
-    "read_config",
-    "save_config",
-]
-
 CONFIG_NAME = "separator.json"
 #: The file of shared layers, see :func:`openunmix.model.share`.
 SHARED_NAME = "shared.safetensors"

@@ -32,8 +32,6 @@ from openunmix._version import __version__
 from openunmix.errors import DownloadError, UnreachableError
 from openunmix.pretrained.registry import BUNDLED_MODEL, ModelEntry, WeightFile, bundled_folder
 
-__all__ = ["cache_folder", "cached_path", "fetch", "fetch_model", "is_intact", "local_files"]
-
 _log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 4.0  # until the first byte: name resolution, connection, TLS, redirects

@@ -16,16 +16,6 @@ from openunmix.model import Architecture
 from openunmix.pretrained.config import SeparatorConfig
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = [
-    "BUNDLED_MODEL",
-    "DEFAULT_MODEL",
-    "MODELS",
-    "ModelEntry",
-    "WeightFile",
-    "bundled_folder",
-    "find_model",
-]
-
 DEFAULT_MODEL = "umxhq"
 BUNDLED_MODEL = "umxs"
 

@@ -23,16 +23,6 @@ from openunmix.pretrained.folder import SeparatorConfig, save_checkpoint, save_f
 from openunmix.training.config import TrainingConfig
 from openunmix.training.trainer import Trainer
 
-__all__ = [
-    "check_resumed",
-    "load_state",
-    "prepare_output",
-    "save_legacy_files",
-    "save_model",
-    "save_state",
-    "state_file",
-]
-
 logger = logging.getLogger(__name__)
 
 _TENSOR = "tensor:"

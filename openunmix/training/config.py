@@ -11,8 +11,6 @@ from openunmix.model import NETWORKS, Architecture
 from openunmix.training.losses import MULTI_TARGET_LOSSES, SINGLE_TARGET_LOSSES
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["PRESETS", "TrainingConfig"]
-
 _ARCHITECTURE = Architecture(hidden_size=256, bandwidth=16000.0)
 _STFT = STFTConfig()
 T = TypeVar("T")

@@ -10,8 +10,6 @@ from typing import Any
 from openunmix._files import replacing
 from openunmix.utils import EarlyStopping
 
-__all__ = ["TIMINGS", "History", "mean", "read_history"]
-
 #: What differs in a record from run to run.
 TIMINGS = ("steps_per_second", "data_loading", "seconds")
 

@@ -38,8 +38,6 @@ from openunmix.training.parallel import Processes
 from openunmix.training.trainer import Trainer
 from openunmix.training.validation import validation_loss
 
-__all__ = ["Progress", "Scores", "fit"]
-
 logger = logging.getLogger(__name__)
 
 #: From the averaged networks to scores by name.

@@ -20,19 +20,6 @@ from torch.nn import functional
 from openunmix.training.spectrograms import SpectrogramBatch
 from openunmix.transforms.fourier import magnitude
 
-__all__ = [
-    "MULTI_TARGET_LOSSES",
-    "SINGLE_TARGET_LOSSES",
-    "in_phase",
-    "multi_domain",
-    "normalized_mse",
-    "normalized_mse_sqrt",
-    "source_combinations",
-    "weighted_sdr",
-    "wiener_gains",
-    "wiener_loss",
-]
-
 # Weight of the waveforms' part in the multi-domain loss, as published.
 _WAVEFORM_WEIGHT = 10.0
 

@@ -16,13 +16,6 @@ from openunmix.pretrained import resolve_model
 from openunmix.pretrained.folder import load_networks
 from openunmix.training.config import TrainingConfig
 
-__all__ = [
-    "InputStatistics",
-    "input_statistics",
-    "new_networks",
-    "pretrained_networks",
-]
-
 
 class InputStatistics(NamedTuple):
     """Mean, and standard deviation of at least 1e-4 of its maximum, of magnitudes: (bins,) each."""

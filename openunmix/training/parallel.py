@@ -19,8 +19,6 @@ from torch import Tensor
 
 from openunmix.errors import MissingExtraError
 
-__all__ = ["Launch", "Processes", "keep_freed_memory", "launched"]
-
 # Parameters of mallopt, from glibc's malloc.h, and their values.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _SETTINGS = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**28}

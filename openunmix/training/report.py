@@ -21,8 +21,6 @@ from openunmix._version import __version__
 from openunmix.errors import MissingExtraError
 from openunmix.training.history import read_history
 
-__all__ = ["SCORES_NAME", "environment", "write_report"]
-
 #: File with the final scores by target, beside the records.
 SCORES_NAME = "scores.json"
 

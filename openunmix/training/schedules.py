@@ -15,8 +15,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from openunmix.training.config import TrainingConfig
 
-__all__ = ["Schedule", "scheduled_rate"]
-
 _COOLDOWN = 10  # validations after a decay that a plateau does not count, as in 1.3.0
 _PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter")
 

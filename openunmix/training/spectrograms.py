@@ -12,8 +12,6 @@ from torch import Tensor
 from openunmix.data.augment.effects import equaliser_gains
 from openunmix.transforms.fourier import STFTConfig, istft, magnitude
 
-__all__ = ["SpectrogramBatch", "equalise", "limit_band"]
-
 
 @dataclass(frozen=True)
 class SpectrogramBatch:

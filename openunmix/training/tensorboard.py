@@ -18,8 +18,6 @@ from openunmix.training.trainer import Trainer
 from openunmix.training.validation import separator_of
 from openunmix.transforms.fourier import stft
 
-__all__ = ["TensorBoard"]
-
 _DURATION = 10  # seconds of a track that are separated
 _ROWS, _COLUMNS = 256, 640  # of a spectrogram
 _N_FFT, _LOWEST_FREQUENCY, _RANGE = 4096, 40.0, 80  # samples, Hz, dB

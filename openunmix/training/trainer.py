@@ -27,8 +27,6 @@ from openunmix.training.schedules import Schedule
 from openunmix.training.spectrograms import SpectrogramBatch, equalise
 from openunmix.transforms.fourier import stft
 
-__all__ = ["Trainer", "update_ema"]
-
 logger = logging.getLogger(__name__)
 
 # Excerpts all of which are only silent if the data are wrong.

@@ -19,16 +19,6 @@ from openunmix.training.batches import Examples, collate
 from openunmix.training.config import TrainingConfig
 from openunmix.training.trainer import Trainer
 
-__all__ = [
-    "first_tracks",
-    "load_validation_tracks",
-    "median_scores",
-    "scores_of",
-    "separator_of",
-    "track_scores",
-    "validation_loss",
-]
-
 
 def validation_loss(trainer: Trainer, tests: Examples) -> dict[str, float]:
     """Mean loss of the averaged networks by target over a dataset; processes share its items."""

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from openunmix.transforms.fourier import hann_window
 
-__all__ = ["Analysis", "Synthesis"]
-
 
 class Analysis:
     """STFT of blocks (channels, samples) of a signal."""

@@ -18,8 +18,6 @@ from openunmix._pages import render
 from openunmix.web._pictures import LOWEST, highest
 from openunmix.web._stems import BIT_RATE, EncodedStem
 
-__all__ = ["Document", "base64_of"]
-
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("common.js", "sound.js", "pictures.js", "player.js")
 

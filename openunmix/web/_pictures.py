@@ -7,8 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BANDS", "LOWEST", "Picture", "highest"]
-
 Array = npt.NDArray[np.float32]
 
 BANDS = 128  # of a spectrogram, equally spaced in log frequency

@@ -16,8 +16,6 @@ from openunmix.audio import AudioSource, AudioWriter
 from openunmix.audio.channels import downmix_to_stereo
 from openunmix.web._pictures import Picture
 
-__all__ = ["BIT_RATE", "EncodedStem", "StemSource", "encoded"]
-
 #: Bit rate of the audio in the page, in bit/s for two channels.
 BIT_RATE = 112_000
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from openunmix.audio import AudioWriter
 from openunmix.web.page import page_html
 
-__all__ = ["StemPlayer", "show"]
-
 Waveform = Tensor | npt.NDArray[np.floating]
 
 

@@ -15,8 +15,6 @@ from openunmix.errors import AudioFileError
 from openunmix.web._document import Document, base64_of
 from openunmix.web._stems import EncodedStem, StemSource, encoded
 
-__all__ = ["MAX_AUDIO_SIZE", "page_html", "write_page"]
-
 #: Maximum bytes of base64 audio in a page: four stems and the original of about four minutes.
 MAX_AUDIO_SIZE = 24_000_000
 

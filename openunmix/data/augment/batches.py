@@ -24,8 +24,6 @@ from torch import Tensor
 
 from openunmix.data.augment.effects import pan_gains, pitch_shift, swap_channels
 
-__all__ = ["Batch", "BatchAugmentation"]
-
 
 class Batch(NamedTuple):
     """Mixtures, and the sources that the networks estimate."""

@@ -15,25 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = [
-    "EFFECTS",
-    "FAST_LENGTHS",
-    "EffectDraws",
-    "Effects",
-    "apply_effects",
-    "double_track",
-    "draw_effects",
-    "equaliser_gains",
-    "impulse_response",
-    "overdrive",
-    "pan_gains",
-    "pitch_shift",
-    "resample_to",
-    "reverberate",
-    "swap_channels",
-    "time_stretch",
-]
-
 _WINDOW, _HOP = 2048, 512  # of the phase vocoder
 # Half periods of the cosines that an equaliser's curve is made of, from LOWEST Hz to Nyquist.
 _WAVES = 5

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from openunmix.data.augment.effects import swap_channels
 
-__all__ = ["Augmentation", "Compose", "aug_from_str", "augmented"]
-
 #: From a waveform to a waveform, optionally with a keyword ``generator``.
 Augmentation = Callable[..., Tensor]
 

@@ -11,8 +11,6 @@ from openunmix.data.check.measure import Measure, similarity
 from openunmix.data.check.report import Issue
 from openunmix.data.tracks import Track
 
-__all__ = ["find_duplicates"]
-
 # Correlation of fingerprints above which two recordings are the same.
 _SAME = 0.97
 # What same recordings cannot differ by: length by a factor, spread of levels by dB.

@@ -17,8 +17,6 @@ from openunmix.data.musdb import open_database
 from openunmix.data.tracks import Track, find_tracks
 from openunmix.errors import AudioFileError
 
-__all__ = ["inventory"]
-
 
 def inventory(args: argparse.Namespace, split: str) -> list[Track]:
     """Tracks of a split from the options of a dataset; none for ``"synthetic"``.

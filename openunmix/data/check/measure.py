@@ -16,8 +16,6 @@ import numpy.typing as npt
 from openunmix.audio import AudioInfo, AudioSource, probe
 from openunmix.errors import AudioFileError
 
-__all__ = ["Measure", "measure_together", "similarity"]
-
 Block = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 

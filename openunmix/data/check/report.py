@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-__all__ = ["Issue", "Report", "SourceSummary"]
-
 _SHOWN = 5  # issues of one kind that are listed
 
 

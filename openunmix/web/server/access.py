@@ -15,8 +15,6 @@ from openunmix._pages import render
 from openunmix.web.server.headers import TOKEN_HEADERS
 from openunmix.web.server.settings import Settings
 
-__all__ = ["AccessControl"]
-
 # What the form for the token needs.
 _PUBLIC = ("/static/common.css", "/static/app.css", "/static/icon.svg")
 

@@ -12,8 +12,6 @@ from openunmix.web.server.store import Store
 from openunmix.web.server.tasks import export
 from openunmix.web.server.worker import Worker
 
-__all__ = ["StemMP4Files", "zip_stream"]
-
 _BLOCK = 1 << 20
 _EXPORT_TIMEOUT = 1800.0  # seconds; an hour of music takes about five minutes
 

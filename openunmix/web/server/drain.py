@@ -6,8 +6,6 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["DrainMiddleware"]
-
 _DRAIN_TIME = 2.0  # seconds for which a client may go on sending, so that it reads the response
 
 

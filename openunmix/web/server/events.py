@@ -6,8 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
-__all__ = ["Events"]
-
 
 class _Subscriber:
     """Jobs that one client has not been notified of: each once, however often it changed."""

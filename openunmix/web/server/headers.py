@@ -5,8 +5,6 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["APP_HEADERS", "PLAYER_HEADERS", "TOKEN_HEADERS", "SecurityHeaders"]
-
 #: The app: scripts, styles and requests of this server only.
 APP_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "

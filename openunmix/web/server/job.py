@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
-__all__ = ["Job", "JobProgress", "Speeds", "State", "display_name"]
-
 _MAX_NAME = 120  # characters
 
 _MIN_AUDIO = 20.0  # seconds of audio from which the speed so far predicts the rest

@@ -7,8 +7,6 @@ from openunmix.pretrained.download import local_files
 from openunmix.pretrained.registry import DEFAULT_MODEL, MODELS, ModelEntry
 from openunmix.web.server.schema import ModelStatus
 
-__all__ = ["ModelCatalogue"]
-
 
 class ModelCatalogue:
     """The known models, and the one that the server was started with (a name or a folder)."""

@@ -19,8 +19,6 @@ from openunmix.web.server.store import Store
 from openunmix.web.server.tasks import inspect, separate
 from openunmix.web.server.worker import DiskFullError, Task, TaskError, Worker
 
-__all__ = ["JobView", "Queue", "QueueFullError"]
-
 logger = logging.getLogger(__name__)
 
 _INSPECT_TIMEOUT = 30.0  # seconds

@@ -25,8 +25,6 @@ from openunmix.web.server.schema import Health, JobStatus, ModelStatus, Problem,
 from openunmix.web.server.uploads import Form, FormDescription, expected_size, receive
 from openunmix.web.server.worker import DiskFullError, TaskError
 
-__all__ = ["STATIC", "Services", "api", "pages"]
-
 #: Folder of the static files.
 STATIC = Path(__file__).parents[1] / "static"
 

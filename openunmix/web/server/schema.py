@@ -10,8 +10,6 @@ from pydantic import BaseModel, Field
 from openunmix.web.server.job import State
 from openunmix.web.server.queue import JobView
 
-__all__ = ["Health", "JobStatus", "ModelStatus", "Problem", "job_status"]
-
 
 class Problem(BaseModel):
     """Error."""

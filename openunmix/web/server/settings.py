@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LOOPBACK_NAMES", "Settings"]
-
 #: Names by which a browser on the same machine reaches the server.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 

@@ -30,8 +30,6 @@ from pydantic import TypeAdapter
 from openunmix._files import replacing
 from openunmix.web.server.job import Job, State
 
-__all__ = ["FolderInUseError", "Store"]
-
 logger = logging.getLogger(__name__)
 
 _ID = re.compile("[0-9a-f]{32}")

@@ -23,8 +23,6 @@ from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.web.page import write_page
 from openunmix.web.server.worker import DiskFullError, Report
 
-__all__ = ["RESIDUAL", "export", "inspect", "separate"]
-
 #: Name of the residual as a stem.
 RESIDUAL = "residual"
 

@@ -15,8 +15,6 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-__all__ = ["Form", "FormDescription", "receive"]
-
 _FIELDS = {"model": False, "targets": True, "residual": False}  # name: whether it can be repeated
 _MAX_FIELD = 1000  # bytes of a value
 _MAX_PARTS = 50

@@ -19,8 +19,6 @@ from typing import Any
 
 from openunmix.errors import OpenUnmixError
 
-__all__ = ["DiskFullError", "Report", "Task", "TaskError", "Worker"]
-
 Report = Callable[..., None]
 Task = Callable[[dict[str, Any], Report], dict[str, Any]]
 
