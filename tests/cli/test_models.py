@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def plan():
 
 
 @pytest.fixture
-def tiny(plan, monkeypatch):
+def tiny(plan):
     """Publish a model of the name tiny, and no other."""
     contents = {
         target: pickled(tiny_network(seed).state_dict())
@@ -42,10 +43,9 @@ def tiny(plan, monkeypatch):
     with serving(plan) as url:
         entry = make_entry(contents, url)
         plan.files.update({entry.files[target].name: contents[target] for target in contents})
-        for name in list(MODELS):
-            monkeypatch.delitem(MODELS, name)
-        monkeypatch.setitem(MODELS, "tiny", entry)
-        yield entry
+        # Deleting them one by one would put them back in the reverse order.
+        with patch.dict(MODELS, {"tiny": entry}, clear=True):
+            yield entry
 
 
 def line_of(text, name):
