@@ -184,6 +184,7 @@ class Mixer:
         else:
             means = [config.level + config.balance.get(target, 0.0) for target in library.targets]
             gains = _factor(rng.normal(np.array(means)[:, None], config.spread, shape))
+        # One factor for all sources of an item: the level of the mixture, not its balance.
         gains *= _factor(rng.normal(0.0, config.loudness_spread, size))
         gains *= rng.random(shape) >= config.silent
         is_mono = np.array(
@@ -209,6 +210,7 @@ class Mixer:
                 for stem in tracks[number].values()
                 if coherent[item] and stem.target not in self.config.independent
             ]
+            # All stems must have the place, so that they stay in time with each other.
             shortest = min((stem.samples for stem in stems), default=0)
             start = _start(places[item], shortest, lengths[item])
             found.append({s.target: _Excerpt(s, start, lengths[item]) for s in stems})
@@ -286,6 +288,7 @@ class Mixer:
                 swapped = bool(plan.swapped[source, items[row]])
                 gains = plan.gains[source, items[row]] * self._scale(excerpt.stem) * excerpt.gain
                 for channel, gain in enumerate(gains.tolist()):
+                    # The other channel if they are swapped; the only one of a mono stem.
                     part = waveform[(channel ^ swapped) % channels]
                     # Converts, scales and adds in one pass over memory, which is what a CPU spends.
                     mixed[row, source, channel, : len(part)].add_(part, alpha=gain)
@@ -313,10 +316,12 @@ class Mixer:
             return 1 / FULL_SCALE
         sources = 1 + stem.target.count("+")
         level = float(_factor(self.config.level)) if original else 1.0
+        # Powers of independent sources add up: n of them are louder by the root of n.
         return level * math.sqrt(sources) / stem.level / FULL_SCALE
 
     def _bandwidth(self, plan: _Plan, items: np.ndarray) -> Tensor | None:
         """Bandwidth (items, targets) of the targets in Hz, None if there is no limit."""
+        # Played at another speed, the bandwidth scales with all frequencies.
         found = [
             [
                 min(

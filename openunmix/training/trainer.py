@@ -135,7 +135,7 @@ class Trainer:
         self.networks.train()
         losses = torch.stack(self._losses(self.networks, spectrograms, training=True))
         self._average_over_processes(losses)
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)  # before clipping, which compares true norms
         self._clip()
         self.scaler.step(self.optimizer)  # no step if fp16 gradients overflow; the scale shrinks
         self.scaler.update()
@@ -208,6 +208,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return what :meth:`load_state_dict` needs to continue to the last bit."""
         optimizer = self.optimizer.state_dict()
+        # Keys of JSON are strings.
         moments = {str(index): moment for index, moment in optimizer["state"].items()}
         return {
             "config": self.config.to_json(),
@@ -227,6 +228,7 @@ class Trainer:
         self.ema.load_state_dict(state["ema"], strict=complete)
         optimizer = state["optimizer"]
         moments = {int(index): moment for index, moment in optimizer["state"].items()}
+        # The state has the weight decay of the former run; a resumed one may have another.
         groups = [
             {**group, "weight_decay": self.config.weight_decay}
             for group in optimizer["param_groups"]
