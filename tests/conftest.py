@@ -102,3 +102,13 @@ def _decoded_folder(tmp_path_factory):
 def bfloat16(monkeypatch):
     """Let bfloat16 be used on every processor; on some it is slow, but right."""
     monkeypatch.setattr("openunmix.predict._runtime._has_bfloat16", lambda: True)
+
+
+@pytest.fixture
+def work_folder(tmp_path, monkeypatch):
+    """Work in an empty folder, without a network and without a cache."""
+    for name in ("OPENUNMIX_MIRROR", "OPENUNMIX_OFFLINE", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")

@@ -107,7 +107,7 @@ def _download(args: argparse.Namespace) -> int:
 
 def _download_one(name: str) -> None:
     """Download one model."""
-    entry = find_model(name)
+    entry = MODELS[name]
     if entry.bundled:
         resolve_model(name)
     else:

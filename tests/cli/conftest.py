@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import torch
 from helpers.commands import TARGETS, exit_code
 from helpers.models import save_model
 from helpers.sounds import noise, panned, tone
@@ -15,16 +14,6 @@ from helpers.train_command import RATE
 from openunmix.cli import _separate, _train
 from openunmix.predict.files import separate_file
 from openunmix.pretrained import registry
-
-
-@pytest.fixture
-def work_folder(tmp_path, monkeypatch):
-    """Work in an empty folder, without a network and without a cache."""
-    for name in ("OPENUNMIX_MIRROR", "OPENUNMIX_OFFLINE", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
 
 
 @pytest.fixture
