@@ -8,8 +8,8 @@ Memory does not depend on the length of a file, except for `read_audio`.
 
 from __future__ import annotations
 
-from openunmix.audio.decoders import AudioInfo
 from openunmix.audio.encoders import OUTPUT_FORMATS
+from openunmix.audio.info import AudioInfo
 from openunmix.audio.reading import AudioClip, AudioReader, probe, read_audio
 from openunmix.audio.resampling import resample
 from openunmix.audio.source import AUDIO_EXTENSIONS, AudioSource

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from openunmix.audio._paths import StrPath, quote
 from openunmix.audio.channels import Block
-from openunmix.audio.decoders import AudioInfo, open_decoder
+from openunmix.audio.decoders import open_decoder
+from openunmix.audio.info import AudioInfo
 from openunmix.errors import AudioFileError
 
 

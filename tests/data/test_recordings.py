@@ -95,11 +95,11 @@ def test_stems_of_an_mp4_are_its_streams(tmp_path, write):
 
 def test_file_without_a_length_is_measured(write, monkeypatch):
     path = write("a.wav", noise(RATE))
-    from openunmix.audio import decoders
+    from openunmix.audio import _ffmpeg, decoders
 
     monkeypatch.setattr(decoders, "_SNDFILE_MAGIC", ())  # FFmpeg, told not to know the length
     monkeypatch.setattr(
-        decoders, "_describe", lambda c, s, n: decoders.AudioInfo(RATE, 2, None, "x", "x", ())
+        _ffmpeg, "_describe", lambda c, s, n: _ffmpeg.AudioInfo(RATE, 2, None, "x", "x", ())
     )
     assert Recording.open(AudioSource(path)).samples == RATE
 
