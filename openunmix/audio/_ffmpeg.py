@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 
-class _QuietFile(FileIO):
+class QuietFile(FileIO):
     """File whose `seek` returns -1 instead of raising, which PyAV would print."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -42,7 +42,7 @@ class AvDecoder:
 
         self._path = path
         with ExitStack() as stack:
-            file = stack.enter_context(_QuietFile(absolute(path)))
+            file = stack.enter_context(QuietFile(absolute(path)))
             # An open file and no protocol: neither a name such as http:... nor a playlist inside
             # the file can make FFmpeg open anything else.
             with codec_errors(f"{quote(path)} is damaged or not an audio file"):

@@ -191,7 +191,7 @@ def test_reading_damaged_files_prints_nothing(tmp_path, capfd):
 
 def test_impossible_seek_of_a_damaged_file_is_answered_and_not_raised(tmp_path):
     """PyAV printed the traceback of each such seek on stderr; found by fuzzing."""
-    with _ffmpeg._QuietFile(write(tmp_path / "a.wav", music(100))) as file:
+    with _ffmpeg.QuietFile(write(tmp_path / "a.wav", music(100))) as file:
         assert file.seek(-5) == -1
         assert file.read(4) == b"RIFF"
 
