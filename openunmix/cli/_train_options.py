@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from openunmix.cli._options import Group
 from openunmix.cli._train_data import DATASET_NAMES, STEMS, add_dataset_options, dataset_name
 from openunmix.data import MixingConfig
-from openunmix.model import Architecture
+from openunmix.model import NETWORKS, Architecture
 from openunmix.training import PRESETS, TrainingConfig
 from openunmix.training.losses import MULTI_TARGET_LOSSES
 from openunmix.transforms.fourier import STFTConfig
@@ -134,6 +134,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="train a network for each (default: all four; datasets of 1.3.0: vocals)",
     )
     networks = parser.add_argument_group("networks")
+    networks.add_argument(
+        "--architecture",
+        choices=NETWORKS,
+        help=f"network; defaults of others differ (default: {Architecture.name})",
+    )
     training = parser.add_argument_group("training")
     groups = {"mixing": data, "architecture": networks, "stft": networks, "": training}
     for option in OPTIONS:
@@ -160,6 +165,9 @@ def settings(args: argparse.Namespace) -> TrainingConfig:
         changes["statistics_excerpts"] = 0
     targets = [args.target] if args.target else args.targets
     changes["targets"] = tuple(dict.fromkeys(targets or config.targets))
+    if args.architecture:
+        kind = NETWORKS[args.architecture].options
+        config = replace(config, architecture=kind(bandwidth=config.architecture.bandwidth))
     for part, values in given.items():
         if getattr(config, part) is not None:
             changes[part] = replace(getattr(config, part), **values)

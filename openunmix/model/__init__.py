@@ -22,14 +22,16 @@ References
 """
 
 from openunmix.model.architecture import NETWORKS, Architecture, MaskNetwork
+from openunmix.model.bands import BandArchitecture, BandUnmix
 from openunmix.model.network import OpenUnmix
 from openunmix.model.separator import Separator
-from openunmix.model.sharing import SHARED_LAYERS, share
+from openunmix.model.sharing import share
 
 __all__ = [
     "NETWORKS",
-    "SHARED_LAYERS",
     "Architecture",
+    "BandArchitecture",
+    "BandUnmix",
     "MaskNetwork",
     "OpenUnmix",
     "Separator",

@@ -58,7 +58,8 @@ class Architecture:
         default=False, metadata={"help": "average features over the networks (CrossNet)"}
     )
     shared: bool = field(
-        default=False, metadata={"help": "share all but the last two layers between targets"}
+        default=False,
+        metadata={"help": "share a trunk between targets: all but their last two layers"},
     )
 
     def __post_init__(self) -> None:
@@ -92,6 +93,8 @@ class MaskNetwork(nn.Module):
 
     #: Class of the options.
     options: ClassVar[type[Architecture]] = Architecture
+    #: Attributes that networks of a shared trunk have in common; none if they cannot share one.
+    trunk_layers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, architecture: Architecture, nb_output_bins: int, nb_channels: int) -> None:
         super().__init__()
@@ -117,10 +120,29 @@ class MaskNetwork(nn.Module):
     def mask(self, magnitude: Tensor) -> Tensor:
         """Ratio of the target's magnitude to the mixture's; it may exceed 1.
 
-        Both are (frames, batch, channels, bins), frames first as recurrent layers take them. Every
-        network has its own.
+        Both are (frames, batch, channels, bins), frames first as recurrent layers take them. A
+        network has its own, or the three steps whose product it is, of which the first two are the
+        trunk.
         """
+        features = self.encode(magnitude)
+        return self.decode(features, self.recur(features))
+
+    def encode(self, magnitude: Tensor) -> Tensor:
+        """Features of single frames, in a shape of the network's own."""
         raise NotImplementedError
+
+    def recur(self, features: Tensor) -> Tensor:
+        """Hidden states of recurrent layers, of the shape of the features."""
+        raise NotImplementedError
+
+    def decode(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """Mask (frames, batch, channels, bins) of features and hidden states."""
+        raise NotImplementedError
+
+    @property
+    def trunk(self) -> tuple[object, ...]:
+        """Layers of encoding and recurrence; equal for networks that share them."""
+        return tuple(getattr(self, name) for name in self.trunk_layers)
 
     def compress(self, magnitude: Tensor) -> Tensor:
         """Compress magnitudes of any shape; statistics of the input are those of the result."""

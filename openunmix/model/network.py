@@ -42,6 +42,8 @@ class OpenUnmix(MaskNetwork):
         as loud ones. The mask multiplies the magnitudes themselves in any case.
     """
 
+    trunk_layers = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "compression")
+
     #: Saved with the weights, which mean nothing without it; None for 1, as 1.3.0 has no such key.
     compression: Tensor | None
 
@@ -98,9 +100,7 @@ class OpenUnmix(MaskNetwork):
                 f"the input has channels={channels} and bins={bins}, but this network was made for "
                 f"channels={self.nb_channels} and bins={self.nb_output_bins}"
             )
-        features = self.encode(magnitude)
-        hidden, _ = self.lstm(features)
-        return self.decode(features, hidden)
+        return super().mask(magnitude)
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """Features of each frame: (frames, batch, channels, bins) to (frames, batch, hidden)."""
@@ -110,11 +110,16 @@ class OpenUnmix(MaskNetwork):
         x = torch.tanh(self.bn1(x))
         return x.reshape(frames, batch, self.hidden_size)
 
+    def recur(self, features: Tensor) -> Tensor:
+        """Hidden states (frames, batch, hidden) of the LSTM."""
+        hidden: Tensor = self.lstm(features)[0]
+        return hidden
+
     def decode(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Mask of each frame, (frames, batch, channels, bins).
 
-        ``features`` and ``hidden`` (frames, batch, hidden) are what :meth:`encode` and the LSTM
-        returned.
+        ``features`` and ``hidden`` (frames, batch, hidden) are what :meth:`encode` and
+        :meth:`recur` returned.
         """
         frames, batch, _ = features.shape
         x = torch.cat([features, hidden], dim=-1)  # the skip connection
@@ -172,11 +177,6 @@ class OpenUnmix(MaskNetwork):
         )
         network.architecture = architecture
         return network
-
-    @property
-    def trunk(self) -> tuple[nn.Module, ...]:
-        """Layers before the last two dense ones; equal for networks that share them."""
-        return self.fc1, self.bn1, self.lstm
 
 
 NETWORKS[Architecture.name] = OpenUnmix

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from openunmix.filtering._fast import WienerFilter
 from openunmix.filtering.gaussian import wiener
+from openunmix.model.architecture import MaskNetwork
 from openunmix.model.network import OpenUnmix
 from openunmix.model.sharing import masks
 from openunmix.transforms import make_filterbanks
@@ -124,7 +125,7 @@ class Separator(nn.Module):
     def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
         """Magnitudes of all targets, (batch, channels, bins, frames), from that of the mixture."""
         networks = list(self.target_models.values())
-        own = [network for network in networks if isinstance(network, OpenUnmix)]
+        own = [network for network in networks if isinstance(network, MaskNetwork)]
         trunks = {network.trunk for network in own}
         if not self.bridged and (len(own) < len(networks) or len(trunks) == len(own)):
             return [network(mixture) for network in networks]

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from openunmix.model.architecture import MaskNetwork
-from openunmix.model.network import OpenUnmix
-
-#: Attributes that networks of a shared trunk have in common: all before the last two dense layers.
-SHARED_LAYERS = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "compression")
 
 
 def masks(
@@ -28,32 +24,32 @@ def masks(
     .. [1] R. Sawata, S. Uhlich, S. Takahashi, Y. Mitsufuji, "All for one and one for all:
        Improving music separation by bridging networks", ICASSP, 2021.
     """
-    own = [network for network in networks if isinstance(network, OpenUnmix)]
-    if len(own) < len(networks):
+    trunks = {network.trunk: network for network in networks}
+    if not bridged and (() in trunks or len(trunks) == len(networks)):
         return [network.mask(magnitude) for network in networks]
-    trunks = {network.trunk: network for network in own}
     features = {trunk: network.encode(magnitude) for trunk, network in trunks.items()}
     if bridged:
         features = dict.fromkeys(trunks, torch.stack([*features.values()]).mean(dim=0))
-    hidden = {trunk: network.lstm(features[trunk])[0] for trunk, network in trunks.items()}
+    hidden = {trunk: network.recur(features[trunk]) for trunk, network in trunks.items()}
     if bridged:
         hidden = dict.fromkeys(trunks, torch.stack([*hidden.values()]).mean(dim=0))
-    return [network.decode(features[network.trunk], hidden[network.trunk]) for network in own]
+    return [network.decode(features[network.trunk], hidden[network.trunk]) for network in networks]
 
 
-def share(networks: Iterable[nn.Module]) -> None:
+def share(networks: Iterable[MaskNetwork]) -> None:
     """Replace the trunk of all networks by that of the first.
 
-    Each network keeps its own last two dense layers. Shared layers are trained by the losses of
+    Each network keeps its own layers after the trunk. Shared layers are trained by the losses of
     all targets and computed once, so they can be wider at equal cost.
 
     Parameters
     ----------
-    networks : iterable of OpenUnmix
+    networks : iterable of MaskNetwork
         Networks of one architecture; all but the first are changed.
 
     Examples
     --------
+    >>> from openunmix.model import OpenUnmix
     >>> one, other = OpenUnmix(nb_bins=9, hidden_size=4), OpenUnmix(nb_bins=9, hidden_size=4)
     >>> share([one, other])
     >>> other.lstm is one.lstm, other.fc2 is one.fc2
@@ -61,5 +57,5 @@ def share(networks: Iterable[nn.Module]) -> None:
     """
     first, *others = networks
     for other in others:
-        for name in SHARED_LAYERS:
+        for name in first.trunk_layers:
             setattr(other, name, getattr(first, name))

@@ -27,7 +27,7 @@ import torch
 
 from openunmix._files import replacing, sha256_of
 from openunmix.errors import CheckpointError
-from openunmix.model import SHARED_LAYERS, MaskNetwork, OpenUnmix, share
+from openunmix.model import MaskNetwork, OpenUnmix, share
 from openunmix.pretrained._weights import load_network, write_network
 from openunmix.pretrained.config import (
     CONFIG_NAME,
@@ -236,13 +236,14 @@ def save_folder(
     """Write a model folder, which :func:`load_folder` reads; see :func:`save_network`."""
     folder = Path(folder)
     shared = config.architecture.shared
-    if shared and len({getattr(network, "trunk", network) for network in networks.values()}) > 1:
+    if shared and len({network.trunk for network in networks.values()}) > 1:
         raise ValueError(f"{', '.join(networks)} share no layers: use openunmix.model.share")
     for target, network in networks.items():
         save_network(folder, target, network, (metadata or {}).get(target), dtype, shared)
     first = next(iter(networks.values()))
     if shared:
-        common = {key: value for key, value in first.state_dict().items() if _is_shared(key)}
+        state = first.state_dict()
+        common = {key: value for key, value in state.items() if is_shared(key, first)}
         forget_hash(folder, SHARED_NAME)
         write_network(folder / SHARED_NAME, common, dtype)
     # Networks know more of their options than settings that were read from a file of 1.3.0.
@@ -253,9 +254,9 @@ def save_folder(
     save_config(folder, replace(config, architecture=options))
 
 
-def _is_shared(key: str) -> bool:
-    """Whether a weight is of a layer that shared networks have in common."""
-    return key.partition(".")[0] in SHARED_LAYERS
+def is_shared(key: str, network: MaskNetwork) -> bool:
+    """Whether a weight is of the trunk, which shared networks have in common."""
+    return key.partition(".")[0] in network.trunk_layers
 
 
 def save_network(
@@ -282,7 +283,7 @@ def save_network(
     path = folder / f"{target}.safetensors"
     forget_hash(folder, path.name)
     state = network.state_dict()
-    kept = {key: value for key, value in state.items() if not (shared and _is_shared(key))}
+    kept = {key: value for key, value in state.items() if not (shared and is_shared(key, network))}
     write_network(path, kept, dtype)
     with replacing(folder / f"{target}.json") as temporary:
         temporary.write_text(description, "utf-8")

@@ -63,14 +63,16 @@ def pretrained_networks(
     """
     resolved = resolve_model(model, list(config.targets))
     networks = load_networks(resolved.files, resolved.config)
-    plain = {replace(network.architecture, compression=1.0) for network in networks.values()}
+    plain = {replace(net.architecture, compression=1.0, dropout=0.0) for net in networks.values()}
     if len(plain) > 1:
         raise CheckpointError(
             f"the networks of {model} differ in size; train them one by one, with --target"
         )
     dropout = config.architecture.dropout
-    for lstm in (m for n in networks.values() for m in n.modules() if isinstance(m, nn.LSTM)):
-        lstm.dropout = dropout  # of no effect on a single layer
+    for network in networks.values():
+        network.architecture = replace(network.architecture, dropout=dropout)
+        for lstm in (module for module in network.modules() if isinstance(module, nn.LSTM)):
+            lstm.dropout = dropout  # of no effect on a single layer
     compression = min(network.architecture.compression for network in networks.values())
     architecture = replace(plain.pop(), compression=compression, dropout=dropout)
     config = replace(

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openunmix.model import SHARED_LAYERS
-from openunmix.pretrained.folder import load_folder, save_folder
+from openunmix.pretrained.folder import is_shared, load_folder, save_folder
 
 output, *arguments = sys.argv[1:]
 weights = {Path(a.partition("=")[0]): float(a.partition("=")[2]) for a in arguments if "=" in a}
@@ -22,8 +21,8 @@ models = {folder: load_folder(folder) for folder in {**weights, **dict.fromkeys(
 
 def mean(target: str, name: str) -> Tensor:
     """Return the mean of a weight of a target."""
-    is_shared = name.partition(".")[0] in SHARED_LAYERS
-    used = {chosen[target]: 1.0} if target in chosen and not is_shared else weights
+    own = not is_shared(name, models[next(iter(weights))].networks[target])
+    used = {chosen[target]: 1.0} if target in chosen and own else weights
     values = [w * models[f].networks[target].state_dict()[name].double() for f, w in used.items()]
     return torch.stack(values).sum(dim=0) / sum(used.values())
 

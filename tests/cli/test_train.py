@@ -15,7 +15,7 @@ import torch
 from helpers.train_command import SMALL, TINY, TRACKS, exit_code, train, weights
 
 from openunmix.cli import _separate, _train
-from openunmix.model import OpenUnmix
+from openunmix.model import BandArchitecture, OpenUnmix
 from openunmix.pretrained.folder import (
     SeparatorConfig,
     load_folder,
@@ -77,6 +77,19 @@ def test_shared_networks_are_trained_used_and_trained_further(data, caplog):
     further = ["--root", "data", "--model", "run", "--output", "one", "--target", "drums"]
     assert exit_code(*further, *SMALL, "--steps", 1) == 0
     assert load_folder("one").networks.keys() == {"drums"}
+
+
+def test_a_network_of_bands_is_trained_used_and_trained_further(data):
+    bands = ["--architecture", "BandUnmix", "--shared", "--nb-layers", 1, "--dropout", 0.1]
+    assert train("--steps", "1", *bands) == 0
+    networks, config, _ = load_folder("run")
+    assert config.architecture == BandArchitecture(8, 1, False, 16000.0, dropout=0.1, shared=True)
+    song = "data/valid/c/mixture.wav"
+    assert _separate.main([song, "--model", "./run", "--outdir", "out", "--quiet"]) == 0
+    further = ("--steps", "1", "--model", "run", "--output", "further", "--dropout", "0.2")
+    assert train(*further) == 0
+    assert load_folder("further").config.architecture.dropout == 0.2
+    assert load_folder("further").networks["drums"].trunk_layers == networks["drums"].trunk_layers
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "waveform-l1", "multi-domain"])

@@ -11,7 +11,7 @@ from helpers.checks import decibels
 
 from openunmix.cli._models import main as umx_models
 from openunmix.errors import CheckpointError
-from openunmix.model import SHARED_LAYERS, Architecture, OpenUnmix, Separator, share
+from openunmix.model import Architecture, OpenUnmix, Separator, share
 from openunmix.model.sharing import masks
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained.folder import (
@@ -117,7 +117,7 @@ def test_a_folder_holds_what_is_shared_once(networks, folder):
     assert list(find_weights(folder)) == list(found.networks) == ["bass", "drums", "vocals"]
     one, *others = found.networks.values()
     for other in others:
-        assert all(getattr(other, name) is getattr(one, name) for name in SHARED_LAYERS)
+        assert all(getattr(other, name) is getattr(one, name) for name in one.trunk_layers)
     for target, network in networks.items():
         for name, value in network.state_dict().items():
             torch.testing.assert_close(found.networks[target].state_dict()[name], value)
