@@ -41,7 +41,17 @@ class BandArchitecture(Architecture):
 
 
 class BandUnmix(MaskNetwork):
-    """Network that estimates the magnitude of one target band by band."""
+    """Network that estimates the magnitude of one target band by band.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its options.
+    nb_output_bins, nb_channels : int
+        Frequency bins and audio channels of its input and of its mask.
+    max_bin : int
+        Bins from this one on are masked, but not seen.
+    """
 
     options = BandArchitecture
     trunk_layers = ("reduce", "over_time", "across_bands")
