@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from openunmix.model import OpenUnmix
-from openunmix.predict._recurrent import State, run_layer, split_lstm
+from openunmix.predict._recurrent import State, run_directions, split_lstm
 
 
 class Affine(NamedTuple):
@@ -104,17 +104,10 @@ class FoldedNetworks:
         """
         after = []
         x = self._features_of(trunk, features)
-        for number, (forward, *backward) in enumerate(self.recurrent[trunk]):
+        for number, directions in enumerate(self.recurrent[trunk]):
             before = states[number] if states else None
-            outputs, state = run_layer(forward, x[:frames], before, self.exact)
+            x, state = run_directions(directions, x, frames, before, self.exact)
             after.append(state)
-            if len(x) > frames:  # the next layer's backward LSTM needs the lookahead, too
-                ahead, _ = run_layer(forward, x[frames:], state, self.exact)
-                outputs = torch.cat([outputs, ahead])
-            for layer in backward:  # from the end of the lookahead, with a zero state
-                reverse, _ = run_layer(layer, x.flip(0), exact=self.exact)
-                outputs = torch.cat([outputs, reverse.flip(0)], dim=-1)
-            x = outputs
         return x[:frames], after
 
     def decode(

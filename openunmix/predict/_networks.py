@@ -11,7 +11,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from openunmix.model import OpenUnmix, Separator
+from openunmix.model import BandUnmix, OpenUnmix, Separator
+from openunmix.predict._bands import BandNetworks
 from openunmix.predict._folded import FoldedNetworks
 
 
@@ -63,19 +64,23 @@ class ModuleNetworks:
 
 
 #: The networks of all targets, with the methods ``encode``, ``run_recurrent`` and ``decode``.
-Networks: TypeAlias = FoldedNetworks | ModuleNetworks
+Networks: TypeAlias = FoldedNetworks | BandNetworks | ModuleNetworks
 
 
 def networks_of(
     separator: Separator, dtype: torch.dtype, segment: int | None, lookahead: int
 ) -> Networks:
-    """Return the separator's networks, folded if all are OpenUnmix itself; no segment is exact."""
+    """Return the separator's networks, fast ones if all are of one class; no segment is exact."""
     modules = list(separator.target_models.values())
+    exact = segment is None
     if any(module.training for module in modules):
         raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
     own = [module for module in modules if type(module) is OpenUnmix]  # subclasses may differ
     if len(own) == len(modules):
-        return FoldedNetworks(own, dtype, separator.bridged, exact=segment is None)
+        return FoldedNetworks(own, dtype, separator.bridged, exact)
+    bands = [module for module in modules if type(module) is BandUnmix]
+    if len(bands) == len(modules):
+        return BandNetworks(bands, dtype, exact)
     return ModuleNetworks(modules, separator.nb_channels, segment, lookahead)
 
 

@@ -10,6 +10,7 @@ outputs agree. With trained networks that recomputes some 8 % of the frames.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -27,6 +28,25 @@ _COMPARED = 128
 # steps of the number format, which is what counts in bfloat16.
 _TOLERANCE = 3e-4
 _STEPS = 4
+
+
+def run_directions(
+    directions: Sequence[nn.LSTM], x: Tensor, frames: int, before: State | None, exact: bool
+) -> tuple[Tensor, State]:
+    """Run a layer over ``frames`` and the lookahead after them: (frames + lookahead, features).
+
+    The forward direction begins with the state before the first frame; its state after the last of
+    ``frames`` is returned. The backward direction begins at the end with a zero state.
+    """
+    forward, *backward = directions
+    outputs, state = run_layer(forward, x[:frames], before, exact)
+    if len(x) > frames:  # the next layer's backward direction needs the lookahead, too
+        ahead, _ = run_layer(forward, x[frames:], state, exact)
+        outputs = torch.cat([outputs, ahead])
+    for layer in backward:
+        reverse, _ = run_layer(layer, x.flip(0), exact=exact)
+        outputs = torch.cat([outputs, reverse.flip(0)], dim=-1)
+    return outputs, state
 
 
 def run_layer(
