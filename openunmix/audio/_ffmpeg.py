@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
-from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from openunmix.audio._paths import StrPath, absolute, codec_errors, quote
+from openunmix.audio._mpeg import parts_of_mpeg, stated_frames
+from openunmix.audio._paths import StrPath, codec_errors, quote
+from openunmix.audio._spliced import Part, SplicedFile
 from openunmix.audio.channels import Block, default_layout
 from openunmix.audio.info import AudioInfo, check_stream, drop, truncated
 from openunmix.errors import AudioFileError
@@ -23,40 +25,45 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 
-class QuietFile(FileIO):
-    """File whose `seek` returns -1 instead of raising, which PyAV would print."""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to an offset; return -1 if it is negative, as in damaged files."""
-        try:
-            return super().seek(offset, whence)
-        except OSError:
-            return -1
-
-
 class AvDecoder:
     """One audio stream of any container that FFmpeg knows."""
 
-    def __init__(self, path: StrPath, stream: int | None = None) -> None:
-        import av
-
+    def __init__(
+        self,
+        path: StrPath,
+        stream: int | None = None,
+        span: range | None = None,
+        samples: int | None = None,
+    ) -> None:
         self._path = path
+        span = span or range(os.path.getsize(path))
+        self._parts: list[Part] = [span]
         with ExitStack() as stack:
-            file = stack.enter_context(QuietFile(absolute(path)))
-            # An open file and no protocol: neither a name such as http:... nor a playlist inside
-            # the file can make FFmpeg open anything else.
-            with codec_errors(f"{quote(path)} is damaged or not an audio file"):
-                container = av.open(
-                    file,
-                    mode="r",
-                    options={"protocol_whitelist": "none"},
-                    metadata_errors="replace",
-                )
-            self._container = stack.enter_context(container)
-            self._select(stream or 0)
+            self._container = self._open(stack)
+            if self._container.format.name in ("mp3", "aac"):
+                self._parts = parts_of_mpeg(path, span)
+                self._container = self._open(stack)
+            self._select(stream or 0, samples)
             self.close = stack.pop_all().close
 
-    def _select(self, index: int) -> None:
+    def _open(self, stack: ExitStack) -> InputContainer:
+        """Open the parts of the file as one."""
+        import av
+
+        # An open file and no protocol: neither a name such as http:... nor a playlist inside
+        # the file can make FFmpeg open anything else.
+        file = stack.enter_context(SplicedFile(self._path, self._parts))
+        with codec_errors(f"{quote(self._path)} is damaged or not an audio file"):
+            container = av.open(
+                file,
+                mode="r",
+                options={"protocol_whitelist": "none"},
+                metadata_errors="replace",
+            )
+        opened: InputContainer = stack.enter_context(container)
+        return opened
+
+    def _select(self, index: int, samples: int | None) -> None:
         """Select an audio stream; raise if it is missing or cannot be decoded."""
         streams = self._container.streams.audio
         if not streams:
@@ -68,7 +75,8 @@ class AvDecoder:
             raise AudioFileError(
                 f"{quote(self._path)} has audio that cannot be decoded here; convert it to WAV"
             )
-        self.info = _describe(self._container, self._stream, len(streams))
+        info = _describe(self._container, self._stream, len(streams))
+        self.info = info if samples is None else replace(info, samples=samples)
 
     def chunks(self, first: int) -> Iterator[Block]:
         """Yield chunks from the sample `first` to the end; what is before it is decoded too."""
@@ -113,11 +121,15 @@ class AvDecoder:
 
     def _check_complete(self, found: int) -> None:
         """Raise if much less was decoded than a reliable header states."""
-        expected, rate = self.info.samples, self.info.sample_rate
-        reliable = self.info.format == "mp4" or (
-            self.info.format == "mp3" and _has_length_header(self._path)
-        )
-        if reliable and expected is not None and found < expected - rate // 4:
+        rate, expected = self.info.sample_rate, None
+        if self.info.format == "mp4" and self.info.samples is not None:
+            expected = self.info.samples - rate // 4
+        elif self.info.format == "mp3":  # FFmpeg may have guessed the length from the bit rate
+            with SplicedFile(self._path, self._parts) as file:
+                frames = stated_frames(file.read(8192)) or 0
+            # Up to four of them are the encoder's delay and padding.
+            expected = (frames - 8) * (1152 if rate >= 32000 else 576)
+        if expected is not None and found < expected:
             raise truncated(self._path, found, expected)
         if not found:
             raise AudioFileError(f"{quote(self._path)} has no audio that can be decoded")
@@ -156,14 +168,3 @@ def _to_float(frame: AudioFrame) -> Block:
     elif samples.dtype.kind == "i":
         block /= 2.0 ** (8 * samples.dtype.itemsize - 1)
     return block
-
-
-def _has_length_header(path: StrPath) -> bool:
-    """Whether the first frame of an MP3 states how many follow."""
-    with open(path, "rb") as file:
-        head = file.read(10)
-        # An ID3 tag may come first; its size has seven bits per byte.
-        size = sum(byte << 7 * (3 - place) for place, byte in enumerate(head[6:10]))
-        file.seek(10 + size if head[:3] == b"ID3" else 0)
-        frame = file.read(4096)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from openunmix.audio._paths import StrPath, absolute, codec_errors, quote
+from openunmix.audio._spliced import Part, SplicedFile
 from openunmix.audio.channels import Block, default_layout, order_of_vorbis
 from openunmix.audio.info import AudioInfo, drop, truncated
-from openunmix.errors import AudioFileError
 
 _CHUNK = 65536  # samples per channel that libsndfile decodes in one call
 
 
-def open_sndfile(path: StrPath) -> SndfileDecoder | None:
-    """Open a file with libsndfile; None if that fails."""
+def open_sndfile(path: StrPath, parts: Sequence[Part] | None, raw: bool) -> SndfileDecoder | None:
+    """Open the parts of a file with libsndfile, or all of it; None if that fails."""
     import soundfile
 
     name = str(absolute(path)) if os.name == "nt" else os.fsencode(absolute(path))
     try:
-        return SndfileDecoder(path, soundfile.SoundFile(name))
+        if parts is None:
+            return SndfileDecoder(path, soundfile.SoundFile(name))
+        kind = {}
+        if raw:
+            with SplicedFile(path, parts) as file, soundfile.SoundFile(file) as stated:
+                kind = {
+                    "samplerate": stated.samplerate,
+                    "channels": stated.channels,
+                    "subtype": stated.subtype,
+                    "endian": "LITTLE" if stated.endian == "LITTLE" else "BIG",
+                    "format": "RAW",
+                }
+        file = SplicedFile(path, parts[1:] if raw else parts)
+        return SndfileDecoder(path, soundfile.SoundFile(file, **kind), file)
     except (soundfile.SoundFileError, TypeError):  # TypeError: anything named *.raw
         return None
 
@@ -29,42 +41,24 @@ def open_sndfile(path: StrPath) -> SndfileDecoder | None:
 class SndfileDecoder:
     """WAV, FLAC, AIFF, CAF, AU and Ogg through libsndfile."""
 
-    def __init__(self, path: StrPath, handle: Any) -> None:
-        self._path, self._handle = path, handle
+    def __init__(self, path: StrPath, handle: Any, file: SplicedFile | None = None) -> None:
+        self._path, self._handle, self._file = path, handle, file
         reordered = handle.format == "OGG" and handle.channels > 2
         self._order = order_of_vorbis(handle.channels) if reordered else None
-        self.close = handle.close
         self.info = AudioInfo(
             sample_rate=handle.samplerate,
             channels=handle.channels,
             samples=handle.frames,
-            format=handle.format.lower(),
+            format="aiff" if handle.format == "RAW" else handle.format.lower(),
             codec=handle.subtype.lower(),
             layout=default_layout(handle.channels),
         )
-        try:
-            self._check_complete()
-        except AudioFileError:
-            handle.close()
-            raise
 
-    def _check_complete(self) -> None:
-        """Raise if the file is shorter than its header says, or has no end."""
-        if self._handle.format == "OGG":
-            if not _has_end_of_stream(self._path):
-                raise AudioFileError(
-                    f"{quote(self._path)} is cut short: its last page does not end the Ogg "
-                    "stream; fetch it again, or repair it by remuxing"
-                )
-            return
-        found = re.search(r"\b(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", self._handle.extra_info)
-        # Programs that write to a pipe do not know the length and state the maximum; others
-        # include their header.
-        if found and int(found[2]) + 4096 < int(found[1]) < 0x7FFFF000:
-            raise AudioFileError(
-                f"{quote(self._path)} is cut short: its header announces {found[1]} bytes of "
-                f"audio, the file has {found[2]}; fetch or export it again"
-            )
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+        if self._file is not None:
+            self._file.close()
 
     def chunks(self, first: int) -> Iterator[Block]:
         """Yield chunks from the sample `first` to the end."""
@@ -80,18 +74,11 @@ class SndfileDecoder:
     def _decode(self, position: int) -> Iterator[Block]:
         """Yield the chunks from the position on."""
         while position < self._handle.frames:
-            with codec_errors(f"{quote(self._path)} is damaged after sample {position}"):
+            with codec_errors(
+                f"{quote(self._path)} is damaged or cut short after sample {position}"
+            ):
                 chunk = self._handle.read(_CHUNK, dtype="float32", always_2d=True).T
             if chunk.shape[1] == 0:
                 raise truncated(self._path, position, self._handle.frames)
             position += chunk.shape[1]
             yield chunk[self._order] if self._order else chunk
-
-
-def _has_end_of_stream(path: StrPath) -> bool:
-    """Whether the last page of an Ogg file carries the end-of-stream flag."""
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - 2 * 65536))  # a page has at most 65307 bytes
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)

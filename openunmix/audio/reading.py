@@ -94,8 +94,10 @@ class AudioReader:
             raise AudioFileError(f"{quote(self.path)} has no samples; export it again")
         if samples is None:
             return self._limit
-        # The container's estimate may be short, so at the edge the decoder decides.
-        if self._first > samples + self.info.sample_rate:
+        # The container's estimate may be short, so at the edge the decoder decides; FFmpeg
+        # guesses that of MPEG audio from the bit rate of its start.
+        guessed = self.info.format in ("mp3", "aac")
+        if self._first > samples + self.info.sample_rate and not guessed:
             raise self._beyond_the_end(samples)
         remaining = max(0, samples - self._first)
         return remaining if self._limit is None else min(remaining, self._limit)

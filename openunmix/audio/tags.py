@@ -22,8 +22,8 @@ from mutagen.flac import Picture
 from mutagen.id3 import ID3, ID3NoHeaderError
 from mutagen.mp4 import MP4Cover, MP4Tags
 
-from openunmix.audio._ffmpeg import QuietFile
-from openunmix.audio._paths import StrPath, absolute, quote
+from openunmix.audio._paths import StrPath, quote
+from openunmix.audio._spliced import SplicedFile
 
 _logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def _read_ffmpeg(source: StrPath) -> _Tags:
     # A file and no protocol, so that FFmpeg opens nothing else.
     options = {"protocol_whitelist": "none"}
     with (
-        QuietFile(absolute(source)) as file,
+        SplicedFile(source) as file,
         av.open(file, options=options, metadata_errors="surrogateescape") as container,
     ):
         metadata = container.streams.audio[0].metadata | container.metadata

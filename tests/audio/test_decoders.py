@@ -13,7 +13,7 @@ import pytest
 from helpers.files import FORMATS, LENGTH, RATE, encode, lag, music, read, snr, write
 
 from openunmix import audio
-from openunmix.audio import _ffmpeg
+from openunmix.audio._spliced import SplicedFile
 from openunmix.errors import AudioFileError
 
 
@@ -191,7 +191,7 @@ def test_reading_damaged_files_prints_nothing(tmp_path, capfd):
 
 def test_impossible_seek_of_a_damaged_file_is_answered_and_not_raised(tmp_path):
     """PyAV printed the traceback of each such seek on stderr; found by fuzzing."""
-    with _ffmpeg.QuietFile(write(tmp_path / "a.wav", music(100))) as file:
+    with SplicedFile(write(tmp_path / "a.wav", music(100))) as file:
         assert file.seek(-5) == -1
         assert file.read(4) == b"RIFF"
 
