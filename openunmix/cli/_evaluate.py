@@ -16,11 +16,11 @@ from openunmix.evaluate import (
     System,
     Track,
     TrackScores,
-    earlier_scores,
     evaluate_tracks,
     find_tracks,
     median_over_tracks,
 )
+from openunmix.evaluate.earlier import earlier_scores
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.report import worst_tracks, write_report
 from openunmix.evaluate.scores import METRICS

@@ -20,12 +20,10 @@ from openunmix.evaluate.system import WIENER_WIN_LEN, Estimator, System
 from openunmix.pretrained import resolve_model
 
 __all__ = [
-    "EarlierScores",
     "Evaluation",
     "System",
     "Track",
     "TrackScores",
-    "earlier_scores",
     "evaluate_tracks",
     "find_tracks",
     "median_over_tracks",
@@ -76,7 +74,7 @@ def evaluate_tracks(
         Called with the name of each track that is finished, and its scores or the reason of its
         failure.
     earlier : EarlierScores, optional
-        What :func:`earlier_scores` returns for these arguments, if it was called before.
+        What ``openunmix.evaluate.earlier.earlier_scores`` has returned for these arguments.
 
     Returns
     -------

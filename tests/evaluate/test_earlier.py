@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from helpers.evaluation import TARGETS, write_estimates
 
-from openunmix.evaluate import System, earlier_scores, evaluate_tracks, find_tracks
+from openunmix.evaluate import System, evaluate_tracks, find_tracks
+from openunmix.evaluate.earlier import earlier_scores
 from openunmix.pretrained import resolve_model
 
 
