@@ -7,13 +7,17 @@ from typing import NamedTuple
 
 from openunmix.audio.reading import AudioReader
 
-AUDIO_EXTENSIONS = (
-    *(".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"),
-    *(".ac3", ".wma", ".mp2", ".mp3", ".aac", ".mka", ".m4a", ".oga", ".ogg", ".opus"),
-    *(".ape", ".wv", ".au", ".caf", ".aif", ".aiff", ".flac", ".w64", ".rf64", ".wav"),
+_VIDEO = "swf gxf mxf nut wtv rm rmvb dv vob mpe mpeg mpg trp tp m2t m2ts mts ts 3g2 3gp ismv"
+_VIDEO += " ogv ogx f4v flv asf wmv divx avi m4v mk3d mkv qt mov mp4 webm"
+_LOSSY = "gsm amr awb 3ga lc3 sbc spx ra qcp vqf mpc aa3 oma loas latm dts ec3 eac3 ac3 wma"
+_LOSSY += " m2a mp1 mp2 mpa mp3 adts aac weba mka isma m4p m4r m4b m4a oga ogg opus"
+_LOSSLESS = (
+    "8svx avr paf pvf sox sph nist ircam sf voc snd au dsf dff dtshd mlp thd qoa shn tak tta"
 )
-"""Extensions of audio files, in lower case, for searching folders.
-If a file is there in several formats, the last one is preferred."""
+_LOSSLESS += " ape wv caf afc aifc aiff aif flac w64 bw64 rf64 bwf wave wav"
+AUDIO_EXTENSIONS = tuple(f".{name}" for name in f"{_VIDEO} {_LOSSY} {_LOSSLESS}".split())
+"""Extensions of audio and video files that FFmpeg or libsndfile read by name, in lower case, for
+searching folders. If a file is there in several formats, the last one is preferred."""
 
 
 class AudioSource(NamedTuple):

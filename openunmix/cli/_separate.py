@@ -51,7 +51,15 @@ class _Job:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    return run_command(parser(), run, argv, "files that were complete are kept")
+    arguments = sys.argv[1:] if argv is None else argv
+    # A file whose name begins with a dash is no option.
+    arguments = [
+        os.path.join(os.curdir, name)
+        if name.startswith("-") and Path(name).suffix and os.path.exists(name)
+        else name
+        for name in arguments
+    ]
+    return run_command(parser(), run, arguments, "files that were complete are kept")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     )
     separator.softmask = args.softmask
     config = stream_config(args, separator)
-    inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name])
+    inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name], names)
     folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
         _Job(

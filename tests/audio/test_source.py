@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 from helpers.files import music, write
@@ -34,6 +35,24 @@ def test_stream_that_is_not_there_is_named(tmp_path):
 
 def test_everything_that_can_be_written_is_found_by_its_extension():
     assert {*OUTPUT_FORMATS, f".{STEM_MP4.rpartition('.')[2]}"} <= set(AUDIO_EXTENSIONS)
+
+
+@pytest.mark.parametrize(
+    "containers",
+    [
+        "aac ac3 aiff amr ape asf au avi caf dsf dts dtshd eac3 flac flv gxf ircam",
+        "mlp mov mp3 mpc mpeg mpegts mxf nistsphere ogg pvf qoa rm shn swf tak truehd tta voc",
+        "w64 wav webm wtv wv",
+    ],
+)
+def test_every_extension_of_a_container_is_known(containers):
+    """A folder of `.m4b`, `.wmv`, `.ts` was passed over, though `umx x.m4b` reads it."""
+    without_sound = {"avif", "heic", "heif", "mj2", "ism", "psp", "mks", "apl", "mac"}
+    for name in containers.split():
+        missing = av.ContainerFormat(name).extensions - without_sound
+        assert {
+            extension for extension in missing if f".{extension}" not in AUDIO_EXTENSIONS
+        } == set()
 
 
 def test_lossless_formats_are_preferred():

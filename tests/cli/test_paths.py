@@ -60,9 +60,68 @@ def test_patterns_are_expanded_in_order():
     assert found("m/**/*.wav") == ["m/a.wav", "m/b.wav", "m/deep/d.wav"]
 
 
-def test_name_that_exists_is_no_pattern():
-    make("[a].wav", "a.wav")
-    assert found("[a].wav") == ["[a].wav"]
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("[a].wav", "[a].wav"),
+        ("live [2020]/*.wav", "live [2020]/a.wav"),
+        ("live [2020]/disc [1]/**/*.wav", "live [2020]/disc [1]/deep/a.wav"),
+        ("*/disc [1]/*.wav", "x/disc [1]/a.wav"),
+        ("[Live] *.wav", "[Live] a.wav"),
+        ("what?/*.wav", "what?/a.wav"),
+        ("[open/*.wav", "[open/a.wav"),
+        ("*/a\nb*.wav", "x/a\nb [c].wav"),
+        ("caf\udce9/*.wav", "caf\udce9/a.wav"),
+    ],
+)
+def test_what_exists_is_no_pattern(pattern, name):
+    """Albums are called `live [2020]`, and a quoted `live [2020]/*.wav` did not exist."""
+    make("a.wav", "live 2/a.wav", "what2/a.wav", "L.wav", name)
+    assert found(pattern) == [name]
+
+
+def test_folder_that_matches_a_pattern_is_searched_as_the_shell_has_it():
+    make("music/a/1.wav", "music/b/2.wav", "music/b/cover.jpg", "music/3.wav")
+    assert found("music/*") == ["music/3.wav", "music/a/1.wav", "music/b/2.wav"]
+
+
+def test_home_in_quotes(tmp_path, monkeypatch):
+    """`umx '~/music/*.wav'`: the shell leaves what is in quotes as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    make("home/music/a.wav", "~x.wav")
+    assert find_inputs(["~/music/*.wav"]) == [tmp_path / "home/music/a.wav"]
+    assert found("~x.wav") == ["~x.wav"]
+
+
+def test_folder_reports_what_it_skips(caplog):
+    """Someone gave a folder of .xyz recordings, and nothing said why they were passed over."""
+    make("m/a.m4b", "m/b.TS", "m/c.xyz", "m/d.xyz", "m/e", "m/.hidden.xyz", "quiet/a.wav")
+    assert found("m", "quiet") == ["m/a.m4b", "m/b.TS", "quiet/a.wav"]
+    (line,) = caplog.messages
+    assert line.startswith("'m': files of other kinds skipped: 2 .xyz, 1 without extension;")
+
+
+def test_folder_that_cannot_be_searched_is_reported(caplog, monkeypatch):
+    make("m/a.wav", "m/locked/b.wav")
+    scandir = os.scandir
+
+    def locked(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    assert found("m") == ["m/a.wav"]
+    assert caplog.messages == ["'m/locked' cannot be searched: Permission denied"]
+
+
+def test_links_to_folders_are_followed_once_and_broken_ones_reported():
+    make("m/a.wav", "other/b.wav", "c.wav")
+    os.symlink("../other", "m/other")
+    os.symlink("..", "m/up")
+    os.symlink("nowhere.wav", "m/c.wav")
+    assert found("m") == ["m/a.wav", "m/c.wav", "m/other/b.wav"]
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "m/*.wav", 300 * "x" + ".wav"])
@@ -132,7 +191,16 @@ def test_outputs_of_a_run_are_no_inputs_of_the_next(tmp_path, monkeypatch, outdi
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     songs = [Path("a.mp3"), Path("b_umxs/take.wav"), Path("vocals.wav")]
-    assert find_inputs(["."], outdir, ["umxs", "umxhq"]) == songs
-    assert find_inputs(["**/*.wav", "a.mp3"], outdir, ["umxs"]) == [*songs[1:], songs[0]]
+    models, names = ["umxs", "umxhq"], ["vocals"]
+    assert find_inputs(["."], outdir, models, names) == songs
+    found = find_inputs(["**/*.wav", "a.mp3"], outdir, models, names)
+    assert found == [*songs[1:], songs[0]]
     explicit = str(made / "vocals.wav")
-    assert find_inputs([explicit, "a.mp3"], outdir, ["umxs"]) == [Path(explicit), songs[0]]
+    assert find_inputs([explicit, "a.mp3"], outdir, models, names) == [Path(explicit), songs[0]]
+
+
+def test_songs_in_a_folder_named_like_a_song_are_no_outputs():
+    """`live.mp3` beside a folder `live` of its tracks, with the stems to go beside them."""
+    make("live.mp3", "live/encore.wav")
+    songs = [Path("live/encore.wav"), Path("live.mp3")]
+    assert find_inputs(["."], Path(), ["umxs"], ["vocals"]) == songs

@@ -105,3 +105,12 @@ def test_deprecated_option_is_accepted(umx, caplog):
     song()
     assert umx("song.wav", "--audio-backend", "stempeg") == 0
     assert "--audio-backend stempeg is deprecated" in caplog.text
+
+
+def test_names_that_begin_with_a_dash_are_files(umx, capsys):
+    """`umx *.wav` in a folder with `-intro.wav` and `--2.wav` ended as wrong usage."""
+    song("-intro.wav")
+    song("--2.wav")
+    assert umx("-intro.wav", "--2.wav", "--outdir", "out", "--targets", "bass") == 0
+    assert tree("out") == ["--2/bass.wav", "-intro/bass.wav"]
+    assert umx("-missing.wav") == 2
