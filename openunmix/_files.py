@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,19 +25,61 @@ _STALE = 24 * 3600
 def workspace(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder on the disk of `folder`, which need not exist.
 
-    Raises `AudioFileError` if the disk cannot be written to. Stale workspaces are removed.
+    Raises `AudioFileError` if the disk cannot be written to, or `folder` cannot be made. Stale
+    workspaces are removed.
     """
-    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    paths = (folder, *folder.absolute().parents)
+    above = next(parent for parent in paths if os.path.lexists(parent))
+    if above.is_symlink() and not above.exists():
+        raise AudioFileError(f"{str(folder)!r} cannot be written: {str(above)!r} is a broken link")
     _remove_stale(above)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=_PREFIX, suffix=_SUFFIX, dir=above, ignore_cleanup_errors=True
-        ) as name:
-            yield Path(name)
+        with _temporary_folder(above) as work:
+            missing = folder.absolute().parts[len(above.absolute().parts) :]
+            trial = work.joinpath("trial", *(name for name in missing if name != ".."))
+            trial.mkdir(parents=True)  # raises for a name that is too long
+            yield work
     except AudioFileError:
         raise
     except OSError as error:
         raise AudioFileError(f"{str(folder)!r} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _temporary_folder(above: Path) -> Iterator[Path]:
+    """Yield a new hidden folder, which is removed whatever happens."""
+    work = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=_SUFFIX, dir=above))
+    try:
+        yield work
+    finally:
+        try:
+            shutil.rmtree(work, ignore_errors=True)
+        except KeyboardInterrupt:  # a signal at the very end
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+
+
+def replace_all(files: Mapping[Path, Path], work: Path) -> None:
+    """Give files, the values, their names, the keys: all of them, or none if one fails.
+
+    `work` is a folder on the same disk, which holds what they replace until all have succeeded.
+    """
+    replaced: dict[Path, Path] = {}
+    renamed: list[Path] = []
+    try:
+        for path, temporary in files.items():
+            if os.path.lexists(path):
+                replaced[path] = work / f"replaced-{len(replaced)}"
+                os.replace(path, replaced[path])
+            renamed.append(path)
+            os.replace(temporary, path)
+    except BaseException:
+        for path in renamed:
+            path.unlink(missing_ok=True)
+        for path, before in replaced.items():
+            if os.path.lexists(before):
+                os.replace(before, path)
+        raise
 
 
 def _remove_stale(above: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 
+from openunmix._signals import Stopped, stopping
 from openunmix.cli._progress import printable
 from openunmix.errors import OpenUnmixError, UnknownModelError
 
@@ -87,21 +89,22 @@ def run_command(
     """Parse the arguments and run the command; return its exit code.
 
     An error becomes a line on stderr and 1, or 2 for an unknown model. A ValueError is wrong
-    usage and ends the process with 2. Ctrl-C prints `interrupted` (what is kept, and what the
-    same command does then) and returns 130.
+    usage and ends the process with 2. Ctrl-C, SIGTERM and SIGHUP print `interrupted` (what is
+    kept, and what the same command does then) and return 128 and the number of the signal.
     """
     args = command.parse_args(argv)
     logging.basicConfig(level=_log_level(args), format=f"{command.prog}: %(message)s")
     try:
-        return run(args)
+        with stopping():
+            return run(args)
     except (OpenUnmixError, OSError) as error:
         say(command.prog, str(error))
         return 2 if isinstance(error, UnknownModelError) else 1
     except ValueError as error:
         command.error(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         say(command.prog, f"interrupted; {interrupted}")
-        return 130
+        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
 
 
 def _log_level(args: argparse.Namespace) -> int:

@@ -7,12 +7,14 @@ import ipaddress
 import logging
 import os
 import secrets
+import signal
 import socket
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from openunmix._signals import ending_signals
 from openunmix._version import __version__
 from openunmix.cli._options import choose_device, run_command, say
 from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
@@ -120,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
     with _listen(args.host, args.port) as listener, suppress(KeyboardInterrupt):
         server = Server(settings)
         _announce(_address(args.host, listener), settings, args)
+        for number in ending_signals():  # SIGHUP, too, which uvicorn does not handle
+            signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
         return 0 if server.started else 1
     return 0

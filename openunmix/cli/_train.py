@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openunmix._files import replacing
+from openunmix._signals import Stopped, ending_signals
 from openunmix.cli._options import EXIT_CODES, add_shared, choose_device, run_command, say
 from openunmix.cli._train_data import (
     STEMS,
@@ -155,13 +156,13 @@ def _fit(
             device=device,
             workers=workers,
             on_step=display.step,
-            stop=stop,
+            stop=lambda: stop() > 0,
             on_record=lambda *record: [observe(*record) for observe in observers],
             metadata=_metadata(args, data),
             legacy_files=args.pth,
         )
-        if stop():
-            raise KeyboardInterrupt
+        if number := stop():
+            raise Stopped(number)
     return trainer
 
 
@@ -242,18 +243,18 @@ def _metadata(args: argparse.Namespace, data: Data) -> dict[str, Any]:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Stop after the current step on Ctrl-C and SIGTERM, and at once on the second one."""
+def _stop_signals() -> Iterator[Callable[[], int]]:
+    """Stop after the current step on Ctrl-C, SIGTERM, SIGHUP, and at once on the second one."""
     received: list[int] = []
 
     def receive(number: int, frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
+        if received and number in (signal.SIGINT, signal.SIGTERM):  # terminals may hang up twice
+            raise Stopped(number)
         received.append(number)
 
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in ending_signals()}
     try:
-        yield lambda: bool(received)
+        yield lambda: received[0] if received else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

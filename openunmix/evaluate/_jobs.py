@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from openunmix._signals import Stopped, stopping
 from openunmix.audio import AudioWriter
 from openunmix.data.tracks import Track, TrackAudio
 from openunmix.errors import AudioFileError, OpenUnmixError
@@ -74,6 +76,10 @@ def _in_processes(
                 yield running[future], future.result()
             except BrokenProcessPool:
                 yield running[future], None
+    except KeyboardInterrupt:
+        for process in active_children():
+            process.terminate()
+        raise
     finally:  # after an interrupt, no queued job is started
         pool.shutdown(cancel_futures=True)
 
@@ -82,15 +88,19 @@ _WORKER: list[Estimator] = []  # the estimator of a worker process
 
 
 def _start_worker(system: System, threads: int) -> None:
-    """Prepare a worker process, which Ctrl-C ends at once, without its queued jobs."""
+    """Prepare a worker process, which signals end at once, without its queued jobs."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(threads)
     _WORKER[:] = [Estimator(system)]
 
 
 def _attempt_in_worker(job: Job) -> TrackScores | str:
-    """Score a track in a worker process."""
-    return _attempt(_WORKER[0], job)
+    """Score a track in a worker process; a signal ends it when partial files are removed."""
+    try:
+        with stopping():
+            return _attempt(_WORKER[0], job)
+    except Stopped as signalled:
+        os._exit(128 + signalled.number)
 
 
 def _attempt(estimator: Estimator, job: Job) -> TrackScores | str:

@@ -10,18 +10,20 @@ clip in an integer format. Outputs take their names when all of them are complet
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
+import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from openunmix._files import workspace
+from openunmix._files import replace_all, workspace
 from openunmix.audio import (
     OUTPUT_FORMATS,
     STEM_MP4,
@@ -31,6 +33,7 @@ from openunmix.audio import (
     write_stem_mp4,
 )
 from openunmix.audio.encoders import clipping_gain, supported_sample_rate
+from openunmix.audio.parallel import Stoppable, encode_in_parallel
 from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation
@@ -121,15 +124,14 @@ def separate_file(
     options = options or FileOptions()
     aggregation = options.names(list(separator.target_models))
     outputs = output_paths(folder, list(aggregation), options.extension)
-    _check_overwriting(source.path, outputs)
     with open_stream(source, separator.nb_channels) as stream, workspace(folder) as work:
+        _check_outputs(source.path, outputs)
         _check_channels(stream, options)
         spool = _separate(stream, separator, options, config, aggregation, work, progress)
         gain = clipping_gain(spool.peak, options.extension, options.depth)
         finished = _encode(spool, source.path, options, gain, work)
         folder.mkdir(parents=True, exist_ok=True)
-        for path, temporary in {outputs[name]: finished[name] for name in outputs}.items():
-            os.replace(temporary, path)
+        replace_all({outputs[name]: finished[name] for name in outputs}, work)
     in_one_file = options.extension == STEM_MP4
     return FileResult(
         outputs,
@@ -141,11 +143,21 @@ def separate_file(
     )
 
 
-def _check_overwriting(source: Path, outputs: Mapping[str, Path]) -> None:
-    """Raise AudioFileError if an output would overwrite the input."""
+def _check_outputs(source: Path, outputs: Mapping[str, Path]) -> None:
+    """Raise AudioFileError for an output that is the input, a folder, a device or read-only."""
     for path in outputs.values():
         if os.path.realpath(path) == os.path.realpath(source):
             raise AudioFileError(f"{str(source)!r} would be overwritten; choose another folder")
+        if not path.exists():
+            continue
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "folder" if stat.S_ISDIR(mode) else "device"
+            raise AudioFileError(f"output {str(path)!r} is a {kind}; rename or remove it")
+        if not mode & 0o222 or not os.access(path, os.W_OK):
+            raise AudioFileError(
+                f"output {str(path)!r} is read-only; make it writable or remove it"
+            )
 
 
 def _check_channels(stream: FileStream, options: FileOptions) -> None:
@@ -190,6 +202,7 @@ def _separate(
     files = {name: workspace / f"{number}.wav" for number, name in enumerate(names)}
     spool = _Spool(files, rate, stream.channels)
     expected = stream.length and round(stream.length * rate / stream.sample_rate)
+    _check_space(workspace, 4 * len(files) * spool.channels * (expected or 0))
     tags_from = stream.source.path if options.is_float_wav else None
     with ExitStack() as stack:
         writers = {
@@ -211,6 +224,14 @@ def _separate(
             if progress:
                 progress(spool.samples / rate)
     return spool
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    """Raise OSError if a disk has less than the bytes that are needed."""
+    total, _, free = shutil.disk_usage(folder)
+    if total and free < needed:  # some network disks do not know their size
+        reason = f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} free"
+        raise OSError(errno.ENOSPC, reason)
 
 
 def _peak(block: np.ndarray, path: Path) -> float:
@@ -241,7 +262,7 @@ def _encode(
         for name, path in spool.files.items()
     }
 
-    def encode(name: str) -> None:
+    def encode(name: str, stoppable: Stoppable) -> None:
         """Encode one spooled file, and free its space."""
         with (
             AudioReader(spool.files[name]) as reader,
@@ -254,10 +275,9 @@ def _encode(
                 tags_from=source,
             ) as writer,
         ):
-            for block in reader:
+            for block in stoppable(reader):
                 writer.write(block * np.float32(gain))
         spool.files[name].unlink()
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        list(pool.map(encode, outputs))
+    encode_in_parallel(encode, list(outputs))
     return outputs

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from openunmix._signals import ENDING
 from openunmix.data import Batch, Mixer, MixingDataset, UnmixDataset
 from openunmix.data.recordings import to_channels
 from openunmix.errors import OpenUnmixError, TrainingError
@@ -152,8 +153,9 @@ def _collate(items: list[tuple[int, Example] | Exception]) -> Batch | Exception:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which reaches all processes, to the one that writes the checkpoint."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals of the terminal, which reach all processes, to the one that writes."""
+    for number in set(ENDING) - {signal.SIGTERM}:  # by which torch ends its workers
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Batches:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from openunmix.audio import AudioSource, AudioWriter
 from openunmix.audio.channels import downmix_to_stereo
+from openunmix.audio.parallel import Stoppable, encode_in_parallel
 from openunmix.web._pictures import Picture
 
 #: Bit rate of the audio in the page, in bit/s for two channels.
@@ -43,13 +43,12 @@ class EncodedStem(NamedTuple):
 def encoded(sources: list[StemSource], above: Path | None = None) -> Iterator[list[EncodedStem]]:
     """Encode stems into a temporary folder in ``above``, which is removed at the end."""
     duration = _duration(sources)
-    prefix = ".umx-player-"
-    with (
-        tempfile.TemporaryDirectory(prefix=prefix, dir=above, ignore_cleanup_errors=True) as name,
-        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
-    ):
+    with tempfile.TemporaryDirectory(
+        prefix=".umx-player-", suffix=".part", dir=above, ignore_cleanup_errors=True
+    ) as name:
         paths = [Path(name, f"{number}.opus") for number in range(len(sources))]
-        yield list(pool.map(_encode, sources, paths, [duration] * len(sources)))
+        stems = list(zip(sources, paths, strict=True))
+        yield encode_in_parallel(partial(_encode, duration), stems)
 
 
 def _duration(sources: list[StemSource]) -> float:
@@ -61,14 +60,15 @@ def _duration(sources: list[StemSource]) -> float:
     return max(durations) or _UNKNOWN
 
 
-def _encode(source: StemSource, path: Path, duration: float) -> EncodedStem:
+def _encode(duration: float, stem: tuple[StemSource, Path], stoppable: Stoppable) -> EncodedStem:
     """Encode and draw a file, block by block."""
+    source, path = stem
     with source.audio.open() as reader:
         rate = reader.info.sample_rate
         channels = min(2, reader.info.channels)
         picture = Picture(rate, duration)
         with AudioWriter(path, rate, channels, bit_rate=BIT_RATE * channels // 2) as writer:
-            for block in reader:
+            for block in stoppable(reader):
                 stereo = np.float32(source.gain) * downmix_to_stereo(block, reader.info.layout)
                 picture.add(stereo)
                 writer.write(stereo)

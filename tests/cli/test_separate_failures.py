@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from helpers.commands import TARGETS, exit_code, song, tree
 from helpers.sounds import mixture
 
+from openunmix._signals import ENDING
 from openunmix.audio import AudioWriter
 from openunmix.errors import AudioFileError
 
@@ -80,32 +82,26 @@ def test_full_disk_is_told_and_leaves_the_older_result(umx, capsys, monkeypatch)
     assert len(tree()) == 1 + len(TARGETS)
 
 
-_SLOW = """
-import sys, time
+_SLOW = r"""
+import os, sys, time
 from openunmix.audio import AudioWriter
-write = AudioWriter.write
+write, seconds, suffix = AudioWriter.write, float(sys.argv.pop()), sys.argv.pop()
 def slow(self, block):
     write(self, block)
-    print("writing", flush=True)
-    time.sleep(60)
+    if str(self.path).endswith(suffix):
+        os.write(1, b"writing\n")
+        time.sleep(seconds)
 AudioWriter.write = slow
 from openunmix.cli import separate
 separate()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are different there")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_interrupted_run_leaves_nothing_that_looks_finished(model, number, code):
-    song("done.wav")
-    assert exit_code("done.wav", "--model", model, "--outdir", "out") == 0
-    before = tree("out")
-    song()
-    arguments = ["song.wav", "done.wav", "--model", model, "--outdir", "out"]
+@contextmanager
+def slow_umx(*arguments):
+    """Run the command in a process, until it writes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SLOW, *arguments],
+        [sys.executable, "-c", _SLOW, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,16 +109,74 @@ def test_interrupted_run_leaves_nothing_that_looks_finished(model, number, code)
     )
     try:
         assert process.stdout.readline() == "writing\n"
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        yield process
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == code
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are different there")
+@pytest.mark.parametrize("number", [*ENDING, getattr(signal, "SIGKILL", 9)])
+def test_interrupted_run_leaves_nothing_that_looks_finished(model, number):
+    """A closed terminal and `kill` left hidden folders of partial stems, as only Ctrl-C did not."""
+    song("done.wav")
+    assert exit_code("done.wav", "--model", model, "--outdir", "out") == 0
+    before = tree("out")
+    song()
+    arguments = ["song.wav", "done.wav", "--model", model, "--outdir", "out"]
+    with slow_umx(*arguments, ".wav", 60) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
     left = [path for path in tree("out") if path not in before]
-    if number == signal.SIGINT:
+    if number in ENDING:
+        assert process.returncode == 128 + number
         assert left == []
         assert errors.splitlines()[-1].endswith("interrupted; files that were complete are kept")
     else:
+        assert process.returncode == -number
         assert left
         assert all(path.startswith(".umx-") for path in left)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are different there")
+@pytest.mark.parametrize("arguments", [["--ext", ".m4a"], ["--player"]])
+def test_signal_while_ffmpeg_encodes_ends_at_the_next_block(model, arguments):
+    """`kill` during the encoding of a long song waited for all of it, in threads."""
+    song(waveform=mixture(20 * 44100), sample_rate=44100)
+    suffix = ".opus" if arguments == ["--player"] else ".m4a"
+    common = ["song.wav", "--model", model, "--outdir", "out", *arguments]
+    with slow_umx(*common, suffix, 2) as process:  # 2 s for each of 13 blocks
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 143
+    stems = [f"song/{target}.wav" for target in sorted(TARGETS)] if suffix == ".opus" else []
+    assert [path for path in tree("out") if not path.endswith(".json")] == stems
+
+
+@pytest.mark.parametrize("kind", ["folder", "device", "read-only", "link"])
+def test_output_that_cannot_be_replaced_is_found_before_any_work(umx, capsys, kind):
+    """A folder `drums.wav` failed after `vocals.wav` and `bass.wav` had been replaced."""
+    song()
+    song("other.wav")
+    assert umx("song.wav") == 0
+    before = {path: Path("song_tiny", path).read_bytes() for path in tree("song_tiny")}
+    output, words = Path("song_tiny/drums.wav"), kind
+    if kind == "read-only":
+        output.chmod(0o444)
+    elif kind == "link":
+        os.rename("song_tiny", "elsewhere")
+        os.symlink("nowhere", "song_tiny")
+        words = "'song_tiny' is a broken link"
+    else:
+        output.unlink()
+        del before["drums.wav"]
+        output.mkdir() if kind == "folder" else os.mkfifo(output)
+    capsys.readouterr()
+    assert umx("song.wav", "other.wav", "--niter", "0", "--quiet") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert "song_tiny" in line
+    folder = Path("elsewhere" if kind == "link" else "song_tiny")
+    assert {path: (folder / path).read_bytes() for path in tree(folder) if path in before} == before
+    assert Path("other_tiny/drums.wav").is_file()
+    assert not [path for path in tree() if ".umx-" in path and ".part" in path]

@@ -172,7 +172,8 @@ def test_entry_point_ends_with_the_exit_code(monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="interrupts a process as POSIX does")
-def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
+@pytest.mark.parametrize("number", [signal.SIGINT, getattr(signal, "SIGHUP", 1)])
+def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator, number):
     model = save_model(tmp_path / "tiny", tiny_separator())
     process = subprocess.Popen(
         [
@@ -195,7 +196,7 @@ def test_command_serves_until_it_is_interrupted(tmp_path, tiny_separator):
             ),
             60,
         )
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (state, process.returncode, out) == ("done", 0, "")
     lines = err.splitlines()

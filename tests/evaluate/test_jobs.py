@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
+import time
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
 import soundfile
-from helpers.deadly_track import DeadlyTrack
+from helpers.deadly_track import DeadlyTrack, SlowTrack
 from helpers.evaluation import RATE
 
+from openunmix._signals import Stopped, stopping
 from openunmix.evaluate import (
     evaluate_tracks,
     find_tracks,
@@ -70,3 +76,21 @@ def test_workers_give_the_same_scores_even_if_one_is_killed(dataset, estimates, 
     assert together.failures == {
         "killer": "its process was killed, as happens when memory runs out"
     }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are different elsewhere")
+def test_signal_ends_all_processes_and_leaves_nothing_partial(estimates, tmp_path):
+    """`kill` waited for the tracks that were being scored; Ctrl-C left parts of estimates."""
+    (tmp_path / "out").mkdir()
+    tracks = [SlowTrack(f"{n}", "test", {}, path=tmp_path / "out" / f"{n}.wav") for n in range(3)]
+
+    def kill_when_two_write():
+        while len(list((tmp_path / "out").iterdir())) < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=kill_when_two_write, daemon=True).start()
+    with pytest.raises(Stopped), stopping():
+        evaluate_tracks(tracks, estimates, tmp_path / "scores", workers=2)
+    assert not active_children()
+    assert list((tmp_path / "out").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -122,6 +123,17 @@ def test_folder_that_cannot_be_made_is_found_before_any_work(
         with pytest.raises(AudioFileError, match="cannot be written: Not a directory"):
             separate_file(path, folder, separator)
     assert left_in(tmp_path) == ["out", "song.wav"]
+
+
+def test_disk_with_too_little_room_is_found_before_any_work(song, separator, tmp_path, monkeypatch):
+    """Six hours of a recording were separated until the disk was full."""
+    monkeypatch.setattr(file_stream, "separate_channels", None)
+    path = song(noise(8000))
+    needed = 2 * 2 * 4 * 8000  # stems, channels, bytes of a float, samples
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: (10**9, 10**9 - needed, needed - 1))
+    with pytest.raises(AudioFileError, match=r"out' cannot be written: No space .*0.0 GB needed"):
+        separate_file(path, tmp_path / "out", separator)
+    assert left_in(tmp_path) == ["song.wav"]
 
 
 def test_input_is_not_overwritten(song, separator, tmp_path):

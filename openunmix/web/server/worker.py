@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from openunmix._signals import ENDING
 from openunmix.errors import OpenUnmixError
 
 Report = Callable[..., None]
@@ -169,7 +170,8 @@ def _reason(code: int | None) -> str:
 
 def _serve(connection: Connection, task: Task) -> None:
     """Run tasks until the server closes the connection."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    for number in set(ENDING) - {signal.SIGTERM}:  # those of a terminal are for the server
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     def send(kind: str, content: object) -> None:
