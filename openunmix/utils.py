@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from openunmix.audio import resample
+from openunmix.audio.waveform import Waveform, as_waveform, whole_hertz
 from openunmix.pretrained import load_separator, load_target_models
 from openunmix.pretrained.folder import save_checkpoint
 from openunmix.transforms.fourier import bandwidth_to_max_bin
@@ -22,14 +23,16 @@ __all__ = [
 ]
 
 
-def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | None = None) -> Tensor:
+def preprocess(
+    audio: Waveform, rate: float | None = None, model_rate: float | None = None
+) -> Tensor:
     """Convert audio of any usual shape to a batch of stereo waveforms at a model's sample rate.
 
     Parameters
     ----------
     audio : Tensor [shape=(samples,), (channels, samples) or (batch, channels, samples)], real
-        One or two channels. The last two axes may be swapped, ``(samples, channels)``, for more
-        than two samples. A mono waveform is duplicated.
+        One or two channels, or an array or lists of them. The last two axes may be swapped,
+        ``(samples, channels)``, for more than two samples. A mono waveform is duplicated.
     rate : float, optional
         Sample rate of ``audio`` in Hz, required with ``model_rate``.
     model_rate : float, optional
@@ -54,15 +57,13 @@ def preprocess(audio: Tensor, rate: float | None = None, model_rate: float | Non
     >>> preprocess(torch.zeros(3, 44100, 2), rate=44100, model_rate=16000).shape
     torch.Size([3, 2, 16000])
     """
-    waveform = _channels_first(audio)
+    waveform = _channels_first(as_waveform(audio))
     if model_rate is not None:
         if rate is None:
             raise ValueError(f"rate is missing: to convert to {model_rate} Hz, give the audio's")
-        for name, value in (("rate", rate), ("model_rate", model_rate)):
-            if not 0 < value < math.inf or not float(value).is_integer():
-                raise ValueError(f"{name}={value} must be a positive whole number of Hz")
-        if rate != model_rate:
-            waveform = resample(waveform, int(rate), int(model_rate))
+        given, wanted = whole_hertz("rate", rate), whole_hertz("model_rate", model_rate)
+        if given != wanted:
+            waveform = resample(waveform, given, wanted)
     return waveform.expand(-1, 2, -1)
 
 

@@ -99,6 +99,14 @@ def _decoded_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def default_type():
+    """Set torch's default type of numbers, for this test."""
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
 def bfloat16(monkeypatch):
     """Let bfloat16 be used on every processor; on some it is slow, but right."""
     monkeypatch.setattr("openunmix.predict._runtime._has_bfloat16", lambda: True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -95,10 +96,21 @@ def test_missing_rate_is_an_error_and_not_a_guess():
         preprocess(torch.rand(2, 100), model_rate=44100)
 
 
-@pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, 44100.5])
+@pytest.mark.parametrize(
+    "rate",
+    [0, -1, math.nan, math.inf, 44100.5, "44100", b"44100", True, [44100], torch.ones(2), 1j],
+)
 def test_rate_that_is_none_is_an_error(rate):
     with pytest.raises(ValueError, match="must be a positive whole number"):
         preprocess(torch.rand(2, 100), rate=rate, model_rate=44100)
+
+
+@pytest.mark.parametrize(
+    "rate", [np.int16(8000), np.float64(8000), np.array(8000), torch.tensor(8000), 8000.0]
+)
+def test_rate_may_be_any_kind_of_number(rate):
+    audio = torch.rand(2, 100)
+    assert torch.equal(preprocess(audio, rate, 16000), preprocess(audio, 8000, 16000))
 
 
 def test_average_weighs_values_by_their_counts():

@@ -118,15 +118,17 @@ class _StereoFilter:
         self.shape = shape
         self.options = options
         sources, frames, _, bins = shape
-        self.mixture = torch.empty(2, 2, frames, bins)  # channel, real or imaginary part
-        self.factors = torch.empty(4, sources, bins)  # p/2, Re c, Im c, q/2
+        self.mixture = torch.empty(
+            2, 2, frames, bins, dtype=torch.float32
+        )  # channel, real or imaginary part
+        self.factors = torch.empty(4, sources, bins, dtype=torch.float32)  # p/2, Re c, Im c, q/2
         self.scale = 1.0
         # Whole cache lines (16 floats) of bins.
         self.bin_blocks = _blocks(bins, max(16, _BLOCK // frames // 16 * 16))
         self.frame_blocks = _blocks(frames, _BLOCK // bins)
         width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
         size = (_SHARED_PLANES + 3 * sources) * max(frames * width, height * bins)
-        self.workspace = torch.empty(size)
+        self.workspace = torch.empty(size, dtype=torch.float32)
         self.planes: dict[tuple[int, int], _Planes] = {}
         self.factor_rows = [factor.unbind() for factor in self.factors]
 

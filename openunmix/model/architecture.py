@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from openunmix.transforms.fourier import STFTConfig
+from openunmix.transforms.settings import ExactSettings
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Architecture:
         return NETWORKS[self.name].from_architecture(self, stft, nb_channels)
 
 
-class MaskNetwork(nn.Module):
+class MaskNetwork(ExactSettings):
     """Interface of all networks.
 
     Parameters

@@ -43,6 +43,7 @@ class OpenUnmix(MaskNetwork):
     """
 
     trunk_layers = ("fc1", "bn1", "lstm", "input_mean", "input_scale", "compression")
+    settings = ("compression",)
 
     #: Saved with the weights, which mean nothing without it; None for 1, as 1.3.0 has no such key.
     compression: Tensor | None
@@ -90,7 +91,7 @@ class OpenUnmix(MaskNetwork):
             self.input_scale.data = 1.0 / _statistic(input_scale, self.nb_bins, "input_scale")
         self.output_scale = nn.Parameter(torch.ones(nb_bins))
         self.output_mean = nn.Parameter(torch.ones(nb_bins))
-        power = None if compression == 1 else torch.tensor(float(compression))
+        power = None if compression == 1 else torch.tensor(compression, dtype=torch.float32)
         self.register_buffer("compression", power)
 
     def mask(self, magnitude: Tensor) -> Tensor:  # noqa: D102 - documented in MaskNetwork
@@ -105,7 +106,7 @@ class OpenUnmix(MaskNetwork):
     def encode(self, magnitude: Tensor) -> Tensor:
         """Features of each frame: (frames, batch, channels, bins) to (frames, batch, hidden)."""
         frames, batch = magnitude.shape[:2]
-        x = self.compress(magnitude[..., : self.nb_bins])
+        x = self.compress(magnitude[..., : self.nb_bins]).to(self.input_mean.dtype)
         x = self._fc1_of_normalised(x.reshape(frames * batch, -1))
         x = torch.tanh(self.bn1(x))
         return x.reshape(frames, batch, self.hidden_size)
@@ -132,6 +133,10 @@ class OpenUnmix(MaskNetwork):
 
     def _fc1_of_normalised(self, x: Tensor) -> Tensor:
         """``fc1((x + input_mean) * input_scale)``, (frames, inputs) to (frames, hidden)."""
+        if not isinstance(self.fc1, nn.Linear):  # replaced, as by torch.ao.quantization
+            x = (x.unflatten(1, (self.nb_channels, -1)) + self.input_mean) * self.input_scale
+            features: Tensor = self.fc1(x.flatten(1))
+            return features
         # W ((x + m) s) = (W s) x + (W s) m
         weight = self.fc1.weight.reshape(self.hidden_size, self.nb_channels, self.nb_bins)
         weight = weight * self.input_scale
@@ -143,8 +148,12 @@ class OpenUnmix(MaskNetwork):
         # (g x + b) s + m = (g s) x + (b s + m)
         scale = self.output_scale.repeat(self.nb_channels)
         mean = self.output_mean.repeat(self.nb_channels)
-        affine = {"weight": self.bn3.weight * scale, "bias": self.bn3.bias * scale + mean}
-        scaled: Tensor = torch.func.functional_call(self.bn3, affine, x)
+        bn3, weight, bias = self.bn3, self.bn3.weight * scale, self.bn3.bias * scale + mean
+        if not bn3.training:
+            return functional.batch_norm(
+                x, bn3.running_mean, bn3.running_var, weight, bias, eps=bn3.eps
+            )
+        scaled: Tensor = torch.func.functional_call(bn3, {"weight": weight, "bias": bias}, x)
         return scaled
 
     # Additions to the paper, and what loader and trainer need.

@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from openunmix.audio.waveform import Waveform, as_waveform
 from openunmix.filtering._fast import WienerFilter
 from openunmix.filtering.gaussian import wiener
 from openunmix.model.architecture import MaskNetwork
 from openunmix.model.network import OpenUnmix
 from openunmix.model.sharing import masks
 from openunmix.transforms import make_filterbanks
+from openunmix.transforms.fourier import STFTConfig
+from openunmix.transforms.settings import ExactSettings
 
 
-class Separator(nn.Module):
+class Separator(ExactSettings):
     """Separator: from the waveform of a mixture to the waveforms of its targets.
 
     Parameters
@@ -51,6 +54,8 @@ class Separator(nn.Module):
     torch.Size([1, 1, 2, 44100])
     """
 
+    settings = ("sample_rate",)
+
     sample_rate: Tensor
 
     def __init__(
@@ -74,6 +79,7 @@ class Separator(nn.Module):
             raise ValueError(f"wiener_win_len={wiener_win_len} must be None or at least 1 frame")
         if bridged and not all(isinstance(net, OpenUnmix) for net in target_models.values()):
             raise ValueError("bridged=True needs networks that are all OpenUnmix")
+        stft = STFTConfig(n_fft, n_hop, float(sample_rate))  # raises ValueError
         self.niter = niter
         self.residual = residual
         self.softmask = softmask
@@ -87,7 +93,7 @@ class Separator(nn.Module):
         self.n_fft = n_fft
         self.n_hop = n_hop
         self.nb_channels = nb_channels
-        self.register_buffer("sample_rate", torch.as_tensor(float(sample_rate)))
+        self.register_buffer("sample_rate", torch.tensor(stft.sample_rate, dtype=torch.float32))
 
     def freeze(self) -> None:
         """Switch to evaluation permanently: no dropout, running statistics, no gradients."""
@@ -99,12 +105,19 @@ class Separator(nn.Module):
         """Names of the estimates, in order."""
         return [*self.target_models, *(["residual"] if self.residual else [])]
 
-    def forward(self, audio: Tensor) -> Tensor:
+    def forward(self, audio: Waveform) -> Tensor:
         """Separate mixtures (batch, channels, samples) into (batch, targets, channels, samples).
 
         They are at the networks' sample rate, nominally within [-1, 1]; the batch axis may be
-        missing from both. Raises ValueError for other axes or channels.
+        missing from both. The estimates have the wider type of audio and networks. Raises
+        ValueError for other axes or channels, and integers.
         """
+        # Traced, it would return wrong estimates of signals of any other length.
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise RuntimeError(
+                "a Separator cannot be traced, as its filter works in windows; trace its networks"
+            )
+        audio = as_waveform(audio)
         if audio.ndim not in (2, 3) or audio.shape[-2] != self.nb_channels:
             raise ValueError(
                 f"audio has shape {tuple(audio.shape)}, expected (batch, channels, samples) or "
@@ -112,15 +125,18 @@ class Separator(nn.Module):
             )
         if audio.ndim == 2:
             return self.forward(audio.unsqueeze(0)).squeeze(0)
-        pairs = self.stft(audio)
+        network_type = next(self.target_models.parameters(), audio).dtype
+        widest = torch.promote_types(audio.dtype, network_type)
+        # Numbers of 16 bits are for the networks: torch has no Fourier transform of them.
+        pairs = self.stft(audio.to(torch.promote_types(widest, torch.float32)))
         mixture = torch.view_as_complex(pairs.contiguous())  # (batch, channels, bins, frames)
         magnitude = mixture.abs()  # torch defines its gradient at 0 as 0
-        magnitudes = torch.stack(self._magnitudes(magnitude), dim=-1)
+        magnitudes = torch.stack(self._magnitudes(magnitude.to(network_type)), dim=-1)
         estimates = torch.stack(
-            [self._filter(m, x) for m, x in zip(magnitudes, mixture, strict=True)]
+            [self._filter(m, x) for m, x in zip(magnitudes.to(magnitude), mixture, strict=True)]
         )
         waveforms: Tensor = self.istft(torch.view_as_real(estimates), length=audio.shape[-1])
-        return waveforms
+        return waveforms.to(widest)
 
     def _magnitudes(self, mixture: Tensor) -> list[Tensor]:
         """Magnitudes of all targets, (batch, channels, bins, frames), from that of the mixture."""

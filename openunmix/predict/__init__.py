@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from openunmix.audio import AudioSource
+from openunmix.audio.waveform import Waveform, as_waveform
 from openunmix.model import Separator
 from openunmix.predict.file_stream import open_stream
 from openunmix.predict.stream import StreamConfig, separate_waveform
@@ -22,7 +24,7 @@ __all__ = ["separate"]
 
 
 def separate(
-    audio: Tensor | np.ndarray | str | Path,
+    audio: Waveform | PathLike[str],
     rate: float | None = None,
     model_str_or_path: str | Path = DEFAULT_MODEL,
     targets: Sequence[str] | None = None,
@@ -39,9 +41,9 @@ def separate(
 
     Parameters
     ----------
-    audio : Tensor, ndarray, str or Path
-        A waveform of shape (samples,), (channels, samples) or (batch, channels, samples), or the
-        path of an audio file.
+    audio : Tensor, array, list, str or path
+        A waveform of shape (samples,), (channels, samples) or (batch, channels, samples), of
+        floating-point numbers of any size, or the path of an audio file.
     rate : float, optional
         Sample rate of a waveform in Hz; the model's by default.
     model_str_or_path, targets, niter, residual, wiener_win_len
@@ -68,7 +70,9 @@ def separate(
     ------
     ValueError
         If the waveform has ambiguous axes, no samples, an integer type, or values that are not
-        finite.
+        finite in float32; if the rate is no positive whole number.
+    TypeError
+        If the audio is something else: the content of a file, or None.
     AudioFileError
         If the file cannot be read.
     UnknownModelError, CheckpointError, DownloadError
@@ -81,6 +85,7 @@ def separate(
     >>> sorted(estimates)  # doctest: +SKIP
     ['bass', 'drums', 'other', 'vocals']
     """
+    waveform, rate = _load(audio, rate)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if separator is None:
@@ -95,12 +100,11 @@ def separate(
             filterbank=filterbank,
         )
         separator.freeze()
-    waveform, rate = _load(audio, rate)
     model_rate = float(separator.sample_rate)
     batch = preprocess(waveform, model_rate if rate is None else rate, model_rate)
     if separator.nb_channels == 1 and _is_mono(waveform):
         batch = batch[:, :1]
-    with _evaluating(separator):
+    with _evaluating(separator), torch.device("cpu"):  # whatever torch's default is
         estimates = [separate_waveform(separator, item, config).cpu() for item in batch]
     return separator.to_dict(torch.stack(estimates), aggregate_dict)
 
@@ -117,21 +121,12 @@ def _evaluating(separator: Separator) -> Iterator[None]:
             module.training = True
 
 
-def _load(
-    audio: Tensor | np.ndarray | str | Path, rate: float | None
-) -> tuple[Tensor, float | None]:
+def _load(audio: Waveform | PathLike[str], rate: float | None) -> tuple[Tensor, float | None]:
     """Return a waveform, of the shapes that :func:`separate` accepts, and its sample rate."""
-    if isinstance(audio, (str, Path)):
+    if isinstance(audio, (str, PathLike)):
         with open_stream(AudioSource(Path(audio)), max_channels=2) as stream:
             return torch.from_numpy(np.concatenate(list(stream), axis=1)), stream.sample_rate
-    # A copy: torch rejects negative strides and warns of read-only arrays.
-    waveform = (
-        torch.from_numpy(np.array(audio)) if isinstance(audio, np.ndarray) else audio.detach()
-    )
-    if not waveform.is_floating_point():
-        raise ValueError(
-            f"audio is of {waveform.dtype}, expected floating point; divide it by its full scale"
-        )
+    waveform = as_waveform(audio).detach().to("cpu", torch.float32)
     if not waveform.numel():
         raise ValueError(f"audio has shape {tuple(waveform.shape)}; give at least one sample")
     broken = (~waveform.isfinite()).nonzero()
@@ -139,7 +134,7 @@ def _load(
         position = tuple(broken[0].tolist())
         value = waveform[position].item()
         raise ValueError(f"audio has the value {value} at position {position}; repair it first")
-    return waveform.float(), rate
+    return waveform, rate
 
 
 def _is_mono(waveform: Tensor) -> bool:

@@ -6,10 +6,10 @@ Only the second step depends on other frames, so only it needs chunks and lookah
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from openunmix.model import BandUnmix, OpenUnmix, Separator
 from openunmix.predict._bands import BandNetworks
@@ -75,13 +75,23 @@ def networks_of(
     exact = segment is None
     if any(module.training for module in modules):
         raise ValueError("networks must be in evaluation mode; call .eval() or .freeze() first")
-    own = [module for module in modules if type(module) is OpenUnmix]  # subclasses may differ
+    own = [module for module in modules if _is_plain(module, OpenUnmix)]
     if len(own) == len(modules):
         return FoldedNetworks(own, dtype, separator.bridged, exact)
-    bands = [module for module in modules if type(module) is BandUnmix]
+    bands = [module for module in modules if _is_plain(module, BandUnmix)]
     if len(bands) == len(modules):
         return BandNetworks(bands, dtype, exact)
     return ModuleNetworks(modules, separator.nb_channels, segment, lookahead)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _is_plain(network: nn.Module, kind: type[Network]) -> TypeGuard[Network]:
+    """Whether a network is of a class itself, and no layer of it was replaced (quantised)."""
+    homes = ("openunmix.model", "torch.nn.modules")
+    layers = (type(layer).__module__ for layer in network.modules())
+    return type(network) is kind and all(home.startswith(homes) for home in layers)
 
 
 def in_segments(

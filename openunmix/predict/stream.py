@@ -326,7 +326,8 @@ def separate_waveform(
     channels, samples = waveform.shape
     device = next(separator.parameters()).device
     # Filled part by part: joining the parts at the end would need twice the memory.
-    estimates = torch.empty(len(separator.sources), channels, samples, device=device)
+    shape = (len(separator.sources), channels, samples)
+    estimates = torch.empty(shape, dtype=torch.float32, device=device)
     done = 0
     config = config or StreamConfig()
     # As few chunks of equal length as five times the configured length allows.

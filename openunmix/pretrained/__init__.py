@@ -206,7 +206,8 @@ def load_target_models(
         A network per target. Those with trained weights are in evaluation mode; all of them can
         be trained further.
     """
-    networks, _ = _networks(model_str_or_path, targets, pretrained)
+    with torch.device("cpu"):  # whatever torch's default is
+        networks, _ = _networks(model_str_or_path, targets, pretrained)
     return {target: network.to(device) for target, network in networks.items()}
 
 
@@ -247,19 +248,20 @@ def load_separator(
     Separator
         The separator. With trained weights it is frozen: in evaluation mode, without gradients.
     """
-    networks, config = _networks(model_str_or_path, targets, pretrained)
-    separator = Separator(
-        target_models=networks,
-        niter=niter,
-        residual=residual,
-        sample_rate=config.stft.sample_rate,
-        n_fft=config.stft.n_fft,
-        n_hop=config.stft.n_hop,
-        nb_channels=config.channels,
-        wiener_win_len=wiener_win_len,
-        filterbank=filterbank,
-        bridged=config.architecture.bridged,
-    )
+    with torch.device("cpu"):  # whatever torch's default is
+        networks, config = _networks(model_str_or_path, targets, pretrained)
+        separator = Separator(
+            target_models=networks,
+            niter=niter,
+            residual=residual,
+            sample_rate=config.stft.sample_rate,
+            n_fft=config.stft.n_fft,
+            n_hop=config.stft.n_hop,
+            nb_channels=config.channels,
+            wiener_win_len=wiener_win_len,
+            filterbank=filterbank,
+            bridged=config.architecture.bridged,
+        )
     if pretrained:
         separator.freeze()
     return separator.to(device)

@@ -149,10 +149,15 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     if held > path.stat().st_size:  # strides of 0 declare a huge tensor with few values
         raise CheckpointError(f"{path} is damaged: it declares more values than it holds")
     for key, value in state.items():
-        if not value.is_floating_point() and not key.endswith("num_batches_tracked"):
-            raise CheckpointError(f"{path}: {key!r} is of {value.dtype}, expected floating point")
-        if value.layout != torch.strided or not value.isfinite().all():
+        is_number = value.is_floating_point() or key.endswith("num_batches_tracked")
+        is_dense = value.layout == torch.strided and not value.is_nested and not value.is_meta
+        if not is_number or not is_dense:
+            kind = f"{value.dtype}" if is_dense else f"{value.dtype}, but not dense"
+            raise CheckpointError(f"{path}: {key!r} is of {kind}, expected floating point")
+        if not value.float().isfinite().all():
             raise CheckpointError(f"{path}: {key!r} has values that are not finite numbers")
+        if key.endswith("running_var") and (value < 0).any():
+            raise CheckpointError(f"{path}: {key!r} has negative values, expected variances")
     return {
         key: value.long() if key.endswith("num_batches_tracked") else value.float().contiguous()
         for key, value in state.items()
@@ -185,7 +190,7 @@ def _inferred(
     max_bin, bins = len(state["input_mean"]), len(state["output_mean"])
     channels = max(inputs // max_bin, 1)
     if config is None:
-        n_fft = max(2 * (bins - 1), 1)
+        n_fft = max(2 * (bins - 1), 2)
         config = SeparatorConfig(STFTConfig(n_fft, max(n_fft // 4, 1)), channels)
     if (bins, channels) != (config.stft.bins, config.channels):
         raise CheckpointError(

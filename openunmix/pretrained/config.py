@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -37,11 +36,14 @@ class SeparatorConfig:
 # 1.3.0's keys of the file, all required. Those of the architecture are the names of its fields.
 _KEYS: Mapping[str, type] = {"nfft": int, "nhop": int, "sample_rate": float, "nb_channels": int}
 
+# Of any number in the file; larger ones would overflow somewhere.
+_LARGEST = 1e9
+
 
 def read_config(folder: str | Path) -> SeparatorConfig | None:
     """Read ``separator.json``, None if there is none; CheckpointError for bad values."""
     path = Path(folder) / CONFIG_NAME
-    if not path.is_file():
+    if not path.exists():
         return None
     content = _read_json(path)
     missing = [key for key in _KEYS if key not in content]
@@ -52,7 +54,10 @@ def read_config(folder: str | Path) -> SeparatorConfig | None:
     hashes = content.pop("sha256", {})
     if not isinstance(hashes, dict) or not all(isinstance(sha, str) for sha in hashes.values()):
         raise CheckpointError(f"{path}: 'sha256' is {hashes!r}, expected file names and hashes")
-    return SeparatorConfig(STFTConfig(*stft), channels, architecture, hashes, content)
+    try:
+        return SeparatorConfig(STFTConfig(*stft), channels, architecture, hashes, content)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _read_architecture(path: Path, content: dict[str, Any]) -> Architecture:
@@ -77,13 +82,24 @@ def _read_architecture(path: Path, content: dict[str, Any]) -> Architecture:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read a file that must hold a JSON object."""
+    """Read a file that must hold a JSON object, in UTF-8, UTF-16 or UTF-32."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_bytes(), object_pairs_hook=_unique)
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable as JSON: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected an object")
+    return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these keys and values; ValueError if a key is there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(
+            f"{next(name for name in names if names.count(name) > 1)!r} is there twice"
+        )
     return content
 
 
@@ -95,9 +111,9 @@ def _checked(path: Path, key: str, kind: type, value: Any, least: float = 1e-9) 
             raise CheckpointError(f"{path}: {key!r} is {value!r}, expected {expected}")
         return value
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not least <= value < math.inf or kind(value) != value:
+    if not number or not least <= value <= _LARGEST or kind(value) != value:
         expected = "whole number" if kind is int else "number"
-        raise CheckpointError(f"{path}: {key!r} is {value!r}, expected a positive {expected}")
+        raise CheckpointError(f"{path}: {key!r} is {value!r:.60}, expected a positive {expected}")
     return kind(value)
 
 

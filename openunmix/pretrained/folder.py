@@ -134,7 +134,7 @@ def _weights_at(path: Path) -> list[Path]:
     """
     files = path.iterdir() if path.is_dir() else [path]
     usable = (file for file in files if not file.name.startswith(".") and file.name != SHARED_NAME)
-    return sorted(file for file in usable if file.suffix in _SUFFIXES)
+    return sorted(file for file in usable if file.suffix in _SUFFIXES and not file.is_dir())
 
 
 def _target_of(file: Path) -> str:
@@ -173,7 +173,7 @@ def config_of(files: Mapping[str, Path]) -> SeparatorConfig:
         if entry.url and first.name in {file.name for file in entry.files.values()}:
             return entry.config
     network = load_network(first)
-    n_fft = max(2 * (network.nb_output_bins - 1), 1)
+    n_fft = 2 * (network.nb_output_bins - 1)
     config = SeparatorConfig(STFTConfig(n_fft, max(n_fft // 4, 1)), network.nb_channels)
     _log.warning(
         "%s has no %s: a sample rate of %g Hz and a hop of %d samples are assumed, which is wrong "

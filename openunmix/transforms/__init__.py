@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from openunmix.errors import MissingExtraError
 from openunmix.transforms.fourier import hann_window, istft, stft
+from openunmix.transforms.settings import ExactSettings
 
 __all__ = [
     "AsteroidISTFT",
@@ -82,8 +83,10 @@ def make_filterbanks(
     raise ValueError(f"method is {method!r}; give 'torch' or 'asteroid'")
 
 
-class _TorchFilterbank(nn.Module):
+class _TorchFilterbank(ExactSettings):
     """Parameters and window of a transform, in both directions."""
+
+    settings = ("window",)
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ __all__ = ["STFTConfig", "bandwidth_to_max_bin", "istft", "stft"]
 
 @dataclass(frozen=True)
 class STFTConfig:
-    """Parameters of a short-time Fourier transform."""
+    """Parameters of a short-time Fourier transform that has an inverse; ValueError for others."""
 
     n_fft: int = field(
         default=4096,
@@ -37,13 +37,26 @@ class STFTConfig:
         metadata={"help": "Hz; files of other rates are resampled", "metavar": "N"},
     )
 
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        # Otherwise samples at the end of some signals are in no frame, or where the window is 0.
+        if not 0 < 2 * self.n_hop <= self.n_fft:
+            raise ValueError(
+                f"the STFT has a window of {self.n_fft} and a hop of {self.n_hop} samples, which "
+                "must be positive and half the window at most"
+            )
+        if not 1 <= self.sample_rate <= 1e6 or self.sample_rate % 1:
+            raise ValueError(
+                f"the sample rate is {self.sample_rate} Hz, expected a whole number up to 1 MHz"
+            )
+
     @property
     def bins(self) -> int:
         """Number of frequency bins, from 0 Hz to the Nyquist frequency."""
         return self.n_fft // 2 + 1
 
 
-def hann_window(n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
+def hann_window(n_fft: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Periodic Hann window (n_fft,): 0 at its first sample and 1 in the middle."""
     return torch.hann_window(n_fft, periodic=True, dtype=dtype)
 
@@ -56,7 +69,8 @@ def stft(
     Parameters
     ----------
     waveform : Tensor [shape=(..., samples)], real
-        The signal; any number of leading axes, at least one sample.
+        The signal; any number of leading axes, at least one sample. Numbers of 16 bits are
+        transformed in float32.
     n_fft : int
         Window length in samples; 4096 samples are 93 ms at 44.1 kHz.
     n_hop : int
@@ -90,12 +104,18 @@ def stft(
         raise ValueError("the signal has no samples; give at least one")
     shortest = n_fft // 2 + 1 if center else n_fft
     signal = waveform.reshape(-1, samples)
+    signal = signal.to(torch.promote_types(waveform.dtype, torch.float32))
     if samples < shortest:
         signal = functional.pad(signal, (0, shortest - samples))
-    if window is None:
-        window = hann_window(n_fft, waveform.dtype).to(waveform.device)
+    window = hann_window(n_fft, signal.dtype) if window is None else window
     spectrum = torch.stft(
-        signal, n_fft, n_hop, window=window, center=center, pad_mode="reflect", return_complex=True
+        signal,
+        n_fft,
+        n_hop,
+        window=window.to(signal),
+        center=center,
+        pad_mode="reflect",
+        return_complex=True,
     )
     return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
@@ -124,13 +144,12 @@ def istft(
     Tensor [shape=(..., samples)], real
         The signal.
     """
-    if window is None:
-        window = hann_window(n_fft, spectrum.real.dtype).to(spectrum.device)
+    window = hann_window(n_fft, spectrum.real.dtype) if window is None else window
     waveform = torch.istft(
         spectrum.reshape(-1, *spectrum.shape[-2:]),
         n_fft,
         n_hop,
-        window=window,
+        window=window.to(spectrum.real),
         center=center,
         length=length,
     )

@@ -23,7 +23,8 @@ class Analysis:
         self.samples = 0
         self._half = n_fft // 2
         self._window = hann_window(n_fft, torch.float32).to(device)
-        self._pending = torch.zeros(channels, 0, device=device)  # samples that later frames need
+        # samples that later frames need
+        self._pending = torch.zeros(channels, 0, dtype=torch.float32, device=device)
         self._tail = self._pending  # the last n_fft // 2 + 1 samples, to be reflected at the end
         self._started = False
 
@@ -75,7 +76,7 @@ class Synthesis:
         self._window = hann_window(n_fft, torch.float32).to(device)
         # Numerator and denominator of the last n_fft - n_hop samples, to which later frames add.
         self._carry: Tensor | None = None
-        self._weight = torch.zeros(n_fft - n_hop, device=device)
+        self._weight = torch.zeros(n_fft - n_hop, dtype=torch.float32, device=device)
         self._skip = n_fft // 2  # samples of the reflection before the start of the signal
 
     def push(self, spectra: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def test_weights_of_folders_are_numbers_at_the_end():
         (["--clip", "-1"], "--clip must be 0 or more"),
         (["--ema-decay", "1"], "--ema-decay must be less than 1"),
         (["--dropout", "1"], "--dropout must be less than 1"),
-        (["--nhop", "500"], "at least twice --nhop"),
+        (["--nhop", "500"], "hop of 500 samples"),
         (["--nfft", "513"], "--nfft 513 must be even"),
         (["--extra", "drums"], "'drums' is not of the form NAME=VALUE"),
         (["--extra", "guitar=."], "--extra: ['guitar'] are not among"),

@@ -111,7 +111,7 @@ def test_power_of_the_input_that_does_not_compress_is_refused(power):
 )
 def test_architecture_makes_a_network_of_the_same_shapes(tiny_network, other):
     network = tiny_network(**other)
-    stft = STFTConfig(n_fft=2 * (network.nb_output_bins - 1), sample_rate=44100.0)
+    stft = STFTConfig(2 * (network.nb_output_bins - 1), 16)
     bandwidth = (network.nb_bins - 1) / stft.n_fft * stft.sample_rate
     architecture = replace(network.architecture, bandwidth=bandwidth)
     again = architecture.build(stft, network.nb_channels)

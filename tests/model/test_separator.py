@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from helpers import golden as reference
 from helpers import sounds as synth
 from helpers.checks import difference
+from helpers.models import save_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from openunmix.model import Separator
+from openunmix.predict.stream import separate_waveform
+from openunmix.pretrained import load_separator
 
 # The separator against 1.3.0
 
@@ -286,3 +293,94 @@ def test_sums_of_nothing_or_of_unknown_targets_are_refused(tiny_separator, parts
     # 1.3.0 raised KeyError, and gave a scalar for an empty list.
     with pytest.raises(ValueError, match=r"cannot make 'mine'.*\['vocals', 'drums'\]"):
         tiny_separator().to_dict(torch.zeros(1, 2, 2, 10), {"mine": parts})
+
+
+# Other number formats
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_cast_separator_keeps_its_settings_and_takes_any_audio(tiny_separator, dtype):
+    """Someone called half() to save memory: 44100 Hz became 44096 Hz, and every song off pitch."""
+    separator = tiny_separator(sample_rate=44100, network={"compression": 0.3})
+    audio = synth.mixture(2000)
+    expected, window = separator(audio), separator.stft.window.clone()
+    state = {name: value.to(dtype) for name, value in separator.state_dict().items()}
+    separator.to(dtype)
+    for cast in (separator, pickle.loads(pickle.dumps(separator))):
+        assert float(cast.sample_rate) == 44100
+        assert torch.equal(cast.stft.window.float(), window)
+        assert float(cast.target_models["vocals"].compression) == pytest.approx(0.3, abs=1e-7)
+        for other in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            actual = cast(audio.to(other))
+            assert actual.dtype == torch.promote_types(dtype, other)
+            assert difference(actual, expected) < 0.05  # bfloat16 has 8 bits
+    assert cast.to(torch.float32).state_dict().keys() == state.keys()
+    cast.load_state_dict(state)  # saved in 16 bits by someone else
+    assert float(cast.sample_rate) == 44100
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_default_type_of_torch_changes_nothing(tiny_separator, default_type, tmp_path, dtype):
+    """A program computes in float64 by default, and the loaded separator could not run at all."""
+    audio = synth.mixture(2000)
+    folder = save_model(tmp_path, tiny_separator())
+    expected = load_separator(folder)(audio)
+    default_type(dtype)
+    separator = load_separator(folder)
+    assert {value.dtype for value in separator.parameters()} == {torch.float32}
+    assert float(separator.sample_rate) == 8000
+    assert torch.equal(separator(audio), expected)
+    estimates = separate_waveform(separator, audio)
+    assert estimates.dtype == torch.float32
+    assert difference(estimates, expected) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "audio", [torch.zeros(2, 100, dtype=torch.int16), torch.zeros(2, 100, dtype=torch.complex64)]
+)
+def test_numbers_that_are_no_waveform_are_refused(tiny_separator, audio):
+    with pytest.raises(ValueError, match="expected floating point"):
+        tiny_separator()(audio)
+
+
+@pytest.mark.parametrize("settings", [{"n_hop": 128}, {"n_hop": 65}, {"sample_rate": 22050.5}])
+def test_settings_without_an_inverse_are_refused(tiny_separator, settings):
+    with pytest.raises(ValueError, match=r"hop of|sample rate is"):
+        tiny_separator(**settings)
+
+
+# What torch does to modules, see docs/compatibility.md
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traced_network_takes_any_length_and_a_separator_says_that_it_cannot(tiny_network):
+    network, clip = tiny_network(), torch.rand(1, 2, 65, 40)
+    traced = torch.jit.trace(network, clip[..., :10])
+    torch.testing.assert_close(traced(clip), network(clip))
+    separator = Separator({"vocals": network}, n_fft=128, n_hop=32).eval()
+    with pytest.raises(RuntimeError, match="trace its networks"):
+        torch.jit.trace(separator, synth.mixture(1000))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("kinds", [{nn.LSTM}, {nn.Linear}, {nn.LSTM, nn.Linear}])
+def test_quantised_separator_is_almost_the_same(tiny_separator, kinds):
+    separator, audio = tiny_separator(), synth.mixture(2000)
+    quantised = torch.ao.quantization.quantize_dynamic(separator, kinds)
+    assert difference(quantised(audio), separator(audio)) < 0.1  # 8 bits
+    assert difference(separate_waveform(quantised, audio), separator(audio)) < 0.1
+
+
+def test_copies_of_a_separator_are_equal(tiny_separator):
+    separator, audio = tiny_separator(), synth.mixture(2000)
+    for copied in (copy.deepcopy(separator), pickle.loads(pickle.dumps(separator))):
+        assert torch.equal(copied(audio), separator(audio))
+
+
+def test_separator_of_compiled_networks_is_the_same(tiny_separator):
+    separator, audio = tiny_separator(network={"nb_layers": 1}), synth.mixture(2000)
+    separator.freeze()
+    expected = separator(audio)
+    for network in separator.target_models.values():
+        network.compile(backend="eager")
+    assert difference(separator(audio), expected) < 1e-5

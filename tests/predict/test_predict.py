@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import soundfile
@@ -139,8 +141,35 @@ def test_nothing_to_separate_is_an_error(separator, shape):
 
 
 def test_integers_are_refused_because_their_full_scale_is_unknown(separator):
-    with pytest.raises(ValueError, match=r"torch\.int16, expected floating point"):
+    with pytest.raises(ValueError, match=r"int16, expected floating point"):
         separate(np.zeros((2, 100), dtype=np.int16), separator=separator)
+
+
+class _Path:
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_path_of_any_class_is_a_file(separator, wanted, tmp_path):
+    soundfile.write(tmp_path / "song.wav", mixture(8000).T.numpy(), 8000, "FLOAT")
+    check(separate(_Path(tmp_path / "song.wav"), separator=separator), wanted)
+
+
+@pytest.mark.parametrize("audio", [None, b"RIFF", io.BytesIO(b"RIFF"), {"vocals": 1}, [[0.1], []]])
+def test_anything_else_is_refused_before_a_model_is_loaded(audio):
+    """The content of an upload was handed over: "no attribute 'detach'"."""
+    with pytest.raises(TypeError, match=r"expected a tensor, an array .* path"):
+        separate(audio, model_str_or_path="none-such")
+
+
+def test_default_device_of_torch_changes_nothing(separator, wanted, tmp_path):
+    waveform, folder = mixture(8000), save_model(tmp_path / "model", separator)
+    with torch.device("meta"):
+        estimates = separate(waveform, 8000, folder, ["vocals", "drums"])
+    check(estimates, wanted)
 
 
 def test_missing_file_is_an_error(separator, tmp_path):

@@ -9,6 +9,7 @@ from helpers.models import write_1_3_0_folder
 
 from openunmix.errors import CheckpointError
 from openunmix.model import Architecture
+from openunmix.pretrained import load_separator, resolve_model
 from openunmix.pretrained.folder import (
     SeparatorConfig,
     load_folder,
@@ -44,6 +45,8 @@ def test_config_round_trip(tmp_path):
         ("nhop", 0),
         ("sample_rate", float("nan")),
         ("sample_rate", float("inf")),
+        ("sample_rate", 10**400),
+        ("nfft", 2**40),
         ("nb_channels", [2]),
         ("unidirectional", "no"),
         ("bandwidth", "wide"),
@@ -67,6 +70,50 @@ def test_missing_setting_is_named(tmp_path, key):
     (folder / "separator.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=f"lacks {key}"):
         load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("nhop", 64, "hop of 64"),
+        ("nhop", 100, "hop of 100"),
+        ("nhop", 33, "hop of 33"),
+        ("sample_rate", 22050.5, "sample rate is 22050.5"),
+        ("sample_rate", 0.5, "sample rate is 0.5"),
+        ("sample_rate", 1e9, "sample rate is 1000000000.0"),
+    ],
+)
+def test_folder_that_cannot_work_is_refused_where_it_is_read(tmp_path, key, value, message):
+    """A hop as long as the window: Python raised an error of istft, and umx wrote something."""
+    folder = write_1_3_0_folder(tmp_path / "model")
+    content = json.loads((folder / "separator.json").read_text())
+    (folder / "separator.json").write_text(json.dumps({**content, key: value}))
+    for load in (load_folder, load_separator, resolve_model, read_config):
+        with pytest.raises(CheckpointError, match=rf"separator\.json: the .*{message}"):
+            load(folder)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_separator_json_by_windows_programs_is_read(tmp_path, encoding):
+    """An editor put a byte-order mark before the settings, and the model was not readable."""
+    folder = write_1_3_0_folder(tmp_path / "model")
+    expected = read_config(folder)
+    text = (folder / "separator.json").read_text()
+    (folder / "separator.json").write_text(text, encoding)
+    assert read_config(folder) == expected
+
+
+def test_key_that_is_there_twice_is_named(tmp_path):
+    text = '{"nfft": 64, "nhop": 16, "nhop": 8, "sample_rate": 8000, "nb_channels": 2}'
+    (tmp_path / "separator.json").write_text(text)
+    with pytest.raises(CheckpointError, match="'nhop' is there twice"):
+        read_config(tmp_path)
+
+
+def test_folder_in_the_place_of_separator_json_is_an_error(tmp_path):
+    (tmp_path / "separator.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"separator\.json is not readable"):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\ud83d", "[" * 100_000])

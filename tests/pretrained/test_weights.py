@@ -137,6 +137,46 @@ def test_values_that_are_not_finite_are_refused(tmp_path, value, suffix):
         load_network(tmp_path / f"vocals.{suffix}")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, about its own tensors
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to_sparse_csr(),
+        lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+        lambda weight: weight.to("meta"),
+        lambda weight: torch.nested.nested_tensor([*weight]),
+        lambda weight: weight.int(),
+        lambda weight: weight.to(torch.complex64),
+    ],
+    ids=["sparse", "csr", "quantised", "meta", "nested", "int", "complex"],
+)
+def test_weights_that_are_no_plain_numbers_are_refused(tmp_path, change):
+    """Weights were saved from a compressed network: an error of torch's kernels came up."""
+    state = dict(tiny_network().state_dict())
+    state["fc2.weight"] = change(state["fc2.weight"])
+    torch.save(state, tmp_path / "vocals.pth")
+    with pytest.raises(CheckpointError, match=r"'fc2.weight' is of torch\..*floating point"):
+        load_network(tmp_path / "vocals.pth")
+
+
+def test_weights_of_8_bits_are_read(tmp_path):
+    state = dict(tiny_network().state_dict())
+    state["fc2.weight"] = state["fc2.weight"].to(torch.float8_e4m3fn)
+    torch.save(state, tmp_path / "vocals.pth")
+    weight = load_network(tmp_path / "vocals.pth").fc2.weight
+    assert torch.equal(weight, state["fc2.weight"].float())
+
+
+def test_negative_variance_is_refused(tmp_path):
+    """All estimates were NaN, and the song was said to be too loud."""
+    network = tiny_network()
+    network.bn1.running_var[2] = -1
+    torch.save(network.state_dict(), tmp_path / "vocals.pth")
+    with pytest.raises(CheckpointError, match=r"'bn1.running_var' has negative values"):
+        load_network(tmp_path / "vocals.pth")
+
+
 class _Malice:
     def __init__(self, path):
         self.path = path

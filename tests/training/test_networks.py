@@ -14,9 +14,7 @@ from openunmix.transforms.fourier import STFTConfig
 
 @pytest.mark.parametrize(("layers", "expected"), [(2, 0.1), (1, 0.0)])
 def test_new_networks_drop_out_what_is_asked(layers, expected):
-    config = TrainingConfig(
-        ("vocals",), Architecture(8, layers, dropout=0.1), STFTConfig(n_fft=512)
-    )
+    config = TrainingConfig(("vocals",), Architecture(8, layers, dropout=0.1), STFTConfig(512, 128))
     assert new_networks(config)["vocals"].lstm.dropout == expected
 
 
