@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import sys
 
+from openunmix.cli._streams import open_closed_streams
+
 __all__ = ["evaluate", "models", "separate", "serve", "train"]
 
 
-def _use_passive_waiting() -> None:
-    """Make waiting OpenMP threads sleep; effective only before torch is imported.
+def _prepare() -> None:
+    """Prepare the process, before torch is imported.
 
-    By default they spin, which beside other programs slowed separation down several times, see
-    ``docs/log.md``.
+    By default waiting OpenMP threads spin, which beside other programs slowed separation down
+    several times, see ``docs/log.md``; made passive, they sleep.
     """
+    open_closed_streams()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def separate() -> None:
     """Run ``umx``."""
-    _use_passive_waiting()
+    _prepare()
     from openunmix.cli import _separate
 
     sys.exit(_separate.main())
@@ -27,7 +30,7 @@ def separate() -> None:
 
 def train() -> None:
     """Run ``umx-train``."""
-    _use_passive_waiting()
+    _prepare()
     from openunmix.cli import _train
 
     sys.exit(_train.main())
@@ -35,7 +38,7 @@ def train() -> None:
 
 def evaluate() -> None:
     """Run ``umx-evaluate``."""
-    _use_passive_waiting()
+    _prepare()
     from openunmix.cli import _evaluate
 
     sys.exit(_evaluate.main())
@@ -43,6 +46,7 @@ def evaluate() -> None:
 
 def models() -> None:
     """Run ``umx-models``."""
+    _prepare()
     from openunmix.cli import _models
 
     sys.exit(_models.main())
@@ -50,7 +54,7 @@ def models() -> None:
 
 def serve() -> None:
     """Run ``umx-serve``."""
-    _use_passive_waiting()
+    _prepare()
     from openunmix.cli import _serve
 
     sys.exit(_serve.main())

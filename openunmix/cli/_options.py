@@ -14,9 +14,12 @@ import torch
 
 from openunmix._signals import Stopped, stopping
 from openunmix.cli._progress import printable
+from openunmix.cli._streams import standard_streams
 from openunmix.errors import OpenUnmixError, UnknownModelError
 
 EXIT_CODES = "Exit code: 0 on success, 1 if {what} failed, 2 for a usage error."
+
+_SHOWN = 200  # characters of a value in a message
 
 #: A parser, or a group of it.
 Group: TypeAlias = argparse._ActionsContainer
@@ -24,16 +27,29 @@ Group: TypeAlias = argparse._ActionsContainer
 
 def _aggregate(text: str) -> dict[str, list[str]]:
     """Parse the value of --aggregate."""
+    shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
     try:
-        aggregations = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
-    if not isinstance(aggregations, dict) or not all(
-        isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
-        for parts in aggregations.values()
+        aggregations = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{shown} is not JSON: {error}") from error
+    if (
+        not isinstance(aggregations, dict)
+        or not aggregations
+        or not all(
+            isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts)
+            for parts in aggregations.values()
+        )
     ):
-        raise argparse.ArgumentTypeError(f'{text!r} is not of the form {{"name": ["target", ...]}}')
+        raise argparse.ArgumentTypeError(f'{shown} is not of the form {{"name": ["target", ...]}}')
     return aggregations
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError for a name that it has twice."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a name is there twice: {', '.join(names)}")
+    return dict(pairs)
 
 
 #: Options that several commands have, and the settings of `argparse` for each.
@@ -92,6 +108,22 @@ def run_command(
     usage and ends the process with 2. Ctrl-C, SIGTERM and SIGHUP print `interrupted` (what is
     kept, and what the same command does then) and return 128 and the number of the signal.
     """
+    with standard_streams(command.prog):
+        try:
+            return _run_command(command, run, argv, interrupted)
+        except SystemExit as end:
+            if end.code:
+                raise
+            return 0  # of --help and --version, which print results, too
+
+
+def _run_command(
+    command: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], int],
+    argv: Sequence[str] | None,
+    interrupted: str,
+) -> int:
+    """Run a command whose standard streams can be used; return its exit code."""
     args = command.parse_args(argv)
     logging.basicConfig(level=_log_level(args), format=f"{command.prog}: %(message)s")
     try:

@@ -26,16 +26,19 @@ from openunmix.cli._progress import Progress
 from openunmix.cli._separate_options import file_options, parser, stream_config
 from openunmix.errors import CheckpointError, OpenUnmixError
 from openunmix.model import Separator
-from openunmix.predict.files import FileOptions, FileResult, output_paths, separate_file
+from openunmix.predict.files import FileOptions, FileResult, check_file, output_paths, separate_file
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
-from openunmix.pretrained.registry import MODELS
+from openunmix.pretrained.registry import DEFAULT_MODEL, MODELS
 from openunmix.web import write_page
 
 __all__ = ["main", "parser", "run"]
 
 logger = logging.getLogger(__name__)
+
+# One bad input never ends the run for the others.
+_FILE_ERRORS = (OpenUnmixError, OSError, ValueError)
 
 
 @dataclass
@@ -67,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
     if args.audio_backend:
         logger.warning("--audio-backend %s is deprecated and has no effect", args.audio_backend)
     options = file_options(args)
+    known = MODELS.get(args.model or DEFAULT_MODEL)
+    if known is not None:  # before it is downloaded
+        options.names(args.targets or known.targets)
     device = choose_device(args.device, args.no_cuda)
     model = _resolve(args)
     names = list(options.names(model.targets))
@@ -92,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     waiting = _waiting(jobs, args.skip_existing, args.player)
     if args.dry_run:
-        _describe(waiting, separator, config, args.quiet)
+        _describe(waiting, separator, config, options, args.quiet)
     else:
         write = partial(_write_player, model=model, args=args) if args.player else None
         _separate_all(waiting, separator, config, options, args.quiet, write)
@@ -157,14 +163,20 @@ def _separate_all(
                 )
                 if write_page:
                     job.record["player"] = write_page(job.source, result)
-            except OpenUnmixError as error:
-                job.record.update(status="failed", error=str(error))
-                progress.say(str(error))
+            except _FILE_ERRORS as error:
+                job.record.update(status="failed", error=_failure(job, error))
+                progress.say(_failure(job, error))
             else:
                 _record(job, result, time.perf_counter() - begun)
                 if not quiet:
                     progress.say(_report(job, result))
             progress.finish()
+
+
+def _failure(job: _Job, error: Exception) -> str:
+    """Return the message of a failed job, which names the file."""
+    named = isinstance(error, OpenUnmixError)
+    return str(error) if named else f"{str(job.source.path)!r} failed: {error}"
 
 
 def _record(job: _Job, result: FileResult, seconds: float) -> None:
@@ -230,7 +242,11 @@ def _duration(source: AudioSource) -> float:
 
 
 def _describe(
-    jobs: Sequence[_Job], separator: Separator, config: StreamConfig, quiet: bool
+    jobs: Sequence[_Job],
+    separator: Separator,
+    config: StreamConfig,
+    options: FileOptions,
+    quiet: bool,
 ) -> None:
     """Report what would be done, with the speed measured on ten seconds of noise."""
     rate = round(float(separator.sample_rate))
@@ -241,10 +257,10 @@ def _describe(
     memory = estimate_memory(separator, config) / 1e9
     for job in jobs:
         try:
-            duration = _duration(job.source)
-        except OpenUnmixError as error:
-            job.record.update(status="failed", error=str(error))
-            say("umx", str(error))
+            duration = check_file(job.source, job.folder, separator, options)
+        except _FILE_ERRORS as error:
+            job.record.update(status="failed", error=_failure(job, error))
+            say("umx", _failure(job, error))
             continue
         job.record.update(
             status="planned",

@@ -132,7 +132,9 @@ def file_options(args: argparse.Namespace) -> FileOptions:
         raise ValueError(
             "--niter, --wiener-win-len and --start cannot be negative, --duration not 0"
         )
-    return FileOptions(extension, depth, args.rate == "model", args.residual, args.aggregate)
+    return FileOptions(
+        extension, depth, args.rate == "model", args.residual, args.aggregate, args.player
+    )
 
 
 def stream_config(args: argparse.Namespace, separator: Separator) -> StreamConfig:

@@ -24,9 +24,13 @@ def resolve_aggregation(
         raise ValueError(f"the residual cannot be called {residual!r}: a target is")
     if aggregation is None:
         return {name: [name] for name in available}
+    if not aggregation:
+        raise ValueError(f"there are no sums to make: choose from {available}")
     for name, parts in aggregation.items():
-        if not parts or not set(parts) <= set(available):
-            raise ValueError(f"cannot make {name!r} from {list(parts)}: choose from {available}")
+        if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(available):
+            raise ValueError(
+                f"cannot make {name!r} from {list(parts)}: choose from {available}, each once"
+            )
     return {name: list(parts) for name, parts in aggregation.items()}
 
 

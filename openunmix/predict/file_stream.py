@@ -64,9 +64,17 @@ class FileStream:
 
 @contextmanager
 def open_stream(source: AudioSource, max_channels: int) -> Iterator[FileStream]:
-    """Open a file; stereo networks (``max_channels`` > 1) get more than two channels downmixed."""
+    """Open a file for networks of ``max_channels``: mono ones take any number, others theirs and 1.
+
+    For stereo networks, more than two channels are downmixed.
+    """
     with source.open(_BLOCK) as reader:
         channels = reader.info.channels
+        if max_channels > 2 and channels not in (1, max_channels):
+            raise AudioFileError(
+                f"{str(source.path)!r} has {channels} channels and the model takes "
+                f"{max_channels}; convert it, or choose another model"
+            )
         if channels > max_channels > 1:
             if len(reader.info.layout) != channels:
                 raise AudioFileError(

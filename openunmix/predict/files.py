@@ -16,8 +16,8 @@ import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from openunmix.audio import (
     AudioWriter,
     write_stem_mp4,
 )
+from openunmix.audio.channels import default_layout
 from openunmix.audio.encoders import clipping_gain, supported_sample_rate
 from openunmix.audio.parallel import Stoppable, encode_in_parallel
 from openunmix.errors import AudioFileError
@@ -62,6 +63,8 @@ class FileOptions:
     residual: str | None = None
     #: Names and the estimates to sum for each, in place of the estimates.
     aggregate: Mapping[str, Sequence[str]] | None = None
+    #: Whether a player is made of the outputs.
+    player: bool = False
 
     def names(self, targets: Sequence[str]) -> dict[str, list[str]]:
         """Names of the outputs and the estimates summed for each; ValueError if impossible."""
@@ -124,9 +127,7 @@ def separate_file(
     options = options or FileOptions()
     aggregation = options.names(list(separator.target_models))
     outputs = output_paths(folder, list(aggregation), options.extension)
-    with open_stream(source, separator.nb_channels) as stream, workspace(folder) as work:
-        _check_outputs(source.path, outputs)
-        _check_channels(stream, options)
+    with _prepared(source, folder, separator, options, outputs) as (stream, work):
         spool = _separate(stream, separator, options, config, aggregation, work, progress)
         gain = clipping_gain(spool.peak, options.extension, options.depth)
         finished = _encode(spool, source.path, options, gain, work)
@@ -141,6 +142,39 @@ def separate_file(
         peak=spool.peak,
         gain=gain,
     )
+
+
+def check_file(
+    source: AudioSource, folder: Path, separator: Separator, options: FileOptions
+) -> float:
+    """Raise what `separate_file` would before separating; return seconds, 0 if unknown."""
+    outputs = output_paths(
+        folder, list(options.names(list(separator.target_models))), options.extension
+    )
+    with _prepared(source, folder, separator, options, outputs) as (stream, _):
+        return (stream.length or 0) / stream.sample_rate
+
+
+@contextmanager
+def _prepared(
+    source: AudioSource,
+    folder: Path,
+    separator: Separator,
+    options: FileOptions,
+    outputs: Mapping[str, Path],
+) -> Iterator[tuple[FileStream, Path]]:
+    """Open the input and a workspace; AudioFileError if an output can be known to be impossible."""
+    channels = separator.nb_channels
+    if options.extension == STEM_MP4:
+        channels = max(channels, 2)  # its streams are stereo, also those of mono networks
+    with open_stream(source, channels) as stream, workspace(folder) as work:
+        _check_outputs(source.path, outputs)
+        _check_channels(stream, options)
+        for path in outputs.values():
+            trial = work / path.name
+            trial.touch()  # raises for a name that is too long
+            trial.unlink(missing_ok=True)
+        yield stream, work
 
 
 def _check_outputs(source: Path, outputs: Mapping[str, Path]) -> None:
@@ -174,6 +208,11 @@ def _check_channels(stream: FileStream, options: FileOptions) -> None:
                 f"{str(path)!r} has {stream.channels} channels and {options.extension} takes "
                 f"{most}; write .wav"
             )
+    if options.player and stream.channels > 2 and not default_layout(stream.channels):
+        raise AudioFileError(
+            f"{str(path)!r} has {stream.channels} channels, which a player cannot mix to two; "
+            "leave --player out"
+        )
 
 
 @dataclass

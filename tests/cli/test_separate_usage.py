@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.commands import exit_code, song, tree
 
+from openunmix.cli import _separate
 from openunmix.cli._separate import parser
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -25,6 +26,12 @@ pytestmark = pytest.mark.usefixtures("work_folder")
         (["--aggregate", "[1]"], "is not of the form"),
         (["--aggregate", '{"a": "vocals"}'], "is not of the form"),
         (["--aggregate", '{"a": []}'], "is not of the form"),
+        (["--aggregate", "{}"], "is not of the form"),
+        (["--aggregate", ""], "is not JSON"),
+        (["--aggregate", "[" * 100_000], "is not JSON"),
+        (["--aggregate", '{"a": [["bass"]]}'], "is not of the form"),
+        (["--aggregate", '{"a": ["bass"], "a": ["drums"]}'], "a name is there twice"),
+        (["--aggregate", '{"a": ["bass", "bass"]}'], "each once"),
         (["--aggregate", '{"a": ["guitar"]}'], "cannot make 'a' from ['guitar']"),
         (["--aggregate", '{"a": ["residual"]}'], "cannot make 'a' from ['residual']"),
         (["--aggregate", '{"../x": ["vocals"]}'], "'../x' cannot be a file name"),
@@ -114,3 +121,12 @@ def test_names_that_begin_with_a_dash_are_files(umx, capsys):
     assert umx("-intro.wav", "--2.wav", "--outdir", "out", "--targets", "bass") == 0
     assert tree("out") == ["--2/bass.wav", "-intro/bass.wav"]
     assert umx("-missing.wav") == 2
+
+
+def test_impossible_sums_are_refused_before_a_model_is_downloaded(capsys, monkeypatch):
+    """`--aggregate '{}'` failed after the separation; a wrong target, after the download."""
+    monkeypatch.setattr(_separate, "resolve_model", lambda *_, **__: pytest.fail("too late"))
+    song()
+    for aggregation in ("{}", '{"a": ["guitar"]}'):
+        assert exit_code("song.wav", "--model", "umxhq", "--aggregate", aggregation) == 2
+        assert len(capsys.readouterr().err.splitlines()[-1]) < 200
