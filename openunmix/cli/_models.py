@@ -1,4 +1,4 @@
-"""The command ``umx-models``: list, download, verify and convert models."""
+"""The command ``umx-models``: list, download, verify, convert and export models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.errors import CheckpointError, DownloadError
-from openunmix.pretrained import resolve_model
+from openunmix.predict.export import PRECISIONS, export_onnx
+from openunmix.pretrained import load_separator, resolve_model
 from openunmix.pretrained.download import cache_folder, fetch_model, is_intact, local_files
 from openunmix.pretrained.folder import load_network, load_networks, save_folder
 from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="umx-models",
-        description="List, download, verify and convert the models of Open-Unmix.",
+        description="List, download, verify, convert and export the models of Open-Unmix.",
         epilog=EXIT_CODES.format(what="a model"),
     )
     parser.set_defaults(action=_list)
@@ -52,6 +53,16 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--dtype", choices=_DTYPES, help="type of the matrices in the files (default: unchanged)"
     )
+    export = add("export", _export, "write a model as one file of ONNX, to use without torch")
+    export.add_argument("source", help="a known model, a model folder, or a file of weights")
+    export.add_argument("destination", type=Path, metavar="FILE.onnx", help="the file to write")
+    export.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the matrices in the file (default: %(default)s)",
+    )
+    export.add_argument("--targets", nargs="+", metavar="TARGET", help="some targets of the model")
     add("path", _path, "print the folder of downloads")
     add("licences", _licences, "print terms of use, training data, citations")
     return parser
@@ -178,6 +189,14 @@ def _convert(args: argparse.Namespace) -> None:
         for target, sha256 in model.sha256.items()
     }
     save_folder(args.destination, networks, model.config, metadata, dtype)
+    print(f"{model.name} written to {args.destination}", file=sys.stderr)
+
+
+def _export(args: argparse.Namespace) -> None:
+    """Write a model as a file of ONNX."""
+    model = resolve_model(args.source, args.targets)
+    about = {"model": model.name, "licence": model.licence, "sha256": dict(model.sha256)}
+    export_onnx(load_separator(model), args.destination, args.precision, about)
     print(f"{model.name} written to {args.destination}", file=sys.stderr)
 
 

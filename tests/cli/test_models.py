@@ -11,7 +11,8 @@ import torch
 from helpers.weights_server import Behaviour, make_entry, pickled, serving, tiny_network
 
 from openunmix.cli._models import main
-from openunmix.pretrained import registry
+from openunmix.predict.export import export_onnx
+from openunmix.pretrained import load_separator, registry
 from openunmix.pretrained.download import cache_folder, cached_path
 from openunmix.pretrained.folder import SeparatorConfig, load_folder, save_config, save_network
 from openunmix.pretrained.registry import MODELS
@@ -203,3 +204,25 @@ def test_licences_name_data_and_citation(capsys):
         assert f"{entry.name}: {entry.licence}" in output
         assert entry.trained_on in output
         assert entry.citation in output
+
+
+@pytest.mark.parametrize("options", [[], ["--precision", "float16", "--targets", "drums"]])
+def test_a_model_is_exported_with_what_it_is(tiny, capsys, options):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    assert main(["export", "tiny", "tiny.onnx", *options]) == 0
+    assert "tiny written to tiny.onnx" in capsys.readouterr().err
+    about = runtime.InferenceSession("tiny.onnx").get_modelmeta().custom_metadata_map
+    targets = ["drums"] if options else ["vocals", "drums"]
+    assert json.loads(about["targets"]) == targets
+    assert list(json.loads(about["sha256"])) == targets
+    assert (about["model"], about["licence"]) == ("tiny", tiny.licence)
+    assert float(about["sample_rate"]) == tiny.config.stft.sample_rate
+
+
+def test_published_networks_are_exported(tmp_path, capsys):
+    """Official weights cannot be had here: random ones of the same shapes."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    export_onnx(load_separator("umxhq", pretrained=False).eval(), "umxhq.onnx")
+    assert runtime.InferenceSession("umxhq.onnx").get_outputs()[0].shape == [4, "frames", 2, 2049]
