@@ -90,6 +90,7 @@ def desk(tmp_path, monkeypatch):
     for folder in ("album", "live", "more"):
         (desk / folder).mkdir(parents=True)
     monkeypatch.chdir(desk)
+    shutil.copytree(ROOT / "docs/onnx", "docs/onnx")
     soundfile.write("song.wav", mixture(RATE // 2).T.numpy(), RATE)
     for copy in ("song.mp3", "album/song.mp3", "more/other.flac", "live/encore.flac"):
         with AudioWriter(copy, RATE, 2) as writer:
