@@ -6,11 +6,14 @@ import glob
 import itertools
 import logging
 import os
-from collections import Counter
+import re
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from openunmix.audio import AUDIO_EXTENSIONS
+from openunmix.predict.marks import MARK_NAME, is_input, is_moved_input, read_mark
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +28,9 @@ def find_inputs(
 ) -> list[Path]:
     """Expand files, folders, and patterns such as ``*.mp3`` to unique files, in order.
 
-    Outputs called `names` that one of the `models` made of one of the files are left out of
-    folders and patterns, so that a command can be repeated. A name that matches nothing is kept,
-    to be reported as missing.
+    Outputs are left out of folders and patterns, so that a command can be repeated: those that a
+    mark lists, and without a mark those called `names` where one of the `models` writes outputs of
+    one of the files. A name that matches nothing is kept, to be reported as missing.
     """
     named: list[Path] = []
     found: list[Path] = []
@@ -48,9 +51,13 @@ def find_inputs(
         os.path.realpath(_folder(track, outdir, model)) for track in tracks for model in models
     }
     written = set(names)
+    marks = {path.parent: read_mark(path.parent) for path in found}
     unique: dict[str, Path] = {}
     for path in found:  # a file may have been given twice
-        is_output = path.stem in written and os.path.realpath(path.parent) in outputs
+        mark = marks[path.parent]
+        is_output = (mark is not None and path.name in mark.outputs) or (
+            path.stem in written and os.path.realpath(path.parent) in outputs
+        )
         if path in named or not is_output:
             unique.setdefault(os.path.realpath(path), path)
     return list(unique.values())
@@ -109,23 +116,49 @@ def _warn_unreadable(error: OSError) -> None:
 
 
 def track_name(path: Path) -> str:
-    """Return the name of a track: ``song`` for ``song.mp3`` and for ``song.stem.mp4``."""
-    name = path.stem.removesuffix(".stem")
+    """Return the name of a track: ``song`` for ``song.mp3`` and for ``song.stem.mp4``.
+
+    An extension has a letter and no space, unlike the end of ``Vol. 1``.
+    """
+    is_extension = re.fullmatch(r"\.\w*[^\W\d]\w*", path.suffix)
+    name = path.stem.removesuffix(".stem") if is_extension else path.name
     return name if name.strip(".") else path.name
 
 
 def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> list[Path]:
-    """Return a folder of outputs for each input: ``song``, then ``song-2`` for the same name."""
-    taken: set[str] = set()
-    folders = []
-    for path in inputs:
-        track = track_name(path)
-        numbered = (f"{track}-{number}" for number in itertools.count(2))
-        candidates = itertools.chain([track], numbered)
-        name = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(name.casefold())
-        folders.append(_folder(name, outdir, model))
-    return folders
+    """Return a folder of outputs for each input: ``song``, then ``song-2`` for the same name.
+
+    An input keeps the folder that its mark says is its own; others never get a marked folder.
+    """
+    parent, suffix = (outdir, "") if outdir is not None else (Path(), f"_{model}")
+    marked = [path.parent.name for path in sorted(parent.glob(f"*/{MARK_NAME}"))]
+    of_track: dict[str, list[str]] = defaultdict(list)  # marked folders that may be a track's
+    for folder in (name for name in marked if name.endswith(suffix)):
+        track = folder.removesuffix(suffix)
+        for name in {_key(track), _key(re.sub(r"-\d+$", "", track))}:
+            of_track[name].append(folder)
+    chosen: dict[Path, str] = {}
+    own: set[str] = set()
+    for is_own in (is_input, is_moved_input):
+        for path in (path for path in inputs if path not in chosen):
+            for folder in of_track[_key(track_name(path))]:
+                if folder not in own and is_own(parent / folder, path):
+                    chosen[path] = folder
+                    own.add(folder)
+                    break
+    taken = {_key(folder) for folder in marked}
+    for path in (path for path in inputs if path not in chosen):
+        numbers = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        folders = (f"{track_name(path)}{number}{suffix}" for number in numbers)
+        chosen[path] = next(folder for folder in folders if _key(folder) not in taken)
+        taken.add(_key(chosen[path]))
+    return [parent / chosen[path] for path in inputs]
+
+
+def _key(name: str) -> str:
+    """Return what is equal for names that some disk does not tell apart."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return folded.rstrip(" .")
 
 
 def _folder(name: str, outdir: Path | None, model: str) -> Path:

@@ -23,10 +23,11 @@ from openunmix.audio import AudioSource
 from openunmix.cli._options import choose_device, run_command, say
 from openunmix.cli._paths import find_inputs, output_folders, track_name
 from openunmix.cli._progress import Progress
-from openunmix.cli._separate_options import file_options, parser, stream_config
+from openunmix.cli._separate_options import file_options, parser, sound_settings, stream_config
 from openunmix.errors import CheckpointError, OpenUnmixError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, FileResult, check_file, output_paths, separate_file
+from openunmix.predict.marks import Mark, describe_input, is_done, write_mark
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
@@ -48,6 +49,7 @@ class _Job:
     source: AudioSource
     folder: Path
     outputs: dict[str, Path]
+    settings: dict[str, Any]  # with the weights, all that changes the outputs
     duration: float = 0.0
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     )
     separator.softmask = args.softmask
     config = stream_config(args, separator)
+    settings = sound_settings(args, options) | {"weights": dict(model.sha256)}
     inputs = find_inputs(args.input, args.outdir, [*MODELS, model.name], names)
     folders = output_folders(inputs, args.outdir, model.name)
     jobs = [
@@ -93,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             AudioSource(path, start=args.start, duration=args.duration),
             folder,
             output_paths(folder, names, options.extension),
+            settings,
         )
         for path, folder in zip(inputs, folders, strict=True)
     ]
@@ -133,11 +137,19 @@ def _waiting(jobs: Sequence[_Job], skip_existing: bool, player: bool) -> list[_J
     waiting = []
     for job in jobs:
         job.record["input"] = job.source.path
-        expected = [*job.outputs.values(), *([job.folder / "index.html"] if player else [])]
-        if skip_existing and all(path.exists() for path in expected):
+        expected = {path.name for path in job.outputs.values()} | (
+            {"index.html"} if player else set()
+        )
+        if skip_existing and is_done(job.folder, job.source.path, expected, job.settings):
             job.record.update(status="skipped", outputs=job.outputs)
-        else:
-            waiting.append(job)
+            continue
+        waiting.append(job)
+        if skip_existing and all((job.folder / name).exists() for name in expected):
+            logger.warning(
+                "%r was not made from %r as it is, with this model and these settings: separating",
+                str(job.folder),
+                str(job.source.path),
+            )
     return waiting
 
 
@@ -158,6 +170,8 @@ def _separate_all(
             begun = time.perf_counter()
             progress.start(job.source.path.name, job.duration)
             try:
+                with suppress(OSError):  # raised again when the file is opened
+                    before = describe_input(job.source.path, job.folder)
                 result = separate_file(
                     job.source, job.folder, separator, options, config, progress.update
                 )
@@ -168,6 +182,7 @@ def _separate_all(
                 progress.say(_failure(job, error))
             else:
                 _record(job, result, time.perf_counter() - begun)
+                _mark(job, before)
                 if not quiet:
                     progress.say(_report(job, result))
             progress.finish()
@@ -187,6 +202,20 @@ def _record(job: _Job, result: FileResult, seconds: float) -> None:
         seconds=round(seconds, 3),
         real_time_factor=round(seconds / result.duration, 4),
     )
+
+
+def _mark(job: _Job, before: Mark) -> None:
+    """Mark the outputs as complete; without a mark they count as not separated."""
+    written = [*job.outputs.values(), *filter(None, [job.record.get("player")])]
+    results = {"program": f"Open-Unmix {__version__}"}
+    results |= {name: job.record[name] for name in ("duration", "seconds", "peak", "gain")}
+    try:
+        write_mark(
+            *(job.folder, job.source.path, before, {path.name for path in written}),
+            *(job.settings, results),
+        )
+    except OSError as error:
+        logger.warning("%s: not marked as complete: %s", job.folder, error)
 
 
 def _report(job: _Job, result: FileResult) -> str:

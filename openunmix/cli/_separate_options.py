@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS, STEM_MP4
@@ -77,7 +78,9 @@ def _add_output_options(group: Group) -> None:
     )
     add_shared(group, "--aggregate")
     group.add_argument(
-        "--skip-existing", action="store_true", help="skip inputs whose outputs all exist"
+        "--skip-existing",
+        action="store_true",
+        help="skip inputs that are separated already, with this model and these settings",
     )
     group.add_argument(
         "--player",
@@ -135,6 +138,23 @@ def file_options(args: argparse.Namespace) -> FileOptions:
     return FileOptions(
         extension, depth, args.rate == "model", args.residual, args.aggregate, args.player
     )
+
+
+#: Options that change what is in the outputs; `file_options` has the others that do.
+SOUND_OPTIONS = (
+    *("targets", "residual", "aggregate", "niter", "wiener_win_len", "softmask", "filterbank"),
+    *("precision", "exact", "rate", "start", "duration"),
+)
+
+
+def sound_settings(args: argparse.Namespace, options: FileOptions) -> dict[str, Any]:
+    """Return everything but input and weights that changes the outputs."""
+    settings = {name: getattr(args, name) for name in SOUND_OPTIONS}
+    if args.duration is not None and args.duration < 0:
+        settings["duration"] = None
+    depths = OUTPUT_FORMATS[options.extension].depths if options.extension != STEM_MP4 else ()
+    default = OUTPUT_FORMATS[options.extension].default_depth if depths else None
+    return settings | {"extension": options.extension, "depth": options.depth or default}
 
 
 def stream_config(args: argparse.Namespace, separator: Separator) -> StreamConfig:

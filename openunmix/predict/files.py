@@ -39,6 +39,7 @@ from openunmix.errors import AudioFileError
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import FileStream, open_stream, separate_stream
+from openunmix.predict.marks import forget_outputs
 from openunmix.predict.stream import StreamConfig
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ def separate_file(
         gain = clipping_gain(spool.peak, options.extension, options.depth)
         finished = _encode(spool, source.path, options, gain, work)
         folder.mkdir(parents=True, exist_ok=True)
+        forget_outputs(folder, [path.name for path in outputs.values()])
         replace_all({outputs[name]: finished[name] for name in outputs}, work)
     in_one_file = options.extension == STEM_MP4
     return FileResult(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openunmix.cli._paths import find_inputs, output_folders, track_name
+from openunmix.cli._paths import _key, find_inputs, output_folders, track_name
+from openunmix.predict.marks import describe_input, write_mark
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +153,9 @@ def test_links_that_lead_in_circles_stay_to_be_reported():
         ("song", "song"),
         (".wav", ".wav"),
         (".stem.mp4", ".stem.mp4"),
+        ("Vol. 1", "Vol. 1"),
+        ("Mr. Blue", "Mr. Blue"),
+        ("tape.m4b", "tape"),
         ("..wav", "..wav"),
         ("...wav", "...wav"),
     ],
@@ -170,6 +175,74 @@ def test_songs_of_one_name_get_numbers():
     folders = output_folders(inputs, Path("out"), "umxhq")
     assert [folder.name for folder in folders] == ["s", "s-2", "S-3", "s-2-2", "s-4"]
     assert output_folders(inputs[:2], None, "m") == [Path("s_m"), Path("s-2_m")]
+
+
+def mark(folder, path, outputs=("vocals.wav",)):
+    """Mark a folder as separated from a file."""
+    make(*(f"{folder}/{name}" for name in outputs))
+    write_mark(Path(folder), Path(path), describe_input(Path(path), Path(folder)), outputs, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("a/01.wav", "b/01.wav"),
+        ("song.wav", "song.flac"),
+        ("Song.wav", "song.flac"),
+        ("a/caf\u00e9.wav", "b/cafe\u0301.wav"),
+        ("song.wav", "song .wav"),
+        ("Vol.1", "b/Vol.1"),
+        ("song.stem.mp4", "song.mp3"),
+        ("a/STRASSE.wav", "b/stra\u00dfe.wav"),
+        ("a/s-2.wav", "b/s-2.wav"),
+    ],
+)
+@pytest.mark.parametrize("outdir", [None, Path("out")])
+def test_songs_of_one_name_keep_their_folders_between_runs(one, two, outdir):
+    """`a/01.wav` today, `b/01.wav` tomorrow: one took the place of the other."""
+    make(one, two)
+    (first,) = output_folders([Path(one)], outdir, "m")
+    mark(first, one)
+    (second,) = output_folders([Path(two)], outdir, "m")
+    assert _key(first.name) != _key(second.name)
+    mark(second, two)
+    for inputs, folders in (([one, two], [first, second]), ([two, one], [second, first])):
+        assert output_folders([Path(name) for name in inputs], outdir, "m") == folders
+    shutil.rmtree(first)
+    assert output_folders([Path(two)], outdir, "m") == [second]
+    assert output_folders([Path(one)], outdir, "m") == [first]
+
+
+def test_trees_keep_their_folders_when_they_are_moved_and_copied():
+    make("old/a/01.wav", "old/b/01.wav")
+    mark("old/out/01", "old/b/01.wav")
+    mark("old/out/01-2", "old/a/01.wav")
+    shutil.copytree("old", "copy")
+    os.rename("old", "new")
+    for tree in ("copy", "new"):
+        inputs = [Path(tree, "a/01.wav"), Path(tree, "b/01.wav")]
+        folders = output_folders(inputs, Path(tree, "out"), "m")
+        assert [folder.name for folder in folders] == ["01-2", "01"]
+
+
+def test_song_that_was_moved_keeps_its_folder_but_a_copy_does_not():
+    make("a/01.wav", "b/01.wav")
+    mark("out/01", "a/01.wav")
+    assert output_folders([Path("b/01.wav")], Path("out"), "m") == [Path("out/01-2")]
+    os.unlink("a/01.wav")
+    assert output_folders([Path("b/01.wav")], Path("out"), "m") == [Path("out/01")]
+    Path("b/01.wav").write_text("another song")
+    assert output_folders([Path("b/01.wav")], Path("out"), "m") == [Path("out/01-2")]
+
+
+def test_numbered_outputs_are_no_inputs_but_songs_beside_them_are():
+    """`01-2_umxs/vocals.wav` was separated the next time."""
+    make("a/01.wav", "01-2_umxs/take.wav")
+    mark("01-2_umxs", "a/01.wav", ["vocals.wav", "sum.wav"])
+    mark("renamed", "a/01.wav")
+    assert found(".") == ["01-2_umxs/take.wav", "a/01.wav"]
+    assert found("*/*.wav") == ["01-2_umxs/take.wav", "a/01.wav"]
+    assert found("renamed/vocals.wav") == ["renamed/vocals.wav"]
 
 
 names = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8)

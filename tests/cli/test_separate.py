@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -12,10 +14,14 @@ import soundfile
 import torch
 from helpers.checks import decibels
 from helpers.commands import TARGETS, manifest, song, total, tree
+from helpers.models import save_model
 from helpers.sounds import mixture, noise
 
 from openunmix import cli
 from openunmix.audio import read_audio
+from openunmix.cli import _separate
+from openunmix.cli._separate_options import SOUND_OPTIONS, parser
+from openunmix.predict.marks import MARK_NAME
 from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
 from openunmix.pretrained import load_separator
 
@@ -150,6 +156,85 @@ def test_existing_outputs_are_skipped(umx, capsys):
     assert umx("a.wav", "b.wav", "--skip-existing", "--dry-run", "--json") == 0
     statuses = [record["status"] for record in manifest(capsys)["files"]]
     assert statuses == ["skipped", "skipped"]
+
+
+def statuses(umx, capsys, *arguments):
+    """Run with --skip-existing; return what happened to each input."""
+    capsys.readouterr()
+    assert umx(*arguments, "--skip-existing", "--json", "--niter", "0") == 0
+    return [record["status"] for record in manifest(capsys)["files"]]
+
+
+@pytest.mark.parametrize("outdir", [[], ["--outdir", "out"]])
+def test_song_is_never_skipped_for_another_of_its_name(umx, capsys, outdir):
+    """`a/01.wav` was skipped, as `b/01.wav` had been done into the same name."""
+    song("b/01.wav")
+    assert statuses(umx, capsys, "b/01.wav", *outdir) == ["done"]
+    shutil.copytree("b", "a")
+    assert statuses(umx, capsys, "a/01.wav", *outdir) == ["done"]
+    assert statuses(umx, capsys, "a", "b", *outdir) == ["skipped", "skipped"]
+    before = tree()
+    assert statuses(umx, capsys, ".", *outdir) == ["skipped", "skipped"]
+    assert tree() == before
+
+
+OTHER_RUNS = [
+    *(["--duration", "0.5"], ["--start", "0.5"], ["--residual"], ["--targets", "bass", "drums"]),
+    *(["--bit-depth", "16"], ["--ext", "flac"], ["--rate", "model"], ["--softmask"], ["--exact"]),
+    *(["--wiener-win-len", "9"], ["--aggregate", '{"bass": ["drums"]}'], ["--niter", "1"]),
+]
+
+
+def test_other_settings_are_another_run(umx, capsys):
+    """After --duration 1, the whole song counted as done."""
+    song()
+    assert statuses(umx, capsys, "song.wav") == ["done"]
+    same = ["--bit-depth", "32", "--duration", "-1", "--ext", "WAV", "--quiet", "--device", "cpu"]
+    assert statuses(umx, capsys, "song.wav", *same) == ["skipped"]
+    for arguments in OTHER_RUNS:
+        assert (
+            umx("song.wav", "--niter", "0", "--dry-run", "--skip-existing", "--json", *arguments)
+            == 0
+        )
+        assert json.loads(capsys.readouterr().out)["files"][0]["status"] == "planned", arguments
+
+
+def test_other_weights_are_another_run(umx, capsys, tiny_separator, tmp_path):
+    song()
+    assert statuses(umx, capsys, "song.wav", "--outdir", "out") == ["done"]
+    other = tiny_separator(TARGETS, network={"hidden_size": 16})
+    other = save_model(tmp_path / "other" / "tiny", other)
+    arguments = ["song.wav", "--outdir", "out", "--model", other]
+    assert statuses(umx, capsys, *arguments) == ["done"]
+    assert statuses(umx, capsys, *arguments) == ["skipped"]
+
+
+def test_outputs_without_a_mark_are_made_again_with_a_word(umx, capsys, caplog):
+    """Outputs of openunmix 1.3.0, or of a run that was killed: nobody knows of what they are."""
+    song()
+    assert statuses(umx, capsys, "song.wav") == ["done"]
+    Path("song_tiny", MARK_NAME).unlink()
+    caplog.clear()
+    assert statuses(umx, capsys, "song.wav") == ["done"]
+    assert "'song_tiny' was not made from 'song.wav' as it is" in caplog.text
+    assert statuses(umx, capsys, "song.wav") == ["skipped"]
+
+
+def test_run_that_ends_while_outputs_are_replaced_is_not_done(umx, capsys, monkeypatch):
+    song()
+    assert statuses(umx, capsys, "song.wav") == ["done"]
+    with monkeypatch.context() as patch:
+        patch.setattr(_separate, "write_mark", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        assert umx("song.wav", "--niter", "0") == 130
+    assert statuses(umx, capsys, "song.wav") == ["done"]
+
+
+def test_every_option_either_changes_the_outputs_or_does_not():
+    """A new option has to be in one of the lists, or --skip-existing would ignore it."""
+    silent = "input version model outdir ext bit_depth skip_existing player device no_cuda help"
+    silent += " max_memory dry_run quiet verbose json audio_backend"
+    options = {action.dest for action in parser()._actions}
+    assert options == {*silent.split(), *SOUND_OPTIONS}
 
 
 def test_one_of_several_ways_to_the_same_file_is_enough(umx, capsys):

@@ -10,6 +10,7 @@ import soundfile
 from helpers.sounds import mixture
 from openunmix.audio import read_audio
 from openunmix.cli._separate import main
+from openunmix.predict.marks import MARK_NAME
 
 __all__ = ["TARGETS", "exit_code", "manifest", "song", "total", "tree"]
 
@@ -33,14 +34,14 @@ def song(name="song.wav", waveform=None, sample_rate=8000, subtype="FLOAT"):
 
 
 def tree(folder="."):
-    """Names of all files below a folder, hidden ones included."""
-    paths = (path for path in Path(folder).rglob("*") if path.is_file())
+    """Names of all files below a folder but marks, hidden ones included."""
+    paths = (path for path in Path(folder).rglob("*") if path.is_file() and path.name != MARK_NAME)
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def total(folder):
     """Sum of the files in a folder."""
-    return sum(read_audio(path).waveform for path in sorted(Path(folder).iterdir()))
+    return sum(read_audio(path).waveform for path in sorted(Path(folder).glob("[!.]*")))
 
 
 def manifest(capsys):
