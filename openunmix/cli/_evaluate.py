@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from openunmix.cli._options import EXIT_CODES, add_shared, choose_device, run_command, say
-from openunmix.data.tracks import audio_files
 from openunmix.errors import AudioFileError
 from openunmix.evaluate import (
     Evaluation,
@@ -21,11 +20,12 @@ from openunmix.evaluate import (
     find_tracks,
     median_over_tracks,
 )
+from openunmix.evaluate.earlier import earlier_scores
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
 from openunmix.evaluate.report import worst_tracks, write_report
 from openunmix.evaluate.scores import METRICS
 from openunmix.evaluate.system import TARGETS
-from openunmix.evaluate.tracks import find_estimates, find_pairs
+from openunmix.evaluate.tracks import estimate_files, find_estimates, find_pairs
 from openunmix.pretrained import resolve_model
 from openunmix.pretrained.registry import DEFAULT_MODEL
 from openunmix.web import write_page
@@ -91,8 +91,8 @@ def _add_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--evaldir",
         type=Path,
-        help="folder to write scores and report to (default: evaluation_<model>); tracks with "
-        "scores there are skipped",
+        help="folder to write scores and report to (default: evaluation_<model>); scores there "
+        "are kept if files and settings are the same",
     )
 
 
@@ -166,9 +166,13 @@ def _evaluate(
     outdir: Path | None,
 ) -> Evaluation:
     """Score one system; report each track on stderr."""
-    finished = sum((folder / t.subset / f"{t.name}.json").exists() for t in tracks)
+    earlier = earlier_scores(tracks, system, folder, outdir)
+    finished = len(earlier.kept)
     if finished and not args.quiet:
         _say(f"{system.name}: {finished} of {len(tracks)} already scored in {folder}")
+    for name, reason in earlier.outdated.items():
+        if not args.quiet:
+            _say(f"{name}: scoring again: {reason}")
 
     def progress(name: str, result: TrackScores | str) -> None:
         nonlocal finished
@@ -182,7 +186,7 @@ def _evaluate(
             medians = ", ".join(f"{t} {result.median(t, 'SDR'):.2f}" for t in result.frames)
             _say(f"{system.name}, {finished} of {len(tracks)}, {name}: SDR {medians}")
 
-    return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress)
+    return evaluate_tracks(tracks, system, folder, outdir, args.cores, progress, earlier)
 
 
 def _estimate_folders(
@@ -209,11 +213,10 @@ def _write_players(
     mixtures = {track.name: track.mixture for track in tracks}
     pages = {}
     for track in worst_tracks(scores):
-        files = audio_files(audio[track.name])
         try:
             pages[track.name] = write_page(
                 folder / "players" / track.subset / track.name,
-                {name: files[name] for name in track.frames if name in files},
+                estimate_files(audio[track.name], track.frames),
                 title=track.name,
                 mixture=mixtures[track.name],
                 details={f"SDR of {t}": f"{track.median(t, 'SDR'):.2f} dB" for t in track.frames},

@@ -14,6 +14,7 @@ import torch
 
 from openunmix.data.tracks import Track, TrackAudio, find_tracks
 from openunmix.evaluate._jobs import Job, run_jobs, score_track
+from openunmix.evaluate.earlier import EarlierScores, earlier_scores, score_file
 from openunmix.evaluate.scores import TrackScores, median_over_tracks, write_tables
 from openunmix.evaluate.system import WIENER_WIN_LEN, Estimator, System
 from openunmix.pretrained import resolve_model
@@ -48,11 +49,13 @@ def evaluate_tracks(
     output_dir: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    earlier: EarlierScores | None = None,
 ) -> Evaluation:
     """Score a system on tracks.
 
-    Tracks that have been scored with the same settings are skipped, so that an interrupted run can
-    be repeated. A track that cannot be scored does not stop the others.
+    Scores in ``eval_dir`` are kept if they are of the same settings and of files with the same
+    content, so that an interrupted run can be repeated; all others are replaced. A track that
+    cannot be scored does not stop the others.
 
     Parameters
     ----------
@@ -70,25 +73,21 @@ def evaluate_tracks(
     progress : callable, optional
         Called with the name of each track that is finished, and its scores or the reason of its
         failure.
+    earlier : EarlierScores, optional
+        What ``openunmix.evaluate.earlier.earlier_scores`` has returned for these arguments.
 
     Returns
     -------
     Evaluation
         The scores and failures.
-
-    Raises
-    ------
-    ValueError
-        If ``eval_dir`` holds scores that were made with other settings, or are damaged.
     """
-    finished: dict[str, TrackScores | str] = {}
-    jobs = []
-    for track in tracks:
-        file = eval_dir / track.subset / f"{track.name}.json"
-        if file.exists():
-            finished[track.name] = _finished(file, system)
-        else:
-            jobs.append(Job(track, file, output_dir))
+    earlier = earlier or earlier_scores(tracks, system, eval_dir, output_dir)
+    finished: dict[str, TrackScores | str] = {**earlier.kept}
+    jobs = [
+        Job(track, score_file(eval_dir, track), output_dir)
+        for track in tracks
+        if track.name not in finished
+    ]
     for name, result in run_jobs(system, jobs, workers):
         finished[name] = result
         if progress:
@@ -98,20 +97,6 @@ def evaluate_tracks(
     write_tables(eval_dir, scores)
     failures = {name: result for name, result in results.items() if isinstance(result, str)}
     return Evaluation(scores, failures)
-
-
-def _finished(file: Path, system: System) -> TrackScores:
-    """Load the scores of an earlier run; raise ValueError if its settings differ."""
-    scores = TrackScores.load(file)
-    if scores.settings != system.settings:
-        keys = scores.settings | system.settings
-        pairs = {key: (scores.settings.get(key), system.settings.get(key)) for key in keys}
-        differing = {key: theirs for key, (theirs, ours) in pairs.items() if theirs != ours}
-        raise ValueError(
-            f"{file} holds scores of another evaluation, with {differing}; choose another folder "
-            "or remove this one"
-        )
-    return scores
 
 
 def separate_and_evaluate(
@@ -175,7 +160,7 @@ def separate_and_evaluate(
     )
     audio = track.read() if isinstance(track, Track) else _from_musdb(track)
     own = audio.track
-    file = None if eval_dir is None else Path(eval_dir) / own.subset / f"{own.name}.json"
+    file = None if eval_dir is None else score_file(Path(eval_dir), own)
     return score_track(Estimator(system), audio, file, Path(output_dir) if output_dir else None)
 
 

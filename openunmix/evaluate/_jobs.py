@@ -18,6 +18,7 @@ from openunmix._signals import Stopped, stopping
 from openunmix.audio import AudioWriter
 from openunmix.data.tracks import Track, TrackAudio
 from openunmix.errors import AudioFileError, OpenUnmixError
+from openunmix.evaluate.earlier import file_hashes, input_hashes
 from openunmix.evaluate.scores import TrackScores, score_estimates
 from openunmix.evaluate.system import Estimator, System, references_of
 
@@ -121,20 +122,25 @@ def score_track(
             f"the stem of {' and '.join(missing)} is missing; there are "
             f"{', '.join(audio.sources) or 'none'}"
         )
+    files = input_hashes(track, system)
     estimates = estimator.estimates(audio)
     if output_dir is not None:
-        _write(output_dir / track.subset / track.name, estimates, audio.sample_rate)
+        folder = output_dir / track.subset / track.name
+        files["outputs"] = file_hashes(_write(folder, estimates, audio.sample_rate))
     references = references_of(audio.sources, system)
     scores = score_estimates(references, estimates, audio.sample_rate)
-    scores.name, scores.subset, scores.settings = track.name, track.subset, system.settings
+    scores.name, scores.subset = track.name, track.subset
+    scores.settings, scores.files = system.settings, files
     if file is not None:
         scores.save(file)
     return scores
 
 
-def _write(folder: Path, estimates: Mapping[str, Tensor], sample_rate: int) -> None:
-    """Write estimates (channels, samples) as 32-bit float files."""
+def _write(folder: Path, estimates: Mapping[str, Tensor], sample_rate: int) -> dict[str, Path]:
+    """Write estimates (channels, samples) as 32-bit float files; return these by name."""
     folder.mkdir(parents=True, exist_ok=True)
+    files = {name: folder / f"{name}.wav" for name in estimates}
     for name, estimate in estimates.items():
-        with AudioWriter(folder / f"{name}.wav", sample_rate, len(estimate), "32f") as writer:
+        with AudioWriter(files[name], sample_rate, len(estimate), "32f") as writer:
             writer.write(estimate)
+    return files

@@ -15,26 +15,30 @@ _LABELS, _SCALE, _MARGIN = 104, 360, 16
 _TITLE, _HEADING, _ROW, _AXIS = 36, 22, 20, 28  # heights
 # dB. The mixture as an estimate has a SAR of about 200 dB, which is only rounding errors.
 _LOWEST, _HIGHEST = -40, 60
+_INFINITE = 1e6  # drawn for inf, between which and a number there is no quantile
 _COLOURS = 6  # in base.html: --c0 to --c5
 
 
 def box_plot(title: str, groups: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """SVG element with a box for each group and label, on a common scale in dB.
 
-    Values that are not finite are left out, those beyond -40 and 60 dB are drawn at the edge.
+    NaN is left out, values beyond -40 and 60 dB, also infinite ones, are drawn at the edge.
     """
-    finite = {
-        group: {label: sorted(filter(math.isfinite, values)) for label, values in boxes.items()}
+    known = {
+        group: {
+            label: sorted(max(-_INFINITE, min(v, _INFINITE)) for v in values if not math.isnan(v))
+            for label, values in boxes.items()
+        }
         for group, boxes in groups.items()
     }
-    drawn = [_clamp(v) for boxes in finite.values() for values in boxes.values() for v in values]
+    drawn = [_clamp(v) for boxes in known.values() for values in boxes.values() for v in values]
     low, high = math.floor(min(drawn, default=0)) - 1, math.ceil(max(drawn, default=0)) + 1
 
     def position(value: float) -> float:
         return round(_LABELS + _SCALE * (_clamp(value) - low) / (high - low), 1)
 
     headings, rows, y = [], [], _TITLE
-    for group, boxes in finite.items():
+    for group, boxes in known.items():
         if len(boxes) > 1:
             headings.append({"y": y, "label": group})
             y += _HEADING

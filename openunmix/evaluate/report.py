@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from openunmix._files import replacing
 from openunmix._pages import render
-from openunmix.data.tracks import audio_files
 from openunmix.evaluate.box_plot import box_plot
 from openunmix.evaluate.published import PUBLISHED
 from openunmix.evaluate.scores import METHOD, METRICS, TrackScores, median_over_tracks
 from openunmix.evaluate.system import TARGETS
+from openunmix.evaluate.tracks import estimate_files
 
 _WORST = 10
 _WHOLE_TRACK = {
@@ -72,17 +72,17 @@ def worst_tracks(tracks: Sequence[TrackScores]) -> list[TrackScores]:
 
 
 def _mean_sdr(track: TrackScores) -> float:
-    """Mean SDR over targets; inf if there is none, which sorts the track last."""
+    """Mean SDR over targets without NaN; inf if there is none, which sorts the track last."""
     values = [track.median(target, "SDR") for target in track.frames]
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.fmean(finite) if finite else math.inf
+    defined = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(defined) if defined else math.inf
 
 
 def _decibels(value: float | None) -> str:
-    """Format a number of a table; above 100 dB there are only rounding errors."""
-    if value is None or not math.isfinite(value):
+    """Format a number of a table; above 100 dB there are only rounding errors, or none (inf)."""
+    if value is None or math.isnan(value):
         return "-"
-    return "> 100" if value > 100 else f"{value:.2f}"
+    return "> 100" if 100 < value < math.inf else f"{value:.2f}"
 
 
 def _plot(metric: str, systems: Mapping[str, Sequence[TrackScores]], targets: Sequence[str]) -> str:
@@ -105,7 +105,7 @@ def _card(
         return quote(Path(os.path.relpath(file, path.parent)).as_posix()) if file else ""
 
     folder = audio.get(track.name)
-    files = audio_files(folder) if folder is not None and folder.is_dir() else {}
+    files = estimate_files(folder, track.frames) if folder is not None and folder.is_dir() else {}
     return {
         "name": track.name,
         "mean": _mean_sdr(track),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ METRICS = ("SDR", "ISR", "SIR", "SAR")
 #: The metrics of whole tracks: other definitions, never in one table with those above.
 WHOLE_TRACK = {"sdr_mdx21": sdr_mdx21, "si_sdr": si_sdr}
 METHOD = "BSS Eval v4, as museval 0.4.1"
+
+# What a file that is no file of scores may raise when it is read.
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
+)
 
 
 def score_estimates(
@@ -60,9 +66,12 @@ def score_estimates(
             metric: float(measure(references[name], estimates[name]))
             for metric, measure in WHOLE_TRACK.items()
         }
-    # Artifacts are a part of all errors, so that SAR cannot be well below SDR.
-    median = scores.median
-    doubtful = [name for name in scores.frames if median(name, "SAR") < median(name, "SDR") - 3]
+    # Artifacts are a part of all errors, so that SAR cannot be well below SDR. Without an error SDR
+    # is inf, and SAR is about 300 dB for rounding errors.
+    medians = {
+        name: (scores.median(name, "SDR"), scores.median(name, "SAR")) for name in non_silent
+    }
+    doubtful = [name for name, (sdr, sar) in medians.items() if sar < min(sdr, 100) - 3]
     if doubtful:
         scores.notes.append(
             f"use only SDR: SAR of {' and '.join(doubtful)} is far below it, as for stems without "
@@ -105,18 +114,21 @@ class TrackScores:
 
     name: str
     subset: str
-    #: dB by target, metric of :data:`METRICS` and frame of one second; NaN where undefined.
+    #: dB by target, metric of :data:`METRICS` and frame of one second; NaN where undefined, inf
+    #: without an error.
     frames: dict[str, dict[str, list[float]]]
     #: dB by target and metric of :data:`WHOLE_TRACK`.
     whole_track: dict[str, dict[str, float]] = field(default_factory=dict)
     #: Settings of the system that made the estimates; only equal ones are comparable.
     settings: dict[str, Any] = field(default_factory=dict)
+    #: SHA-256 of the files by group and name, see :func:`openunmix.evaluate.earlier.input_hashes`.
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
     #: Sources that were left out, and doubtful scores.
     notes: list[str] = field(default_factory=list)
 
     @property
     def scores(self) -> dict[str, Any]:
-        """The scores in the structure of museval's files, with NaN in place of ``inf``."""
+        """The scores in the structure of museval's files, with None for NaN."""
         targets = [
             {
                 "name": target,
@@ -124,7 +136,7 @@ class TrackScores:
                     {
                         "time": float(number),
                         "duration": 1.0,
-                        "metrics": dict(zip(METRICS, map(_rounded, frame), strict=True)),
+                        "metrics": dict(zip(METRICS, map(_stored, frame), strict=True)),
                     }
                     for number, frame in enumerate(zip(*map(values.get, METRICS), strict=True))
                 ],
@@ -132,7 +144,7 @@ class TrackScores:
             for target, values in self.frames.items()
         ]
         whole = {
-            target: {metric: _rounded(value) for metric, value in values.items()}
+            target: {metric: _stored(value) for metric, value in values.items()}
             for target, values in self.whole_track.items()
         }
         return {
@@ -142,6 +154,7 @@ class TrackScores:
                 "method": METHOD,
                 "whole_track": whole,
                 "settings": self.settings,
+                "files": self.files,
                 "notes": self.notes,
             },
         }
@@ -156,7 +169,7 @@ class TrackScores:
                 "TrackScores.df needs pandas: pip install 'openunmix[evaluate]'"
             ) from error
         rows = [
-            (float(number), target, metric, _rounded(value), self.name)
+            (float(number), target, metric, round(value, 5), self.name)
             for metric in ("SDR", "SAR", "ISR", "SIR")
             for target, values in self.frames.items()
             for number, value in enumerate(values[metric])
@@ -164,28 +177,36 @@ class TrackScores:
         return pandas.DataFrame(rows, columns=["time", "target", "metric", "score", "track"])
 
     def median(self, target: str, metric: str) -> float:
-        """Score of the track in dB: the median over finite frames, or a whole-track metric."""
+        """Score of the track in dB: the median over frames without NaN, or a whole-track metric."""
         if metric in WHOLE_TRACK:
             return self.whole_track.get(target, {}).get(metric, math.nan)
         return _median(self.frames.get(target, {}).get(metric, []))
 
     def save(self, path: Path) -> None:
-        """Write the scores as JSON, with the literal NaN, as museval does."""
+        """Write the scores as JSON: ``null`` for NaN, ``1e999`` for ``inf``."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.scores, indent=1)
+        # JSON (RFC 8259) has no infinity, but numbers of any size: readers round this one to inf.
+        text = re.sub(r": (-?)Infinity(,?)$", r": \g<1>1e999\2", text, flags=re.MULTILINE)
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.scores, indent=1), "utf-8")
+            temporary.write_text(text, "utf-8")
 
     @classmethod
     def load(cls, path: Path) -> TrackScores:
         """Read a file of scores, ours or museval's; raise ValueError for any other."""
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = json.loads(path.read_text("utf-8-sig"))
             own = content.get("openunmix", {})
             frames = {target["name"]: _columns(target["frames"]) for target in content["targets"]}
-            whole, settings = own.get("whole_track", {}), own.get("settings", {})
-            return cls(path.stem, path.parent.name, frames, whole, settings, own.get("notes", []))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a file of scores; remove it: {error}") from error
+            whole = {
+                target: {metric: _read(value) for metric, value in values.items()}
+                for target, values in own.get("whole_track", {}).items()
+            }
+            files = {group: dict(hashes) for group, hashes in own.get("files", {}).items()}
+            settings, notes = dict(own.get("settings", {})), list(map(str, own.get("notes", [])))
+            return cls(path.stem, path.parent.name, frames, whole, settings, files, notes)
+        except _UNREADABLE as error:
+            raise ValueError(f"{path} is not a file of scores: {error}") from error
 
     def __str__(self) -> str:
         """Medians over frames, one line per target."""
@@ -199,18 +220,23 @@ class TrackScores:
 def _columns(frames: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Values by metric, from a list of frames."""
     rows = [frame["metrics"] for frame in frames]
-    return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+    return {metric: [_read(row[metric]) for row in rows] for metric in METRICS}
 
 
-def _rounded(value: float) -> float:
-    """Round to five decimals as museval does; NaN for values that are not finite."""
-    return round(value, 5) if math.isfinite(value) else math.nan
+def _read(value: float | None) -> float:
+    """Value of a file; NaN for null."""
+    return math.nan if value is None else float(value)
+
+
+def _stored(value: float) -> float | None:
+    """Value for a file, rounded to five decimals as museval does; None for NaN."""
+    return None if math.isnan(value) else round(value, 5)
 
 
 def _median(values: Iterable[float]) -> float:
-    """Median of the finite values, NaN without any."""
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.median(finite) if finite else math.nan
+    """Median without NaN, as in pandas; NaN if nothing remains."""
+    defined = [value for value in values if not math.isnan(value)]
+    return statistics.median(defined) if defined else math.nan
 
 
 def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, float]]:
@@ -224,7 +250,7 @@ def median_over_tracks(tracks: Sequence[TrackScores]) -> dict[str, dict[str, flo
     Returns
     -------
     dict of str to dict of str to float
-        dB by target and metric; NaN where no track has a finite value.
+        dB by target and metric; NaN where it is undefined in all tracks.
     """
     targets = dict.fromkeys(target for track in tracks for target in track.frames)
     return {
@@ -251,5 +277,5 @@ def write_tables(folder: Path, tracks: Sequence[TrackScores]) -> None:
 
 
 def _cell(value: float) -> str:
-    """Format a number for a table; empty if it is not finite."""
-    return f"{value:.3f}" if math.isfinite(value) else ""
+    """Format a number for a table; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.3f}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openunmix._files import sha256_of
 from openunmix.audio import AudioSource
 from openunmix.data.tracks import TrackAudio, audio_files, read_alike, shape_text, total
 from openunmix.errors import AudioFileError
 from openunmix.evaluate.oracles import MIXTURE, ORACLES
-from openunmix.evaluate.tracks import find_estimates
+from openunmix.evaluate.scores import METHOD
+from openunmix.evaluate.tracks import estimate_files, find_estimates
 from openunmix.model import Separator
 from openunmix.predict.aggregation import aggregate, resolve_aggregation
 from openunmix.predict.file_stream import blocks_of, separate_stream
 from openunmix.pretrained import ResolvedModel, load_separator
+from openunmix.pretrained.config import SHARED_NAME
 
 #: What is estimated if nothing is said, in the order of tables.
 TARGETS = ("vocals", "drums", "bass", "other")
@@ -88,16 +93,35 @@ class System:
     def _residual_name(self) -> str | None:
         return "residual" if self.residual else None
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
-        """Settings that scores depend on."""
-        settings: dict[str, Any] = {"system": self.name, "targets": list(self.targets)}
-        settings["aggregation"] = self.aggregation
+        """Settings that scores depend on, as JSON returns them, and the name of the system."""
+        settings: dict[str, Any] = {"system": self.name, "method": METHOD}
+        settings["targets"], settings["aggregation"] = list(self.targets), self.aggregation
+        if self.oracle is not None:
+            settings["oracle"] = self.oracle
         if self.model is not None:
             settings["sha256"] = dict(self.model.sha256)
+            if self.model.config.architecture.shared:
+                shared = next(iter(self.model.files.values())).with_name(SHARED_NAME)
+                settings["sha256"][SHARED_NAME] = sha256_of(shared)
+            settings["config"] = json.loads(json.dumps(asdict(self.model.config)))
             for name in ("niter", "wiener_win_len", "filterbank"):
                 settings[name] = getattr(self, name)
         return settings
+
+    def estimate_files(self, folder: Path) -> dict[str, Path]:
+        """Files of given estimates: for each of what is scored its own, else those of its parts."""
+        parts = self.aggregation
+        files = estimate_files(folder, [*parts, *chain(*parts.values())])
+        used = [it for name in parts for it in ([name] if name in files else parts[name])]
+        missing = [name for name in used if name not in files]
+        if missing:
+            raise AudioFileError(
+                f"no estimate of {' and '.join(missing)} in {folder}: there are "
+                f"{', '.join(audio_files(folder)) or 'no audio files'}"
+            )
+        return {name: files[name] for name in used}
 
 
 class Estimator:
@@ -161,20 +185,11 @@ def _separated(audio: TrackAudio, separator: Separator) -> dict[str, Tensor]:
 
 def _read_estimates(folder: Path, audio: TrackAudio, system: System) -> dict[str, Tensor]:
     """Read estimates from files named after what is scored, or after its parts."""
-    files = audio_files(folder)
-    wanted = {
-        name: [name] if name in files else parts for name, parts in system.aggregation.items()
-    }
-    missing = [part for parts in wanted.values() for part in parts if part not in files]
-    if missing:
-        raise AudioFileError(
-            f"no estimate of {' and '.join(missing)} in {folder}: there are "
-            f"{', '.join(files) or 'no audio files'}"
-        )
+    files = system.estimate_files(folder)
     estimates = {}
-    for name, parts in wanted.items():
-        sources = {f"estimate of {part}": AudioSource(files[part]) for part in parts}
-        rate, waveforms = read_alike(sources)
+    for name, parts in system.aggregation.items():
+        used = [name] if name in files else parts
+        rate, waveforms = read_alike({f"estimate of {it}": AudioSource(files[it]) for it in used})
         estimates[name] = total(waveforms.values())
         if (rate, estimates[name].shape) != (audio.sample_rate, audio.mixture.shape):
             raise AudioFileError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from openunmix.data.tracks import Track, track_of
+from openunmix.audio import STEM_MP4
+from openunmix.data.tracks import Track, audio_files, track_of
 from openunmix.errors import AudioFileError
 
 
@@ -43,11 +45,46 @@ def _pair(file: Path, number: int, line: Iterable[str], subset: str) -> Track:
 
 
 def find_estimates(root: Path, track: Track) -> Path:
-    """Folder of a track's estimates: ``subset/track`` or ``track`` in the root, or its own."""
-    places = [root / track.subset / track.name, root / track.name]
+    """Folder of a track's estimates: ``subset/track`` or ``track`` in the root, or its own.
+
+    Without one of exactly this name, it may differ as :func:`_plain` allows.
+    """
     if track.estimates is not None:
-        places = [track.estimates]
+        return track.estimates
+    places = [root / track.subset, root]
     for place in places:
-        if place.is_dir():
-            return place
-    raise AudioFileError(f"no estimates: there is no folder {' or '.join(map(str, places))}")
+        if (place / track.name).is_dir():
+            return place / track.name
+    for place in filter(Path.is_dir, places):
+        folders = {path.name: path for path in sorted(place.iterdir()) if path.is_dir()}
+        name = _alike(track.name, folders, place)
+        if name in folders and not _is_other_track(track, name):
+            return folders[name]
+    names = " or ".join(str(place / track.name) for place in places)
+    raise AudioFileError(f"no estimates: there is no folder {names}")
+
+
+def estimate_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Those audio files in a folder that have one of the names, by name."""
+    files = audio_files(folder)
+    found = {name: _alike(name, files, folder) for name in names}
+    return {name: files[file] for name, file in found.items() if file in files}
+
+
+def _alike(name: str, names: Collection[str], folder: Path) -> str:
+    """Return the only one of some names that is plainly this one; the name itself without one."""
+    alike = [name] if name in names else [it for it in names if _plain(it) == _plain(name)]
+    if len(alike) > 1:
+        raise AudioFileError(f"{folder}: {' and '.join(alike)} could be {name}; rename one of them")
+    return alike[0] if alike else name
+
+
+def _plain(name: str) -> str:
+    """Name in one case, one Unicode form (macOS decomposes names), and with single spaces."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def _is_other_track(track: Track, name: str) -> bool:
+    """Whether a name, which is not the track's, is exactly that of another track beside it."""
+    files = (name, name + STEM_MP4)
+    return track.path is not None and any(track.path.with_name(file).exists() for file in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -137,13 +138,34 @@ def test_missing_folders_and_unknown_models(data, capsys):
     assert "umxhq" in capsys.readouterr().err
 
 
-def test_other_settings_in_the_same_folder_are_wrong_usage(data, capsys):
+def test_scores_of_other_settings_and_damaged_ones_are_made_again(data, capsys):
+    """Scores of another setting, and an empty file of a full disk, ended all as wrong usage."""
     arguments = ["--root", "tracks", "--model", "./tiny", "--evaldir", "e"]
     main(arguments)
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--niter", "2"])
-    assert caught.value.code == 2
-    assert "another evaluation" in capsys.readouterr().err
+    (data / "e" / "test" / "song 1.json").write_text("")
+    capsys.readouterr()
+    assert main([*arguments, "--niter", "2"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(
+        "song 0: scoring again: e/test/song 0.json was made with others of: niter"
+    )
+    assert "song 1: scoring again: e/test/song 1.json is not a file of scores" in lines[1]
+    assert "2 of 2, song 1" in lines[3]
+
+
+def test_perfect_estimates_are_infinitely_good_and_stay_so(data, capsys):
+    """Stems given as their own estimates had a dash for their SDR, as if it was not defined."""
+    arguments = ["--root", "tracks", "--estimates", "tracks", "--targets", "vocals", "drums"]
+    for _ in range(2):
+        assert main([*arguments, "--evaldir", "e"]) == 0
+        out, err = capsys.readouterr()
+        assert re.findall(r"(\w+) +SDR +(\S+)", out) == [("vocals", "inf"), ("drums", "inf")]
+        assert "use only SDR" not in err
+    assert "2 of 2 already scored" in err
+    json.loads((data / "e" / "test" / "song 0.json").read_text(), parse_constant=pytest.fail)
+    assert "song 0,vocals,inf," in (data / "e" / "bss_eval.csv").read_text()
+    report = (data / "e" / "report.html").read_text()
+    assert re.findall("<b>(.*?)</b>", report) == ["inf"] * 4
 
 
 def test_flags_of_1_3_0_and_their_defaults_are_there():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import pytest
 from helpers.pages import PageParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,14 @@ def test_quartiles_are_those_of_values_that_cannot_be_drawn():
     (end,) = re.findall(r"M([\d.]+) [\d.]+v12", plot)
     (width,) = re.findall(r'viewBox="0 0 (\d+)', plot)
     assert float(end) > 0.9 * float(width)
+
+
+@pytest.mark.parametrize("values", [[math.inf], [5, math.inf], [-math.inf, math.inf, math.nan]])
+def test_infinite_values_are_drawn_at_the_edge(values):
+    """A perfect estimate was missing from the plot."""
+    plot = box_plot("x", {"a": {"b": values}})
+    assert plot.count("<rect") == 1
+    assert "nan" not in plot
 
 
 def test_labels_of_a_plot_are_targets_or_targets_and_systems():

@@ -159,17 +159,6 @@ def test_finished_tracks_are_kept(dataset, estimates, tmp_path):
     assert len(evaluation.scores) == 3
 
 
-def test_scores_with_other_settings_are_not_taken_for_finished(dataset, model, tmp_path):
-    tracks = find_tracks(dataset)[:1]
-    system = System(resolve_model(model), targets=TARGETS)
-    evaluate_tracks(tracks, system, tmp_path / "scores")
-    with pytest.raises(ValueError, match=r"another evaluation.*'niter': 1"):
-        evaluate_tracks(tracks, replace(system, niter=2), tmp_path / "scores")
-    (tmp_path / "scores" / "test" / "song 0.json").write_text("{")
-    with pytest.raises(ValueError, match="not a file of scores"):
-        evaluate_tracks(tracks, system, tmp_path / "scores")
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

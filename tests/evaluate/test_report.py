@@ -110,6 +110,17 @@ def test_numbers_that_are_rounding_errors_are_not_given(tmp_path):
     assert "198" not in text.replace("1987", "")
 
 
+def test_undefined_scores_are_dashes_and_perfect_ones_infinite(tmp_path):
+    """A perfect estimate had a dash, as if it could not be scored."""
+    text = report(tmp_path, {"a": [scores("a", math.inf)], "b": [scores("b", math.nan)]})
+    assert ["vocals", "a", *["inf"] * 4] in rows(text)
+    assert ["vocals", "b", *["-"] * 4] in rows(text)
+    assert [track.name for track in worst_tracks([scores("a", math.inf), scores("c")])] == [
+        "c",
+        "a",
+    ]
+
+
 def test_names_are_escaped(tmp_path):
     evil = '<script>alert("1")</script>'
     text = report(

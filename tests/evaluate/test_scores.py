@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import types
 from collections import OrderedDict
@@ -55,6 +56,28 @@ def test_frames_with_silence_are_nan_in_the_file(tmp_path):
     assert loaded.whole_track["drums"]["si_sdr"] == pytest.approx(
         scores.whole_track["drums"]["si_sdr"], abs=1e-4
     )
+
+
+def test_undefined_and_infinite_scores_are_stored_as_strict_json(tmp_path, monkeypatch):
+    """A perfect vocal with a silent second: museval has nan and inf, which JSON does not."""
+    museval = museval_package(monkeypatch)
+    values = [math.nan, math.inf, -math.inf, 3.0, math.inf]
+    frames = {"vocals": dict.fromkeys(("SDR", "ISR", "SIR", "SAR"), values)}
+    whole = {"vocals": {"sdr_mdx21": math.inf, "si_sdr": math.nan}}
+    scores = TrackScores('a "SDR": Infinity', "test", frames, whole, notes=['x": Infinity'])
+    file = tmp_path / "test" / "song.json"
+    scores.save(file)
+    json.loads(file.read_text(), parse_constant=pytest.fail)
+    loaded = TrackScores.load(file)
+    assert loaded.notes == scores.notes
+    np.testing.assert_equal(loaded.frames, frames)
+    np.testing.assert_equal(loaded.whole_track, whole)
+    assert loaded.median("vocals", "SDR") == math.inf
+    store = museval.EvalStore()
+    store.add_eval_dir(tmp_path)
+    np.testing.assert_equal(store.df[store.df.metric == "SDR"].score.to_numpy(float), values)
+    assert store.agg_frames_tracks_scores()["vocals"]["SDR"] == math.inf
+    assert scores.df.groupby("metric").score.median()["SIR"] == math.inf
 
 
 def test_stems_without_treble_are_remarked_on():

@@ -43,7 +43,7 @@ def serving(settings, task=act, **options):
         try:
             wait_for(lambda: server.started)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx.Client(base_url=url, timeout=30, trust_env=False, **options) as client:
+            with httpx.Client(base_url=url, timeout=120, trust_env=False, **options) as client:
                 yield client
         finally:
             server.handle_exit(signal.SIGTERM, None)

@@ -15,12 +15,12 @@ from openunmix.errors import MissingExtraError
 from openunmix.web.server.settings import Settings
 
 try:
-    import python_multipart  # noqa: F401 - needed by uploads
     import uvicorn
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI, Request, Response
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import JSONResponse, PlainTextResponse
     from fastapi.staticfiles import StaticFiles
+    from starlette.exceptions import HTTPException
 except ImportError as error:
     raise MissingExtraError(
         f"the server needs a package that is not installed ({error.name}); install the extra: "
@@ -31,6 +31,7 @@ from openunmix.web.server.access import AccessControl
 from openunmix.web.server.downloads import StemMP4Files
 from openunmix.web.server.drain import DrainMiddleware
 from openunmix.web.server.headers import SecurityHeaders
+from openunmix.web.server.methods import HeadMiddleware, other_method
 from openunmix.web.server.models import ModelCatalogue
 from openunmix.web.server.queue import Queue
 from openunmix.web.server.routes import STATIC, Services, api, pages
@@ -70,8 +71,10 @@ def _create_app(settings: Settings, task: Task = separate) -> FastAPI:
     app.add_middleware(AccessControl, settings=settings)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(DrainMiddleware)
+    app.add_middleware(HeadMiddleware)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(HTTPException, _refused)
     return app
 
 
@@ -80,6 +83,17 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     return JSONResponse({"detail": "; ".join(faults)}, 422)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Report an error as JSON, or on a page of a browser as text."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return other_method(request, [*api.routes, *pages.routes])
+    is_page = "text/html" in request.headers.get("accept", "")
+    if is_page and not request.url.path.startswith("/api/"):
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:

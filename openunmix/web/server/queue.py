@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -188,7 +188,7 @@ class Queue:
 
     def _work(self) -> None:
         """Run one job after the other."""
-        with self._inspecting:
+        with self._inspecting, suppress(OSError):  # it starts with the first upload then
             self._inspector.start()
         while (job := self._next()) is not None:
             self.events.notify(job.id)
@@ -197,7 +197,11 @@ class Queue:
             try:
                 report = partial(self._on_report, job.id)
                 result = self._separator.run(
-                    self._request(job), report, self.settings.timeout, self._cancelled
+                    self._request(job),
+                    report,
+                    self.settings.timeout,
+                    self._cancelled,
+                    partial(self._on_retry, job),
                 )
             except TaskError as failure:
                 error = str(failure)
@@ -249,6 +253,13 @@ class Queue:
             seconds = report.get("seconds", before.seconds)
             self._progress = JobProgress(report["stage"], seconds, since, now)
         self.events.notify(job_id)
+
+    def _on_retry(self, job: Job, reason: str) -> None:
+        """Prepare a second attempt, as the first may have ended for the memory of other models."""
+        logger.warning("%s: %s; trying again", job.id, reason)
+        self.store.drop_results(job, upload=False)
+        with self._lock:
+            self._progress = JobProgress()
 
     def _finish(self, job: Job, error: str, result: dict[str, Any]) -> None:
         """Record the outcome of a job, unless it was removed or the server is stopping."""

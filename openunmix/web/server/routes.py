@@ -23,7 +23,7 @@ from openunmix.web.server.models import ModelCatalogue
 from openunmix.web.server.queue import JobView, Queue, QueueFullError
 from openunmix.web.server.schema import Health, JobStatus, ModelStatus, Problem, job_status
 from openunmix.web.server.uploads import Form, FormDescription, expected_size, receive
-from openunmix.web.server.worker import DiskFullError, TaskError
+from openunmix.web.server.worker import CrashError, DiskFullError, TaskError
 
 #: Folder of the static files.
 STATIC = Path(__file__).parents[1] / "static"
@@ -119,7 +119,7 @@ def jobs(use: Use) -> list[JobStatus]:
 @api.post(
     "/jobs",
     status_code=201,
-    responses=_problems(408, 413, 415, 422, 429, 507),
+    responses=_problems(408, 413, 415, 422, 429, 500, 507),
     openapi_extra={"requestBody": {"required": True, "content": _FORM}},
 )
 async def submit(request: Request, response: Response, use: Use) -> JobStatus:
@@ -154,6 +154,8 @@ def _make_job(use: Services, path: Path, form: Form) -> Job:
         raise HTTPException(422, str(error)) from error
     try:
         audio = use.queue.inspect(path, name)
+    except CrashError as error:
+        raise HTTPException(500, str(error)) from error
     except TaskError as error:
         raise HTTPException(415, str(error)) from error
     duration, longest = audio["duration"], use.queue.settings.max_duration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -10,10 +10,10 @@ from typing import BinaryIO
 import anyio
 from anyio.to_thread import run_sync
 from pydantic import BaseModel, Field
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+
+from openunmix.web.server.multipart import MultipartParser, header_parameters
 
 _FIELDS = {"model": False, "targets": True, "residual": False}  # name: whether it can be repeated
 _MAX_FIELD = 1000  # bytes of a value
@@ -49,48 +49,47 @@ class Form:
 
 
 class _Parts:
-    """State and callbacks of the parser."""
+    """What has been received of a form."""
 
     def __init__(self) -> None:
         self.form = Form()
         self.received: list[bytes] = []  # of the file, not yet written
-        self.ended = False
         self._count = 0
-        self._headers: dict[bytes, bytes] = {}
-        self._header = [b"", b""]
         self._field: str | None = None  # of the current part; None for the file
         self._value = b""
 
-    def callbacks(self) -> dict[str, Callable[..., None]]:
-        """Methods that the parser calls, by name."""
-        return {name: getattr(self, name) for name in dir(self) if name.startswith("on_")}
+    def take(self, event: dict[str, str] | bytes | None) -> None:
+        """Take what :meth:`MultipartParser.feed` yields."""
+        if isinstance(event, dict):
+            self._begin(event)
+        elif event is None:
+            self._end()
+        elif self._field is None:
+            self.received.append(event)
+        else:
+            self._value += event
+            if len(self._value) > _MAX_FIELD:
+                raise HTTPException(422, f"{self._field!r} is longer than {_MAX_FIELD} characters")
 
-    def on_part_begin(self) -> None:
-        self._count += 1
+    def _begin(self, headers: dict[str, str]) -> None:
+        """Begin a part."""
+        self._count, self._value = self._count + 1, b""
         if self._count > _MAX_PARTS:
             raise HTTPException(400, "the form has too many fields")
-        self._headers, self._value = {}, b""
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header[0] += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header[1] += data[start:end]
-
-    def on_header_end(self) -> None:
-        self._headers[self._header[0].lower()] = self._header[1]
-        self._header = [b"", b""]
-
-    def on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
+        _, options = header_parameters(headers.get("content-disposition", ""))
+        name = options.get("name", "")
+        encoding = headers.get("content-transfer-encoding", "binary").lower()
+        if encoding not in ("binary", "8bit", "7bit"):
+            raise HTTPException(
+                422, f"{name[:50]!r} is encoded as {encoding[:50]}; send it as it is"
+            )
         if name == "file":
             if self.form.name is not None:
                 raise HTTPException(422, "there are two files; send one file a request")
-            if b"filename" not in options:
+            if "filename" not in options:
                 raise HTTPException(422, "'file' has no file name: send it as a file, not as text")
             # Browsers send a quote in a name as %22, and leave a percent sign as it is.
-            self.form.name = options[b"filename"].decode("utf-8", "replace").replace("%22", '"')
+            self.form.name = options["filename"].replace("%22", '"')
             self._field = None
         elif name not in _FIELDS:
             raise HTTPException(
@@ -99,15 +98,8 @@ class _Parts:
         else:
             self._field = name
 
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._field is None:
-            self.received.append(data[start:end])
-            return
-        self._value += data[start:end]
-        if len(self._value) > _MAX_FIELD:
-            raise HTTPException(422, f"{self._field!r} is longer than {_MAX_FIELD} characters")
-
-    def on_part_end(self) -> None:
+    def _end(self) -> None:
+        """End a part."""
         if self._field is None:
             return
         values = self.form.fields.setdefault(self._field, [])
@@ -115,14 +107,10 @@ class _Parts:
         if len(values) > 1 and not _FIELDS[self._field]:
             raise HTTPException(422, f"{self._field!r} is there twice")
 
-    def on_end(self) -> None:
-        self.ended = True
-
 
 async def receive(request: Request, path: Path, max_size: int) -> Form:
     """Receive a form and write its file to ``path``, at most ``max_size`` bytes."""
     parts = _Parts()
-    parser = MultipartParser(_boundary(request), parts.callbacks())  # type: ignore[arg-type]
     too_large = HTTPException(
         413, f"the file is larger than {max_size / 1e6:g} MB, the maximum of this server"
     )
@@ -130,19 +118,21 @@ async def receive(request: Request, path: Path, max_size: int) -> Form:
         raise too_large
     received = 0
     try:
+        parser = MultipartParser(_boundary(request))
         with path.open("xb") as file:
             async for chunk in _chunks(request):
                 received += len(chunk)
                 if received > max_size + _MAX_OVERHEAD:
                     raise too_large
-                parser.write(chunk)
+                for event in parser.feed(chunk):
+                    parts.take(event)
                 await run_sync(_write, file, parts)
                 if parts.form.size > max_size:
                     raise too_large
             await run_sync(file.close)
-    except MultipartParseError as error:
+    except ValueError as error:
         raise HTTPException(400, f"the form cannot be read: {error}") from error
-    _check(parts)
+    _check(parts, parser)
     return parts.form
 
 
@@ -154,12 +144,13 @@ def expected_size(request: Request) -> int:
 
 def _boundary(request: Request) -> bytes:
     """Boundary between the parts of the form."""
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data":
+    kind, options = header_parameters(request.headers.get("content-type", ""))
+    if kind != "multipart/form-data":
         raise HTTPException(415, "send the file as multipart/form-data, in the field 'file'")
-    if not options.get(b"boundary"):
+    boundary = options.get("boundary", "").rstrip()
+    if not boundary:
         raise HTTPException(400, "multipart/form-data without a boundary")
-    return options[b"boundary"]
+    return boundary.encode("latin-1", "replace")
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -186,11 +177,14 @@ def _write(file: BinaryIO, parts: _Parts) -> None:
     parts.received.clear()
 
 
-def _check(parts: _Parts) -> None:
+def _check(parts: _Parts, parser: MultipartParser) -> None:
     """Raise unless the form is complete."""
-    if not parts.ended:
+    if not parser.begun:
+        raise HTTPException(400, "the form cannot be read: its boundary is not in it")
+    if not parser.ended:
         raise HTTPException(400, "the form is truncated; send the file again")
-    if parts.form.name is None:
+    # Browsers send an empty file without a name if none was chosen.
+    if parts.form.name is None or not (parts.form.name or parts.form.size):
         raise HTTPException(422, "there is no file; send it in the field 'file'")
     if parts.form.size == 0:
         raise HTTPException(422, "the file is empty; send it again")

@@ -26,7 +26,8 @@ Task = Callable[[dict[str, Any], Report], dict[str, Any]]
 # A process forked from a server that has imported torch starts at once.
 _METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
-_SIGKILL = 9  # absent from the module signal on Windows
+# Signals of faults in a program, which a file can cause; others come from users and the system.
+_CRASHES = ("SIGSEGV", "SIGABRT", "SIGFPE", "SIGBUS")
 
 
 class TaskError(Exception):
@@ -35,6 +36,10 @@ class TaskError(Exception):
 
 class DiskFullError(TaskError):
     """The disk has no room for a task."""
+
+
+class CrashError(TaskError):
+    """The process of a task ended for another reason than the task, as far as is known."""
 
 
 class Worker:
@@ -72,27 +77,52 @@ class Worker:
         on_report: Callable[[dict[str, Any]], None] = lambda report: None,
         timeout: float | None = None,
         cancelled: threading.Event | None = None,
+        on_retry: Callable[[str], None] = lambda reason: None,
     ) -> dict[str, Any]:
         """Run the task; TaskError if it fails, crashes, or reports nothing for ``timeout`` seconds.
 
+        If the process ends, the task is run once more in a new one, after ``on_retry``.
         ``cancelled`` is set before :meth:`kill`, so that a task does not start after that.
         """
-        try:
-            connection = self.start()
+        codes: list[int | None] = []
+        while len(codes) < 2:
             if cancelled is not None and cancelled.is_set():
                 raise TaskError("cancelled")
-            connection.send_bytes(json.dumps(request).encode())
-            while connection.poll(timeout):
-                kind, content = json.loads(connection.recv_bytes())
-                if kind == "done":
-                    return dict(content)
-                if kind == "full":
-                    raise DiskFullError(content)
-                if kind == "failed":
-                    raise TaskError(content)
-                on_report(content)
-        except (EOFError, OSError) as error:
-            raise TaskError(_reason(self._join())) from error
+            try:
+                return self._attempt(request, on_report, timeout, cancelled)
+            except (EOFError, OSError):
+                codes.append(self._join())
+                if len(codes) < 2 and not (cancelled is not None and cancelled.is_set()):
+                    on_retry(_reason(codes[0]))
+        name = _signal(codes[1])
+        if name in _CRASHES and _signal(codes[0]) == name:
+            raise TaskError(
+                f"the file made the program crash twice ({name}); it may be damaged: export it "
+                "again, as WAV or FLAC"
+            )
+        raise CrashError(f"{_reason(codes[1])}, also at a second attempt")
+
+    def _attempt(
+        self,
+        request: dict[str, Any],
+        on_report: Callable[[dict[str, Any]], None],
+        timeout: float | None,
+        cancelled: threading.Event | None,
+    ) -> dict[str, Any]:
+        """Run the task once; EOFError or OSError if the process ends."""
+        connection = self.start()
+        if cancelled is not None and cancelled.is_set():
+            raise TaskError("cancelled")
+        connection.send_bytes(json.dumps(request).encode())
+        while connection.poll(timeout):
+            kind, content = json.loads(connection.recv_bytes())
+            if kind == "done":
+                return dict(content)
+            if kind == "full":
+                raise DiskFullError(content)
+            if kind == "failed":
+                raise TaskError(content)
+            on_report(content)
         self.close()
         raise TaskError(f"aborted: no progress for {timeout:g} seconds")
 
@@ -122,16 +152,20 @@ class Worker:
         return code
 
 
+def _signal(code: int | None) -> str:
+    """Name of the signal that ended a process, empty if none did."""
+    names = {known.value: known.name for known in signal.Signals}
+    return names.get(-code, f"signal {-code}") if code is not None and code < 0 else ""
+
+
 def _reason(code: int | None) -> str:
-    """Explain the exit code of a process."""
-    if code == -_SIGKILL:
-        return "the system killed the separation; most likely it ran out of memory"
-    if code is not None and code < 0:
-        return (
-            f"the file made the program crash ({signal.Signals(-code).name}); it may be "
-            "damaged: export it again, as WAV or FLAC"
-        )
-    return "the separation ended unexpectedly; see the log of the server"
+    """Say what is known of the end of a process."""
+    name = _signal(code)
+    if name == "SIGKILL":
+        return "the system killed the separation (SIGKILL), most likely as it ran out of memory"
+    if name:
+        return f"the separation was ended by {name}"
+    return f"the separation ended with exit code {code}; see the log of the server"
 
 
 def _serve(connection: Connection, task: Task) -> None:
@@ -152,8 +186,12 @@ def _serve(connection: Connection, task: Task) -> None:
             send("done", task(request, lambda **content: send("report", content)))
         except DiskFullError as error:
             send("full", str(error))
-        except (OpenUnmixError, ValueError, OSError, MemoryError) as error:
+        except (OpenUnmixError, ValueError, OSError) as error:
             send("failed", str(error) or type(error).__name__)
+        except (MemoryError, RuntimeError) as error:  # the latter is torch's
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            send("failed", "the memory of the server does not suffice; send a shorter excerpt")
 
 
 def _exit_with_parent() -> None:

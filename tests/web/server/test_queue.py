@@ -72,8 +72,10 @@ def test_job_is_done_and_its_results_are_kept(queue, folder):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("crash", "SIGSEGV"),
-        ("memory", "ran out of memory"),
+        ("crash", "the file made the program crash twice (SIGSEGV); it may be damaged"),
+        ("memory", "killed the separation (SIGKILL), most likely as it ran out of memory"),
+        ("ended", "the separation was ended by SIGTERM, also at a second attempt"),
+        ("allocation", "the memory of the server does not suffice"),
         ("full", "No space left"),
         ("bug", "see the log of the server"),
     ],
@@ -86,6 +88,14 @@ def test_failure_is_reported_and_the_queue_continues(queue, name, message):
     assert file_names(queue.store._jobs / bad) == ["job.json"]
     assert not queue.store.upload(job).exists()
     assert finished(queue, good).state is State.DONE
+
+
+def test_job_whose_process_ended_is_tried_again(queue, caplog):
+    """A file was blamed for a crash that had another reason; it was separated at once later."""
+    job = finished(queue, submit(queue, "once.wav"))
+    assert (job.state, job.error) == (State.DONE, "")
+    assert (queue.store.result(job) / "vocals.wav").read_bytes() == b"all of the vocals"
+    assert "the separation was ended by SIGSEGV; trying again" in caplog.text
 
 
 def test_jobs_are_done_in_order(queue):

@@ -12,6 +12,8 @@ from helpers.web_server import detail, kept, send, serving, wait_for, wav_bytes
 from openunmix.web.server import uploads
 from openunmix.web.server.settings import Settings
 
+PART = b'--b\r\nContent-Disposition: form-data; name="file"%b\r\n\r\n'
+
 
 @pytest.mark.parametrize(
     ("body", "kind", "code", "message"),
@@ -33,6 +35,12 @@ from openunmix.web.server.settings import Settings
             "no file",
         ),
         (b"--b\r\nContent-Type: audio/wav\r\n\r\nab\r\n--b--", "", 422, "no field ''"),
+        (b"--b--", "", 422, "there is no file"),
+        (PART % b'; filename=""' + b"\r\n--b--", "", 422, "there is no file"),
+        (PART % b'; filename="a"' + b"\r\n--b--", "", 422, "the file is empty"),
+        (PART % b"\r\nContent-Transfer-Encoding: base64", "", 422, "encoded as base64"),
+        (b"--b\r\nA: " + bytes(20_000), "", 400, "headers of a part are too long"),
+        (PART % (b"; x*" + 6000 * b"1" + b"=a"), "", 400, "headers is damaged"),
     ],
 )
 def test_bad_form_is_explained(quick, body, kind, code, message):
@@ -40,6 +48,24 @@ def test_bad_form_is_explained(quick, body, kind, code, message):
     response = quick.post("/api/jobs", content=body, headers=headers)
     assert response.status_code == code
     assert message in detail(response)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (b'; filename="../../a.wav"', "a.wav"),
+        (b'; filename="C:\\music\\a.wav"', "a.wav"),
+        (b'; filename="a\0b.wav"', "a b.wav"),
+        (b";\r\n filename*=UTF-8''%e2%80%aea%CC%88.wav", "ä.wav"),
+        (b'; filename=""', "untitled"),
+    ],
+)
+def test_form_with_a_preamble_and_odd_names(quick, given, name):
+    """A form with a preamble, which RFC 2046 allows, was refused with a parser's message."""
+    body = b"preamble\r\n" + PART % given + wav_bytes(800) + b"\r\n--b--\r\nepilogue"
+    headers = {"content-type": 'Multipart/Form-Data; charset=utf-8; boundary="b"'}
+    response = quick.post("/api/jobs", content=body, headers=headers)
+    assert (response.status_code, response.json()["name"]) == (201, name)
 
 
 def test_two_files_in_one_request_are_refused(quick):

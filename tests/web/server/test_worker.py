@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 
@@ -10,7 +11,7 @@ import pytest
 from helpers.tasks import act, echo
 from helpers.web_server import wait_for
 
-from openunmix.web.server.worker import TaskError, Worker
+from openunmix.web.server.worker import CrashError, TaskError, Worker
 
 
 @pytest.fixture
@@ -41,6 +42,26 @@ def test_cancelled_task_does_not_begin(worker):
     cancelled.set()
     with pytest.raises(TaskError, match="cancelled"):
         worker.run({}, cancelled=cancelled)
+
+
+@pytest.mark.parametrize(("kind", "error"), [("crash", TaskError), ("memory", CrashError)])
+def test_file_is_blamed_only_for_crashes_and_only_after_two(tmp_path, kind, error):
+    """The worker was killed for lack of memory, and the file was said to be damaged."""
+    reasons = []
+    worker = Worker(act)
+    request = {"folder": str(tmp_path / "work"), "name": kind}
+    with pytest.raises(TaskError) as caught:
+        worker.run(request, on_retry=lambda reason: (reasons.append(reason), forget(tmp_path)))
+    assert type(caught.value) is error
+    assert ("file" in str(caught.value)) == (kind == "crash")
+    (reason,) = reasons
+    assert "file" not in reason
+    worker.close()
+
+
+def forget(folder):
+    """Remove what the first attempt has written."""
+    shutil.rmtree(folder / "work")
 
 
 def test_worker_that_makes_no_progress_is_killed(tmp_path):
