@@ -190,7 +190,9 @@ def _warn_of_version_1(args: argparse.Namespace, config: TrainingConfig) -> None
 def _check(args: argparse.Namespace, config: TrainingConfig) -> int:
     """Check the dataset; return 1 if it has errors."""
     with Display(args.quiet) as display:
-        report = check_dataset(dataset_options(args, config), display.checked)
+        options = dataset_options(args, config)
+        options.mixing = config.mixing
+        report = check_dataset(options, display.checked)
     print(report.text(), end="")
     return 1 if report.errors else 0
 

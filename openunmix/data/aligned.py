@@ -30,6 +30,7 @@ class AlignedDataset(FileDataset):
         As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     input_file, output_file : str
         File names of mixture and target in a track's folder, or globs; the first match is used.
+        Any case and any extension of audio will do.
     seq_duration, random_chunks, sample_rate
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     source_augmentations : callable, optional

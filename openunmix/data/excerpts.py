@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from openunmix.data.base import MixingDataset, UnmixDataset
+from openunmix.data.finder import contents
 from openunmix.data.layouts import usable
 from openunmix.data.recordings import Recording, decoded_folder, to_channels
 from openunmix.data.tracks import Track
@@ -60,6 +61,26 @@ class OpenTrack(NamedTuple):
         return [*([self.mixture] if self.mixture else []), *self.sources.values()]
 
 
+def open_track(track: Track, with_mixture: bool, least: int, sample_rate: int) -> OpenTrack | str:
+    """Open a track, or return why it is skipped: incomplete, unreadable, or too short.
+
+    Its shortest file needs ``least`` samples at a rate in Hz.
+    """
+    if track.missing:
+        there = f"; {contents(track.path)}" if track.path and track.path.is_dir() else ""
+        return f"there is no {', no '.join(track.missing)}{there}"
+    try:
+        mixture = Recording.open(track.mixture) if with_mixture and track.mixture else None
+        stems = {name: Recording.open(source) for name, source in track.sources.items()}
+    except AudioFileError as error:
+        return str(error)
+    opened = OpenTrack(stems, mixture)
+    length = min((file.length(sample_rate) for file in opened.recordings), default=0)
+    if length < least:
+        return f"it lasts {length / sample_rate:.3f} s, an excerpt {least / sample_rate:.3f} s"
+    return opened
+
+
 class FileDataset(UnmixDataset):
     """A dataset of excerpts of audio files."""
 
@@ -71,18 +92,15 @@ class FileDataset(UnmixDataset):
     def _open(
         self, tracks: Iterable[Track], folder: Path, with_mixture: bool = False
     ) -> list[OpenTrack]:
-        """Open the tracks; skip incomplete ones and those shorter than an excerpt."""
-        found = {track.path or folder: self._opened(track, with_mixture) for track in tracks}
-        return usable(found, folder)
-
-    def _opened(self, track: Track, with_mixture: bool) -> OpenTrack | str:
-        """Open a track, or return the reason to skip it."""
-        if track.missing:
-            return f"there is no {', no '.join(track.missing)}"
-        mixture = Recording.open(track.mixture) if with_mixture and track.mixture else None
-        stems = {name: Recording.open(source) for name, source in track.sources.items()}
-        opened = OpenTrack(stems, mixture)
-        return (not self._is_whole and self._too_short(*opened.recordings)) or opened
+        """Open the tracks; skip those that cannot be used."""
+        least = 1 if self._is_whole else self._excerpt_length or 1
+        return usable(
+            {
+                track.path or folder: open_track(track, with_mixture, least, self._rate)
+                for track in tracks
+            },
+            folder,
+        )
 
     def _fix_channels(self, tracks: Iterable[OpenTrack]) -> None:
         """Fix the number of channels of all items; warn about files that will be converted."""
@@ -116,13 +134,6 @@ class FileDataset(UnmixDataset):
     def _length(self, *recordings: Recording) -> int:
         """Length of the shortest recording in samples at the rate of the dataset."""
         return min((recording.length(self._rate) for recording in recordings), default=0)
-
-    def _too_short(self, *recordings: Recording) -> str | None:
-        """Reason to skip recordings shorter than an excerpt; None if they are long enough."""
-        length = self._length(*recordings)
-        if length >= (self._excerpt_length or 1):
-            return None
-        return f"it lasts {length / self._rate:.3f} s, less than seq_duration={self.seq_duration}"
 
     def _excerpt(
         self,

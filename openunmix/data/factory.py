@@ -114,7 +114,7 @@ _OPTIONS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
         (_VARIABLE,),
         _flag("use tracks without the target, which is silent there"),
     ),
-    ("--ext", (_FOLDER, _VARIABLE), {"default": ".wav", "help": "suffix of audio files"}),
+    ("--ext", (_FOLDER, _VARIABLE), {"help": "suffix of audio files (default: any format)"}),
 ]
 
 
@@ -147,13 +147,26 @@ def make_datasets(args: argparse.Namespace) -> Datasets:
         values = {**given, "split": split, "nb_samples": given.get(f"nb_{split}_samples"), **values}
         return kind.dataset(**{name: values[name] for name in parameters if name in values})
 
-    target = getattr(args, kind.target)
-    name = Path(target).stem if kind.target.endswith("_file") else target
     return Datasets(
         make("train", source_augmentations=augmentations, **kind.train),
         make("valid", **kind.valid),
-        argparse.Namespace(**{**vars(args), "target": name}),
+        argparse.Namespace(**{**vars(args), "target": target_name(args)}),
     )
+
+
+def target_name(args: argparse.Namespace) -> str:
+    """Name of the source that is the target, as a dataset names it."""
+    option = _KINDS[args.dataset].target
+    target: str = getattr(args, option, "")
+    return Path(target).stem if option.endswith("_file") else target
+
+
+def least_samples(args: argparse.Namespace, split: str) -> int:
+    """Length in samples of the tracks of a split that are not skipped as too short."""
+    kind = _KINDS[args.dataset]
+    values = kind.train if split == "train" else kind.valid
+    seconds = values.get("seq_duration", getattr(args, "seq_dur", None)) or 0
+    return max(1, round(seconds * round(getattr(args, "sample_rate", 44100))))
 
 
 def load_datasets(

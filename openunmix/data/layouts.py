@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from openunmix.audio import AudioSource
-from openunmix.data.tracks import MIXTURE, Track, is_visible
+from openunmix.data.finder import (
+    ACCEPTED,
+    audio_files,
+    files_named,
+    files_with,
+    folded,
+    is_visible,
+    warn_unused,
+)
+from openunmix.data.tracks import MIXTURE, Track
 from openunmix.errors import AudioFileError
 
 logger = logging.getLogger(__name__)
@@ -27,11 +36,6 @@ def track_folders(root: Path, split: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and is_visible(path))
 
 
-def files_of(folder: Path, pattern: str) -> list[Path]:
-    """Sorted files in a folder that match a name or glob, without hidden ones."""
-    return sorted(path for path in folder.glob(pattern) if path.is_file() and is_visible(path))
-
-
 def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
     """Keep the usable tracks and log the reasons to skip the others; AudioFileError for none."""
     reasons = {path: reason for path, reason in tracks.items() if isinstance(reason, str)}
@@ -42,7 +46,7 @@ def usable(tracks: Mapping[Path, T | str], folder: Path) -> list[T]:
         first = next((f"{path}: {reason}" for path, reason in reasons.items()), "it is empty")
         raise AudioFileError(
             f"{folder}: none of {len(tracks)} tracks can be used ({first}); check the dataset's "
-            "files and options"
+            f"files and options; {ACCEPTED}"
         )
     return kept
 
@@ -51,9 +55,9 @@ def aligned_tracks(root: Path, split: str, input_file: str, output_file: str) ->
     """Folders with a file for the input of the network and one for its target; names or globs."""
     tracks = []
     for folder in track_folders(root, split):
-        found = {name: files_of(folder, name) for name in (input_file, output_file)}
-        files = {name: AudioSource(paths[0]) for name, paths in found.items() if paths}
-        missing = tuple(name for name in found if name not in files)
+        found = files_named(folder, [input_file, output_file])
+        files = {name: AudioSource(path) for name, path in found.items()}
+        missing = tuple(name for name in (input_file, output_file) if name not in files)
         target = files.get(output_file)
         sources = {Path(output_file).stem: target} if target else {}
         mixture = files.get(input_file)
@@ -61,12 +65,12 @@ def aligned_tracks(root: Path, split: str, input_file: str, output_file: str) ->
     return tracks
 
 
-def source_tracks(root: Path, split: str, name: str, ext: str) -> list[Track]:
+def source_tracks(root: Path, split: str, name: str, ext: str | None) -> list[Track]:
     """Files in the folder of a source, each a track of its own."""
     folder = root / split / name
     return [
         Track(path.stem, split, {name: AudioSource(path)}, path=path)
-        for path in files_of(folder, f"*{ext}")
+        for path in (files_with(folder, ext) if folder.is_dir() else [])
     ]
 
 
@@ -74,33 +78,34 @@ def fixed_tracks(root: Path, split: str, files: Sequence[str]) -> list[Track]:
     """Folders that all have the same stems."""
     tracks = []
     for folder in track_folders(root, split):
-        found = [name for name in files if (folder / name).is_file()]
-        sources = {Path(name).stem: AudioSource(folder / name) for name in found}
+        found = files_named(folder, files)
+        sources = {Path(name).stem: AudioSource(path) for name, path in found.items()}
         missing = tuple(name for name in files if name not in found)
         tracks.append(Track(folder.name, split, sources, _mixture(folder), folder, missing))
     return tracks
 
 
 def variable_tracks(
-    root: Path, split: str, target_file: str, ext: str, silence_missing: bool = False
+    root: Path, split: str, target_file: str, ext: str | None, silence_missing: bool = False
 ) -> list[Track]:
     """Folders with any stems beside the target, which is named first; it may be missing."""
     tracks = []
     for folder in track_folders(root, split):
-        files = [folder / target_file, *files_of(folder, f"*{ext}")]
-        stems = [path for path in dict.fromkeys(files) if path.is_file() and path.stem != MIXTURE]
-        # A stem named like the target, but of another extension, is an interferer.
-        taken = files[0].stem
-        sources = {
-            path.name if path.stem == taken and path != files[0] else path.stem: AudioSource(path)
-            for path in stems
-        }
+        target = files_named(folder, [target_file]).get(target_file)
+        taken = {MIXTURE, folded(Path(target_file).stem)}
+        files = [path for path in files_with(folder, ext) if path != target]
+        stems = [path for path in files if folded(path.stem) not in taken]
+        sources = {path.stem: AudioSource(path) for path in stems}
         missing: tuple[str, ...] = ()
-        if not files[0].is_file():
-            missing = () if silence_missing else (target_file,)
+        if target is not None:
+            others = [path for path in files if folded(path.stem) == folded(target.stem)]
+            warn_unused(target, others)
+            sources = {Path(target_file).stem: AudioSource(target), **sources}
+        elif not silence_missing:
+            missing = (target_file,)
         if not sources and silence_missing:
-            missing = (f"file *{ext}",)
-        tracks.append(Track(folder.name, split, sources, _mixture(folder, ext), folder, missing))
+            missing = ("audio file",)
+        tracks.append(Track(folder.name, split, sources, _mixture(folder), folder, missing))
     return tracks
 
 
@@ -120,8 +125,7 @@ def musdb_tracks(database: Any, split: str | None, is_wav: bool) -> list[Track]:
     return tracks
 
 
-def _mixture(folder: Path, ext: str = "") -> AudioSource | None:
-    """Return the mixture beside the stems, if any, preferably of this extension."""
-    files = files_of(folder, f"{MIXTURE}.*")
-    files.sort(key=lambda path: not path.name.endswith(ext))
-    return AudioSource(files[0]) if files else None
+def _mixture(folder: Path) -> AudioSource | None:
+    """Return the mixture beside the stems, if any."""
+    path = audio_files(folder, [MIXTURE]).get(MIXTURE)
+    return AudioSource(path) if path else None

@@ -65,18 +65,19 @@ def load_library(
     StemLibrary
         The stems.
     """
-    others = sorted(set(find_sources(root / "train")) - set(targets))
+    others = sorted(set(find_sources(root / "train", targets)) - set(targets))
     sources = [*targets, *others]
     config.check(sources)
     if config.accompaniment and not others:
         raise ValueError("--accompaniment replaces sources that are no targets; there are none")
     folders = [StemFolder(str(root / "train")), *config.also, *config.extra]
     stems = load_folders(folders, sources, sample_rate, config.exclude)
+    others = sorted({stem.target for stem in stems} - set(targets))  # without those all silent
     music = []
     if config.accompaniment:
         folder = config.accompaniment._replace(target="+".join(others), share=None)
         music = load_folders([folder], sources, sample_rate)
-    return StemLibrary(stems, sources, music)
+    return StemLibrary(stems, [*targets, *others], music)
 
 
 class _Excerpt(NamedTuple):
@@ -313,11 +314,11 @@ class Mixer:
         """Return the factor that brings the integers of a stem to its level, before gains."""
         original = self.config.levels == "original"
         if original and stem.track in self.library.shared:
-            return 1 / FULL_SCALE
+            return stem.scale / FULL_SCALE
         sources = 1 + stem.target.count("+")
         level = float(_factor(self.config.level)) if original else 1.0
         # Powers of independent sources add up: n of them are louder by the root of n.
-        return level * math.sqrt(sources) / stem.level / FULL_SCALE
+        return level * math.sqrt(sources) / stem.level / FULL_SCALE * stem.scale
 
     def _bandwidth(self, plan: _Plan, items: np.ndarray) -> Tensor | None:
         """Bandwidth (items, targets) of the targets in Hz, None if there is no limit."""

@@ -33,8 +33,8 @@ class SourceFolderDataset(ExcerptDataset):
         Folder of the target in the split.
     interferer_dirs : sequence of str
         Folders of all other sources.
-    ext : str
-        Extension of the audio files.
+    ext : str, optional
+        Extension of the audio files, in any case; None for all audio files.
     nb_samples : int
         Number of items in an epoch.
     seq_duration : float, optional
@@ -52,7 +52,7 @@ class SourceFolderDataset(ExcerptDataset):
         split: str = "train",
         target_dir: str = "vocals",
         interferer_dirs: Sequence[str] = ("bass", "drums"),
-        ext: str = ".wav",
+        ext: str | None = ".wav",
         nb_samples: int = 1000,
         seq_duration: float | None = None,
         random_chunks: bool = True,

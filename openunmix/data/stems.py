@@ -6,6 +6,7 @@ an excerpt is then a copy, so that even a fast device never waits for a decoder.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openunmix.audio import read_audio, resample
-from openunmix.data.tracks import find_tracks
+from openunmix.audio import AudioSource, read_audio, resample
+from openunmix.data.finder import ACCEPTED, contents, files_below, respelled
+from openunmix.data.levels import SILENCE, block_powers, loud_level, silence_text
+from openunmix.data.tracks import Track, find_tracks
 from openunmix.errors import AudioFileError
 
 #: What full scale is as a 16-bit integer.
 FULL_SCALE = 32767.0
-#: Level below which a stem counts as silent (-40 dBFS): what is there is leakage, not music.
-SILENCE = 0.01
+
+logger = logging.getLogger(__name__)
 
 
 class StemFolder(NamedTuple):
@@ -60,6 +63,7 @@ class Stem:
     level: float  # RMS of its loud half-second blocks, full scale being 1; 0 if silent
     bandwidth: float = math.inf  # Nyquist frequency in Hz of a recording at a lower rate
     weight: float = 1.0  # relative probability among others of its length
+    scale: float = 1.0  # what full scale of the integers is; more where floats exceed 1
 
     @property
     def samples(self) -> int:
@@ -68,7 +72,7 @@ class Stem:
 
     def excerpt(self, start: int, samples: int) -> Tensor:
         """Excerpt (2, samples), float32, padded with silence after the stem's end."""
-        part = self.waveform[:, start : start + samples].float() / FULL_SCALE
+        part = self.waveform[:, start : start + samples].float() * (self.scale / FULL_SCALE)
         return torch.nn.functional.pad(part.expand(2, -1), (0, samples - part.shape[-1]))
 
 
@@ -121,21 +125,28 @@ def load_folders(
     exclude: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Stem]:
     """Decode folders, with weights that follow from their shares."""
-    found = [
-        load_tracks(Path(folder.path), targets, sample_rate, exclude, folder.weight)
-        if folder.target is None
-        else load_files(Path(folder.path), folder.target, sample_rate, folder.weight)
-        for folder in folders
-    ]
+    found = [_audible(load_folder(folder, targets, sample_rate, exclude)) for folder in folders]
     targets = list(dict.fromkeys(stem.target for stems in found for stem in stems))
     return [stem for target in targets for stem in _share_out(folders, found, target)]
+
+
+def _audible(stems: Iterable[Stem]) -> list[Stem]:
+    """Leave out silent stems, with a warning."""
+    kept = []
+    for stem in stems:
+        if stem.level > SILENCE:
+            kept.append(stem)
+        else:
+            reason = silence_text(stem.level)
+            logger.warning("left out: %s of %s: %s", stem.target, stem.track, reason)
+    return kept
 
 
 def _share_out(
     folders: Sequence[StemFolder], found: Sequence[Sequence[Stem]], target: str
 ) -> Iterator[Stem]:
     """Yield the stems of a target, their weights scaled to the shares of their folders."""
-    used = [[s for s in of if s.target == target and s.level > SILENCE] for of in found]
+    used = [[s for s in of if s.target == target] for of in found]
     pairs = [pair for pair in zip(folders, used, strict=True) if pair[1]]
     fixed = sum(folder.share or 0.0 for folder, _ in pairs)
     common = sum(float(draw_weights(of).sum()) for folder, of in pairs if folder.share is None)
@@ -155,32 +166,65 @@ def draw_weights(stems: Sequence[Stem]) -> np.ndarray:
     return np.array([stem.weight * stem.samples**0.5 for stem in stems])
 
 
-def load_tracks(
-    root: Path,
+def stem_tracks(
+    folder: StemFolder,
+    targets: Sequence[str],
+    exclude: Mapping[str, Sequence[str]] | None = None,
+) -> list[Track]:
+    """Tracks of a folder with their stems of some targets, but for those to ``exclude``.
+
+    Each file of a folder of one target is a track of its own. AudioFileError if there is nothing.
+    """
+    root = Path(folder.path)
+    if folder.target is not None:
+        files = files_below(root) if root.is_dir() else []
+        if not files:
+            there = contents(root) if root.is_dir() else "there is no such folder"
+            raise AudioFileError(f"{root}: no audio files found; {there}; {ACCEPTED}")
+        return [
+            Track(path.stem, sources={folder.target: AudioSource(path)}, path=path)
+            for path in files
+        ]
+    tracks = find_tracks(root, subset="", is_wav=True)
+    tracks = [replace(of, sources=respelled(of.sources, targets)) for of in tracks]
+    if not any(target in of.sources for of in tracks for target in targets):
+        there = contents(tracks[0].path or root)
+        raise AudioFileError(
+            f"{root}: no track folder holds any of {list(targets)}; in {tracks[0].name} {there}; "
+            f"{ACCEPTED}"
+        )
+    return [_without(track, (exclude or {}).get(track.name, ())) for track in tracks]
+
+
+def _without(track: Track, excluded: Sequence[str]) -> Track:
+    """Track without some of its stems, and then without its mixture."""
+    sources = {name: source for name, source in track.sources.items() if name not in excluded}
+    complete = len(sources) == len(track.sources)
+    return replace(track, sources=sources, mixture=track.mixture if complete else None)
+
+
+def load_folder(
+    folder: StemFolder,
     targets: Sequence[str],
     sample_rate: int,
     exclude: Mapping[str, Sequence[str]] | None = None,
-    weight: float = 1.0,
 ) -> list[Stem]:
-    """Decode a folder of track folders, but for the targets to ``exclude`` of a track."""
-    exclude = exclude or {}
-    tracks = find_tracks(root, subset="", is_wav=True)
-    if not any(target in track.sources for track in tracks for target in targets):
-        raise AudioFileError(f"{root}: no track folder holds any of {list(targets)}")
-    return [
-        load_stem(track.sources[target].path, track.name, target, sample_rate, weight)
-        for track in tracks
-        for target in targets
-        if target in track.sources and target not in exclude.get(track.name, ())
-    ]
-
-
-def load_files(root: Path, target: str, sample_rate: int, weight: float = 1.0) -> list[Stem]:
-    """Decode all files below a folder as stems of one target, each of a track of its own."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    if not files:
-        raise AudioFileError(f"{root}: no files found; give a folder of audio files")
-    return [load_stem(path, path.stem, target, sample_rate, weight) for path in files]
+    """Decode the stems of a folder; those that cannot be read are left out, with a warning."""
+    stems, errors = [], []
+    for track in stem_tracks(folder, targets, exclude):
+        for target in (folder.target,) if folder.target else targets:
+            source = track.sources.get(target)
+            if source is not None:
+                try:
+                    stem = load_stem(source.path, track.name, target, sample_rate, folder.weight)
+                except AudioFileError as error:
+                    errors.append(error)
+                    logger.warning("left out: %s", error)
+                else:
+                    stems.append(stem)
+    if errors and not stems:
+        raise AudioFileError(f"{folder.path}: none of {len(errors)} stems can be read: {errors[0]}")
+    return stems
 
 
 def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: float = 1.0) -> Stem:
@@ -190,18 +234,14 @@ def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: flo
     """
     clip = read_audio(path)
     waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
-    quantised = (waveform.clamp(-1, 1) * FULL_SCALE).round().to(torch.int16)
+    if not waveform.numel():
+        raise AudioFileError(f"{path}: there is no audio in it")
+    scale = max(1.0, float(waveform.abs().max()))  # float files exceed 1
+    quantised = (waveform * (FULL_SCALE / scale)).round().to(torch.int16)
     if len(quantised) == 2 and torch.equal(quantised[0], quantised[1]):
         quantised = quantised[:1].clone()
     bandwidth = clip.sample_rate / 2 if clip.sample_rate < sample_rate else math.inf
-    level = _level(waveform, sample_rate // 2)
-    return Stem(track, target, quantised, level, bandwidth, weight)
-
-
-def _level(waveform: Tensor, block: int) -> float:
-    """RMS over the blocks that are within 20 dB of the loudest."""
-    usable = waveform.shape[-1] // block * block
-    if not usable:
-        return float(waveform.square().mean().sqrt())
-    power = waveform[:, :usable].square().mean(dim=0).reshape(-1, block).mean(dim=1)
-    return float(power[power >= 0.01 * power.max()].mean().sqrt())
+    samples = clip.waveform.numpy()
+    powers = block_powers(samples, clip.sample_rate)
+    level = loud_level(powers, float(np.square(samples).mean(dtype=np.float64)))
+    return Stem(track, target, quantised, level, bandwidth, weight, scale)

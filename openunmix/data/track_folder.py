@@ -10,7 +10,6 @@ import numpy as np
 from openunmix.data.augment.sources import Augmentation
 from openunmix.data.excerpts import Chosen, ExcerptDataset
 from openunmix.data.layouts import fixed_tracks, variable_tracks
-from openunmix.errors import AudioFileError
 
 
 class FixedSourcesTrackFolderDataset(ExcerptDataset):
@@ -29,9 +28,9 @@ class FixedSourcesTrackFolderDataset(ExcerptDataset):
     root, split
         As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_file : str
-        File name of the target.
+        File name of the target; any case and any extension of audio will do.
     interferer_files : sequence of str
-        File names of all other sources. Tracks that lack one are skipped.
+        File names of all other sources, likewise. Tracks that lack one are skipped.
     seq_duration, random_chunks
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_track_mix : bool
@@ -98,16 +97,16 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         root/train/track2/vocals.wav         target
         root/train/track2/marimba.wav        interferer
 
-    A file ``mixture`` of the same extension is an error: it would be taken for a stem.
+    A file ``mixture`` is no stem.
 
     Parameters
     ----------
     root, split
         As for :class:`~openunmix.data.UnmixDataset`: a folder, and the name of a folder in it.
     target_file : str
-        File name of the target.
-    ext : str
-        Extension of the other stems.
+        File name of the target; any case and any extension of audio will do.
+    ext : str, optional
+        Extension of the other stems, in any case; None for all audio files.
     seq_duration, random_chunks
         As for :class:`~openunmix.data.UnmixDataset`. Tracks shorter than an item are skipped.
     random_interferer_mix : bool
@@ -125,7 +124,7 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         root: str | Path,
         split: str = "train",
         target_file: str = "vocals.wav",
-        ext: str = ".wav",
+        ext: str | None = ".wav",
         seq_duration: float | None = None,
         random_chunks: bool = False,
         random_interferer_mix: bool = False,
@@ -144,12 +143,6 @@ class VariableSourcesTrackFolderDataset(ExcerptDataset):
         self.silence_missing_targets = silence_missing_targets
         folder = Path(root).expanduser()
         tracks = variable_tracks(folder, split, target_file, ext, silence_missing_targets)
-        for track in tracks:
-            if track.mixture and track.mixture.path.name.endswith(ext) and not track.missing:
-                raise AudioFileError(
-                    f"{track.mixture}: the mixture would be taken for one of the stems; move it "
-                    "out of the folder, or choose another --ext"
-                )
         self.tracks = self._open(tracks, folder / split)
         self._fix_channels(self.tracks)
 

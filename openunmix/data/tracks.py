@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from openunmix.audio import (
-    AUDIO_EXTENSIONS,
     STEM_MP4,
     STEM_MP4_STREAMS,
     AudioClip,
     AudioSource,
     read_audio,
 )
+from openunmix.data.finder import ACCEPTED, contents, folded, is_visible
+from openunmix.data.finder import audio_files as audio_files  # beside Track, for evaluation
 from openunmix.errors import AudioFileError
 
 #: Name of the file of a mixture, without its extension.
@@ -156,15 +157,18 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
             f"{folder}" if folder != root or not subset else f"{root} has no folder {subset} and"
         )
         raise AudioFileError(
-            f"{there} holds no tracks: expected .stem.mp4 files, or a folder of stems per track"
+            f"{there} holds no tracks: expected .stem.mp4 files, or a folder of stems per track; "
+            f"{contents(folder)}; {ACCEPTED}"
         )
     return tracks
 
 
-def find_sources(root: Path) -> list[str]:
-    """Sorted names of all stems in a folder of track folders."""
+def find_sources(root: Path, names: Iterable[str] = ()) -> list[str]:
+    """Sorted names of all stems in a folder of track folders, spelled as in ``names``."""
     tracks = find_tracks(root, subset="", is_wav=True)
-    return sorted({name for track in tracks for name in track.sources})
+    found = sorted({name for track in tracks for name in track.sources}, reverse=True)
+    spelled = {folded(name): name for name in [*found, *names]}
+    return sorted({spelled[folded(name)] for name in found})
 
 
 def _is_stem_mp4(path: Path) -> bool:
@@ -180,19 +184,5 @@ def _stem_mp4(path: Path, subset: str) -> Track:
 
 def track_of(folder: Path, subset: str = "") -> Track:
     """Return the track in a folder of stems."""
-    sources = {name: AudioSource(file) for name, file in audio_files(folder).items()}
+    sources = {name: AudioSource(file) for name, file in audio_files(folder, [MIXTURE]).items()}
     return Track(folder.name, subset, sources, sources.pop(MIXTURE, None), folder)
-
-
-def audio_files(folder: Path) -> dict[str, Path]:
-    """Audio files in a folder, by their names without extension."""
-    files = sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in AUDIO_EXTENSIONS),
-        key=lambda path: (AUDIO_EXTENSIONS.index(path.suffix.lower()), path.name),
-    )
-    return {path.stem: path for path in files if path.is_file() and is_visible(path)}
-
-
-def is_visible(path: Path) -> bool:
-    """Whether the file is not hidden, that is, its name does not start with a dot."""
-    return not path.name.startswith(".")

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from openunmix._signals import Stopped, stopping
 from openunmix.audio import AudioWriter
+from openunmix.data.finder import respelled
 from openunmix.data.tracks import Track, TrackAudio
 from openunmix.errors import AudioFileError, OpenUnmixError
 from openunmix.evaluate.earlier import file_hashes, input_hashes
@@ -116,6 +118,7 @@ def score_track(
 ) -> TrackScores:
     """Score a decoded track; write scores and estimates, where given a file and a folder."""
     track, system = audio.track, estimator.system
+    audio = replace(audio, sources=respelled(audio.sources, system.targets))
     missing = [target for target in system.targets if target not in audio.sources]
     if missing:
         raise AudioFileError(

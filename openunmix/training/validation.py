@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from openunmix.data.recordings import to_channels
-from openunmix.data.stems import Stem, load_tracks
+from openunmix.data.stems import Stem, StemFolder, load_folder
 from openunmix.data.tracks import Track, TrackAudio, find_sources, total
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.model import MaskNetwork, Separator
@@ -41,9 +41,9 @@ def load_validation_tracks(
     Other stems are in the mixture only. Each track is as long as its shortest stem.
     """
     tracks: dict[str, dict[str, Stem]] = {}
-    available = find_sources(root)
+    available = find_sources(root, targets)
     sources = [*targets, *(source for source in available if source not in targets)]
-    for stem in load_tracks(root, sources, sample_rate):
+    for stem in load_folder(StemFolder(str(root)), sources, sample_rate):
         tracks.setdefault(stem.track, {})[stem.target] = stem
     found = []
     for name, stems in tracks.items():

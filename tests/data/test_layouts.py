@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from openunmix.data.layouts import files_of, track_folders, usable, variable_tracks
+from openunmix.data.layouts import aligned_tracks, track_folders, usable, variable_tracks
 from openunmix.errors import AudioFileError
 
 
-def test_tracks_and_files_are_listed_sorted_without_hidden_ones(tmp_path):
+def test_track_folders_are_listed_sorted_without_hidden_ones(tmp_path):
     for name in ["b", "a", ".hidden"]:
         Path(tmp_path, "train", name).mkdir(parents=True)
-    for name in ["b/2.wav", "b/1.wav", "b/._1.wav", "b/1.txt", "file"]:
-        Path(tmp_path, "train", name).touch()
-    folders = track_folders(tmp_path, "train")
-    assert [folder.name for folder in folders] == ["a", "b"]
-    assert [path.name for path in files_of(folders[1], "*.wav")] == ["1.wav", "2.wav"]
+    Path(tmp_path, "train", "file").touch()
+    assert [folder.name for folder in track_folders(tmp_path, "train")] == ["a", "b"]
     with pytest.raises(AudioFileError, match=r"valid: no such folder; --root needs a folder"):
         track_folders(tmp_path, "valid")
 
@@ -33,14 +30,27 @@ def test_tracks_that_cannot_be_used_are_told(caplog):
         usable({}, Path("root"))
 
 
-def test_stem_named_like_the_target_does_not_take_its_place(tmp_path):
-    for name in ["a/vocals.flac", "a/vocals.wav", "a/drums.wav", "b/vocals.wav"]:
+def test_target_in_another_format_is_no_interferer(tmp_path, caplog):
+    """Someone keeps vocals.flac beside vocals.wav: one is the target, the other is not used."""
+    for name in ["a/vocals.flac", "a/vocals.wav", "a/drums.wav", "a/Mixture.wav", "b/VOCALS.WAV"]:
         Path(tmp_path, "train", name).parent.mkdir(parents=True, exist_ok=True)
         Path(tmp_path, "train", name).touch()
-    both, other = variable_tracks(tmp_path, "train", "vocals.flac", ".wav", silence_missing=True)
-    assert {name: source.path.name for name, source in both.sources.items()} == {
-        "vocals": "vocals.flac",
-        "drums": "drums.wav",
-        "vocals.wav": "vocals.wav",
-    }
-    assert list(other.sources) == ["vocals.wav"]
+    for ext in (".wav", None):
+        both, other = variable_tracks(tmp_path, "train", "vocals.flac", ext)
+        assert {name: source.path.name for name, source in both.sources.items()} == {
+            "vocals": "vocals.flac",
+            "drums": "drums.wav",
+        }
+        assert other.sources["vocals"].path.name == "VOCALS.WAV"
+        assert both.mixture.path.name == "Mixture.wav"
+    assert "a: vocals.flac is used, not vocals.wav" in caplog.text
+
+
+def test_pair_of_two_formats_of_one_name_needs_both(tmp_path):
+    """To repair MP3, song.mp3 is the input and song.wav the target; neither stands for both."""
+    for name in ["a/song.mp3", "a/song.wav", "b/song.wav"]:
+        Path(tmp_path, "train", name).parent.mkdir(parents=True, exist_ok=True)
+        Path(tmp_path, "train", name).touch()
+    both, one = aligned_tracks(tmp_path, "train", "song.mp3", "song.wav")
+    assert (both.mixture.path.name, both.sources["song"].path.name) == ("song.mp3", "song.wav")
+    assert one.missing == ("song.mp3",)

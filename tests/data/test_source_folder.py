@@ -102,7 +102,7 @@ def test_short_files_are_skipped(root, track_folder, caplog):
     track_folder("train/vocals", {"short.wav": noise(100)})
     dataset = SourceFolderDataset(root, seq_duration=1.0, sample_rate=RATE)
     assert len(dataset.source_tracks["vocals"]) == 3
-    assert "short.wav: it lasts 0.013 s, less than seq_duration=1.0" in caplog.text
+    assert "short.wav: it lasts 0.013 s, an excerpt 1.000 s" in caplog.text
 
 
 @pytest.mark.parametrize(

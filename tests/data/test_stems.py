@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import soundfile
@@ -13,9 +12,11 @@ from helpers import sounds as synth
 from openunmix.data.stems import (
     SILENCE,
     Stem,
+    StemFolder,
     StemLibrary,
+    load_folder,
+    load_folders,
     load_stem,
-    load_tracks,
 )
 from openunmix.errors import AudioFileError
 
@@ -29,13 +30,13 @@ def stem(track="song", target="vocals", samples=100, level=0.1):
 
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(AudioFileError, match=r"tracks: no such folder.*give a folder"):
-        load_tracks(tmp_path / "tracks", TARGETS, 8000)
+        load_folder(StemFolder(str(tmp_path / "tracks")), TARGETS, 8000)
 
 
 def test_folder_without_stems_is_named(track_folder):
     root = track_folder("a", {"piano.wav": synth.noise(100)}).parent
     with pytest.raises(AudioFileError, match=r"tracks: no track folder holds.*vocals"):
-        load_tracks(root, TARGETS, 8000)
+        load_folder(StemFolder(str(root)), TARGETS, 8000)
 
 
 def test_stem_has_the_samples_of_its_file(tmp_path):
@@ -69,13 +70,14 @@ def test_mono_stem_is_kept_as_one_channel_and_given_as_two(tmp_path):
     assert torch.equal(excerpt[0], excerpt[1])
 
 
-def test_samples_beyond_full_scale_do_not_wrap_around(tmp_path):
+def test_samples_beyond_full_scale_are_scaled(tmp_path):
+    """A mixer exports floats that peak at 3.0: they are kept, neither clipped nor wrapped."""
     path = tmp_path / "drums.wav"
     soundfile.write(path, synth.tone(1000, amplitude=3.0).T.numpy(), 8000, subtype="FLOAT")
-    loaded = load_stem(path, "song", "drums", 8000).excerpt(0, 1000)
-    torch.testing.assert_close(
-        loaded, synth.tone(1000, amplitude=3.0).clamp(-1, 1), atol=4e-5, rtol=0
-    )
+    loaded = load_stem(path, "song", "drums", 8000)
+    expected = synth.tone(1000, amplitude=3.0)
+    torch.testing.assert_close(loaded.excerpt(0, 1000), expected, atol=1e-4, rtol=0)
+    assert loaded.level == pytest.approx(3.0 / 2**0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize(("start", "sound"), [(0, 100), (60, 40), (100, 0), (500, 0)])
@@ -112,7 +114,7 @@ def test_tracks_are_loaded_but_for_what_is_excluded(track_folder):
     stems = {"vocals.wav": synth.noise(800), "drums.wav": synth.noise(800)}
     for name in ("a", "b"):
         root = track_folder(name, stems).parent
-    loaded = load_tracks(root, TARGETS, 8000, exclude={"b": ["drums"]})
+    loaded = load_folder(StemFolder(str(root)), TARGETS, 8000, exclude={"b": ["drums"]})
     assert [(one.track, one.target) for one in loaded] == [
         ("a", "vocals"),
         ("a", "drums"),
@@ -120,11 +122,49 @@ def test_tracks_are_loaded_but_for_what_is_excluded(track_folder):
     ]
 
 
-def test_file_that_is_not_audio_is_named(track_folder):
+@pytest.mark.parametrize("content", [b"no audio at all", b""])
+def test_file_that_is_not_audio_is_left_out_and_named(track_folder, caplog, content):
+    """One of many stems is a download that failed: all others are trained on."""
     folder = track_folder("a", {"vocals.wav": synth.noise(100)})
-    (folder / "drums.wav").write_bytes(b"no audio at all")
-    with pytest.raises(AudioFileError, match=r"drums\.wav"):
-        load_tracks(folder.parent, TARGETS, 8000)
+    (folder / "drums.wav").write_bytes(content)
+    [loaded] = load_folder(StemFolder(str(folder.parent)), TARGETS, 8000)
+    assert loaded.target == "vocals"
+    assert "drums.wav" in caplog.text
+    (folder / "vocals.wav").write_bytes(content)
+    with pytest.raises(AudioFileError, match=r"none of 2 stems can be read.*vocals\.wav"):
+        load_folder(StemFolder(str(folder.parent)), TARGETS, 8000)
+
+
+def test_folder_of_one_target_may_hold_anything(tmp_path, caplog):
+    """A folder for --extra was copied from a Mac: covers, texts and its shadow files lie in it."""
+    below = tmp_path / "more" / "solo"
+    below.mkdir(parents=True)
+    (tmp_path / "more" / ".trash").mkdir()
+    for name in ("solo/b.wav", "a.WAV", "c.Flac", "c.ogg", ".trash/d.wav"):
+        soundfile.write(tmp_path / "more" / name, synth.noise(4000).T.numpy(), 8000)
+    for name in ("._a.WAV", ".DS_Store", "LICENSE.txt", "cover.jpg", "Thumbs.db", "e.wav"):
+        (below / name).write_bytes(b"\0\5\x16\7" * (name != "e.wav"))
+    (below / "gone.wav").symlink_to("nothing.wav")
+    (below / "again.wav").symlink_to("b.wav")
+    loaded = load_folders([StemFolder(str(tmp_path / "more"), "vocals")], TARGETS, 8000)
+    assert sorted(one.track for one in loaded) == ["a", "again", "b", "c"]
+    assert "c.Flac is used, not c.ogg; keep one of them" in caplog.text
+    assert "e.wav' is empty (0 bytes)" in caplog.text
+
+
+def test_folder_without_audio_tells_what_is_accepted(tmp_path):
+    (tmp_path / "notes.txt").write_text("vocals")
+    with pytest.raises(AudioFileError, match=r"there is notes\.txt; \.wav \.flac .* are read"):
+        load_folder(StemFolder(str(tmp_path), "vocals"), TARGETS, 8000)
+    with pytest.raises(AudioFileError, match="there is no such folder"):
+        load_folder(StemFolder(str(tmp_path / "x"), "vocals"), TARGETS, 8000)
+
+
+def test_quiet_stem_is_left_out_with_a_warning(track_folder, caplog):
+    stems = {"vocals.wav": synth.noise(8000), "drums.wav": synth.noise(8000, amplitude=0.005)}
+    folder = StemFolder(str(track_folder("a", stems).parent))
+    assert [one.target for one in load_folders([folder], TARGETS, 8000)] == ["vocals"]
+    assert "left out: drums of a: its level is -46.0 dB; up to -40 dB is silence" in caplog.text
 
 
 def test_library_sorts_stems_by_target_and_finds_what_was_played_together():
@@ -166,7 +206,7 @@ def test_stems_of_other_targets_are_ignored():
 
 def test_track_name_is_that_of_its_folder_alone(track_folder):
     root = track_folder("Some Band - Song", {"vocals.wav": synth.noise(800)}).parent
-    assert load_tracks(Path(root), ["vocals"], 8000)[0].track == "Some Band - Song"
+    assert load_folder(StemFolder(root), ["vocals"], 8000)[0].track == "Some Band - Song"
 
 
 @pytest.mark.parametrize(

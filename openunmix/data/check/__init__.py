@@ -17,12 +17,14 @@ from openunmix.data.check.duplicates import find_duplicates
 from openunmix.data.check.inventory import inventory
 from openunmix.data.check.measure import Measure, measure_together
 from openunmix.data.check.report import Issue, Report, SourceSummary
+from openunmix.data.excerpts import open_track
+from openunmix.data.factory import least_samples, target_name
+from openunmix.data.levels import SILENCE, silence_text
 from openunmix.data.tracks import Track
 from openunmix.errors import AudioFileError
 
 __all__ = ["check_dataset"]
 
-_SILENT = -60.0  # dB, peak level below which a file is silent
 _CLIPPED = 1e-4  # share of samples
 _OFFSET = 0.01  # of full scale
 _RESIDUAL, _WRONG_RESIDUAL = -25.0, -6.0  # dB relative to the mixture
@@ -38,6 +40,11 @@ class _Analysed(NamedTuple):
     measure: Measure
 
 
+def _is_silent(args: argparse.Namespace, measure: Measure) -> bool:
+    """Whether training leaves a stem out, or cannot learn from it where it is read as it is."""
+    return measure.level <= (SILENCE if args.dataset == "stems" else 0.0)
+
+
 def check_dataset(
     args: argparse.Namespace, progress: Callable[[int, int], object] | None = None
 ) -> Report:
@@ -48,7 +55,8 @@ def check_dataset(
     args : argparse.Namespace
         ``dataset``, ``root``, ``target``, ``seq_dur``, the options of
         :func:`~openunmix.data.load_datasets`, and optionally ``sample_rate``. The dataset
-        ``"stems"`` has folders of stems in any format.
+        ``"stems"`` has folders of stems in any format, ``targets`` and ``mixing``, a
+        :class:`~openunmix.data.MixingConfig`.
     progress : callable, optional
         Called with the number of tracks read and the total number.
 
@@ -90,18 +98,19 @@ def check_dataset(
 
 _ADVICE = {
     "missing": "create it, or change --root and the options of the dataset",
-    "missing-stem": "the track is skipped; to use it, add the file, or a silent one",
-    "unreadable": "fetch or export the file again, or move its track elsewhere",
-    "silent": "remove or replace the file; nothing can be learnt from it",
+    "skipped": "training skips the track; to use it, mend that, or shorten --seq-dur",
+    "unreadable": "training stops at it; fetch or export the file again, or move its track away",
+    "left-out": "training leaves the file out; to use it, export it again, louder if it is quiet",
+    "silent": "remove or replace the file; little can be learnt from it",
+    "unusable": "training cannot start; see the warnings for the reasons",
     "quiet-source": "add files in which the source is not silent",
-    "mixture-as-stem": "move it out of the folder, or choose another --ext",
     "clipped": "use an unclipped version if there is one",
     "offset": "apply a high-pass filter at 20 Hz",
     "length": "all are cut to the shortest; check that they start at the same time",
     "rate": "no action needed; it is converted once, which takes disk space",
     "rates": "export all stems of a track at one sample rate",
     "channels": "mono is duplicated, more than two channels are downmixed; check the files",
-    "short": "it is skipped; shorten --seq-dur to use it",
+    "short": "it is padded with silence; shorten --seq-dur, or join it with others",
     "residual": "look for a missing stem, or one of another mix or with an offset in time",
 }
 
@@ -115,21 +124,21 @@ def _check_track(
     args: argparse.Namespace, split: str, track: Track, analysed: list[_Analysed]
 ) -> Iterator[Issue]:
     """Read a track; streams that can be read are added to ``analysed``."""
-    if track.missing:
-        names = ", ".join(track.missing)
-        yield _warning("missing-stem", track.path, f"there is no {names}")
-    takes_all = args.dataset == "trackfolder_var"
-    if takes_all and track.mixture and track.mixture.path.name.endswith(args.ext):
-        found = "the mixture would be taken for one of the stems"
-        yield _error("mixture-as-stem", track.mixture, found)
+    is_stems = args.dataset == "stems"
+    skipped = None if is_stems else _reason_to_skip(args, split, track)
+    if skipped:
+        yield _warning("skipped", track.path, skipped)
     streams = {**({"mixture": track.mixture} if track.mixture else {}), **track.sources}
     measures, residual = measure_together(list(streams.values()))
     for (source, stream), measure in zip(streams.items(), measures, strict=True):
-        if isinstance(measure, AudioFileError):
-            yield _error("unreadable", stream, str(measure))
-        else:
-            analysed.append(_Analysed(split, source, track, measure))
+        if isinstance(measure, Measure):
+            if not skipped:
+                analysed.append(_Analysed(split, source, track, measure))
             yield from _check_stream(args, stream, measure)
+        elif is_stems:
+            yield _warning("left-out", stream, str(measure))
+        elif not skipped:
+            yield _error("unreadable", stream, str(measure))
     good = [measure for measure in measures if isinstance(measure, Measure)]
     yield from _check_lengths(track, good)
     complete = not track.missing and len(good) == len(measures)
@@ -137,14 +146,21 @@ def _check_track(
         yield from _check_residual(args, track.mixture, residual)
 
 
+def _reason_to_skip(args: argparse.Namespace, split: str, track: Track) -> str | None:
+    """Reason for which training skips a track."""
+    with_mixture = args.dataset in ("aligned", "musdb")
+    opened = open_track(track, with_mixture, least_samples(args, split), _rate(args))
+    return opened if isinstance(opened, str) else None
+
+
 def _check_stream(
     args: argparse.Namespace, stream: AudioSource, measure: Measure
 ) -> Iterator[Issue]:
     """Check a single stream."""
-    if measure.non_silent == 0:
-        peak = 20 * math.log10(measure.peak + 1e-20)
-        found = "it is silent" if measure.peak == 0 else f"its peak is at {peak:.0f} dB"
-        yield _warning("silent", stream, f"{found}; it never exceeds {_SILENT:.0f} dB")
+    is_stems = args.dataset == "stems"
+    if measure.level <= SILENCE:
+        kind = "left-out" if is_stems else "silent"
+        yield _warning(kind, stream, silence_text(measure.level))
     if measure.clipped > _CLIPPED:
         found = f"{100 * measure.clipped:.2g} % of its samples are clipped"
         yield _warning("clipped", stream, found)
@@ -155,14 +171,10 @@ def _check_stream(
         yield _warning("rate", stream, found)
     if measure.channels > 2:
         yield _warning("channels", stream, f"it has {measure.channels} channels")
-    if measure.seconds < _needed(args):
-        found = f"its duration is {measure.seconds:.2f} s, that of an excerpt {_needed(args):g} s"
+    needed = getattr(args, "seq_dur", 0) or 0
+    if is_stems and measure.seconds < needed:
+        found = f"its duration is {measure.seconds:.2f} s, that of an excerpt {needed:g} s"
         yield _warning("short", stream, found)
-
-
-def _needed(args: argparse.Namespace) -> float:
-    """Duration of an excerpt in seconds."""
-    return max(getattr(args, "seq_dur", 0) or 0, 0)
 
 
 def _check_lengths(track: Track, measures: list[Measure]) -> Iterator[Issue]:
@@ -199,20 +211,31 @@ def _check_whole(
     groups = _by_source(analysed)
     for (split, source), measures in groups.items():
         place = Path(args.root or "MUSDB18", split)
-        if not any(measure.non_silent for measure in measures):
+        if all(_is_silent(args, measure) for measure in measures):
             found = f"{source} is silent in all of {len(measures)} files"
-            yield _error("quiet-source", place, found)
-        if all(measure.seconds < _needed(args) for measure in measures):
-            longest = max(measure.seconds for measure in measures)
-            found = f"no file of {source} lasts {_needed(args):g} s, the longest {longest:.2f} s"
-            yield _error("short", place, found)
+            needed = split == "train" and source in _targets(args)
+            yield (_error if needed else _warning)("quiet-source", place, found)
         counts = sorted({measure.channels for measure in measures})
         if len(counts) > 1:
             found = f"files of {source} have {' and '.join(map(str, counts))} channels"
             yield _warning("channels", place, found)
-    for split in sorted(splits - {split for split, _ in groups}):
-        found = "no file can be read"
-        yield _error("unreadable", Path(args.root or "MUSDB18", split), found)
+    for split in sorted(splits):
+        absent = [name for name in _required(args, split) if (split, name) not in groups]
+        if absent or split not in {of for of, _ in groups}:
+            found = f"no file of {', '.join(absent)} can be used" if absent else "no track is left"
+            yield _error("unusable", Path(args.root or "MUSDB18", split), found)
+
+
+def _targets(args: argparse.Namespace) -> list[str]:
+    """Return the sources that are targets."""
+    return list(getattr(args, "targets", ())) if args.dataset == "stems" else [target_name(args)]
+
+
+def _required(args: argparse.Namespace, split: str) -> list[str]:
+    """Return what training cannot start without, where tracks need not have all sources."""
+    if args.dataset == "sourcefolder":
+        return [args.target_dir, *args.interferer_dirs]
+    return _targets(args) if args.dataset == "stems" and split == "train" else []
 
 
 def _by_source(analysed: Iterable[_Analysed]) -> dict[tuple[str, str], list[Measure]]:

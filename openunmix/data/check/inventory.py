@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from openunmix.data.factory import DATASETS
+from openunmix.data.finder import ACCEPTED
 from openunmix.data.layouts import (
     aligned_tracks,
     fixed_tracks,
@@ -14,7 +15,8 @@ from openunmix.data.layouts import (
     variable_tracks,
 )
 from openunmix.data.musdb import open_database
-from openunmix.data.tracks import Track, find_tracks
+from openunmix.data.stems import StemFolder, stem_tracks
+from openunmix.data.tracks import Track, find_sources
 from openunmix.errors import AudioFileError
 
 
@@ -43,7 +45,7 @@ def _find(args: argparse.Namespace, root: Path | None, split: str) -> list[Track
         database = open_database(root, download=root is None, **options)
         return musdb_tracks(database, split, args.is_wav)
     if args.dataset == "stems":
-        return find_tracks(root / split, subset="", is_wav=True)
+        return _stems(args, root / split, split)
     if args.dataset == "aligned":
         return aligned_tracks(root, split, args.input_file, args.output_file)
     if args.dataset == "trackfolder_fix":
@@ -55,6 +57,21 @@ def _find(args: argparse.Namespace, root: Path | None, split: str) -> list[Track
         found = source_tracks(root, split, name, args.ext)
         if not found:
             folder = root / split / name
-            raise AudioFileError(f"{folder}: there are no files *{args.ext} for the source {name}")
+            raise AudioFileError(
+                f"{folder}: no {args.ext or 'audio'} files for the source {name}; {ACCEPTED}"
+            )
         tracks += found
     return tracks
+
+
+def _stems(args: argparse.Namespace, root: Path, split: str) -> list[Track]:
+    """Find the tracks of stems; for training also those that the settings of mixing add."""
+    names = find_sources(root, getattr(args, "targets", ()))
+    folders = [StemFolder(str(root))]
+    mixing = getattr(args, "mixing", None)
+    if mixing is None or split != "train":
+        return stem_tracks(folders[0], names)
+    folders += [*mixing.also, *mixing.extra]
+    if mixing.accompaniment:
+        folders.append(mixing.accompaniment._replace(target="accompaniment"))
+    return [track for of in folders for track in stem_tracks(of, names, mixing.exclude)]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openunmix.audio import AudioInfo, AudioSource, probe
+from openunmix.data.levels import block_powers, loud_level
 from openunmix.errors import AudioFileError
 
 Block = npt.NDArray[np.float32]
@@ -39,6 +40,7 @@ class Measure:
     power: float  # mean square
     offset: float  # largest absolute mean of a channel
     clipped: float  # share of samples amid three or more equal ones near full scale
+    level: float  # that decides in training what is silent
     non_silent: float  # seconds above -60 dB
     fingerprint: Array  # dB (2, frames)
 
@@ -59,6 +61,7 @@ class _Meter:
         self.sums = np.zeros(info.channels)
         self.squares = 0.0
         self.frames: list[Array] = []
+        self.powers: list[Array] = []
 
     def add(self, block: Block) -> None:
         """Add a block (channels, samples)."""
@@ -68,6 +71,7 @@ class _Meter:
         self.squares += float(np.square(block, dtype=np.float64).sum())
         self.clipped += _clipped(block)
         self.frames.append(_frame_powers(block, max(1, self.info.sample_rate // _FRAMES)))
+        self.powers.append(block_powers(block, self.info.sample_rate))
 
     def result(self) -> Measure:
         """Return the measure of all blocks."""
@@ -81,6 +85,7 @@ class _Meter:
             self.squares / total,
             float(np.abs(self.sums).max() / self.samples),
             self.clipped / total,
+            loud_level(np.concatenate(self.powers), self.squares / total),
             float((powers[0] > _SILENCE).sum() / _FRAMES),
             _fingerprint(powers),
         )
@@ -200,4 +205,6 @@ class _Reading:
         """Return the measure of the whole stream, or the error."""
         if self._error is not None or self._meter is None:
             return self._error or AudioFileError("nothing was read")
+        if not self._meter.samples:
+            return AudioFileError(f"{self._stream}: there is no audio in it")
         return self._meter.result()

@@ -14,7 +14,9 @@ from helpers.musdb_database import DB, STREAMS
 from helpers.sounds import noise, tone
 
 from openunmix.audio import write_stem_mp4
-from openunmix.data import check_dataset, synthetic_song
+from openunmix.data import MixingConfig, check_dataset, load_library, synthetic_song
+from openunmix.data.stems import StemFolder
+from openunmix.errors import AudioFileError
 
 RATE = 8000
 SONG_RATE = 16000
@@ -91,10 +93,14 @@ def test_unusable_files_are_named(root):
     cut.write_bytes(cut.read_bytes()[:-20000])
     absent.mkdir()
     report = checked(root)
-    places = {(f.kind, f.path) for f in report.errors}
-    assert places == {("unreadable", str(damaged)), ("unreadable", str(cut))}
-    assert ("missing-stem", "c") in kinds(report, "warning")
-    assert "there is no vocals.wav, bass.wav" in report.text()
+    assert kinds(report) == {
+        *[("skipped", name) for name in "abc"],
+        ("unusable", "train"),
+    }
+    text = report.text()
+    assert "c: there is no vocals.wav, no bass.wav; there is nothing in it" in text
+    assert str(damaged) in text
+    assert str(cut) in text
 
 
 def test_values_that_are_not_finite_are_an_error_with_their_position(root):
@@ -113,9 +119,10 @@ def test_silence_is_a_warning_and_for_a_whole_source_an_error(root):
     report = checked(root)
     assert kinds(report) == {("silent", "bass.wav"), ("residual", "mixture.wav")}
     assert report.errors == []
-    soundfile.write(root / "train/b/bass.wav", 1e-4 * silent.add(1).T.numpy(), RATE)
+    for track in "ab":
+        soundfile.write(root / f"train/{track}/vocals.wav", silent.T.numpy(), RATE)
     (error,) = checked(root).errors
-    assert (error.kind, error.message) == ("quiet-source", "bass is silent in all of 2 files")
+    assert (error.kind, error.message) == ("quiet-source", "vocals is silent in all of 2 files")
 
 
 def test_clipping_and_offset_are_warnings(root):
@@ -163,8 +170,8 @@ def test_lengths_rates_and_channels_that_differ_are_told(root):
 
 def test_excerpts_longer_than_all_files_are_an_error(root):
     report = checked(root, seq_dur=4.0)
-    assert ("short", "train") in kinds(report, "error")
-    assert "no file of vocals lasts 4 s, the longest 3.00 s" in report.text()
+    assert kinds(report, "error") == {("unusable", "train")}
+    assert "it lasts 3.000 s, an excerpt 4.000 s" in report.text()
 
 
 def test_many_findings_of_a_kind_are_counted(root):
@@ -210,12 +217,10 @@ def test_song_that_is_twice_in_train_is_a_warning(root):
     ]
 
 
-def test_mixture_among_variable_stems_is_an_error(root):
-    options = {"dataset": "trackfolder_var", "ext": ".wav", "silence_missing": False}
-    report = checked(root, **options)
-    assert kinds(report, "error") == {("mixture-as-stem", "mixture.wav")}
-    (root / "train/a/mixture.wav").rename(root / "train/a/mixture.flac")
-    assert len(checked(root, **options).errors) == 2
+def test_mixture_among_variable_stems_is_none_of_them(root):
+    report = checked(root, dataset="trackfolder_var", ext=None, silence_missing=False)
+    assert report.issues == ()
+    assert {s.source for s in report.sources} == {"mixture", "vocals", "bass"}
 
 
 def test_pairs_of_aligned_files_need_not_sum_up(root):
@@ -228,7 +233,7 @@ def test_source_folders_need_files_of_every_source(root):
     options = {"dataset": "sourcefolder", "target_dir": "a", "interferer_dirs": ["b"], "ext": "wav"}
     report = checked(root, **options)
     (error,) = report.errors
-    assert (error.kind, "no files *wav for the source a" in error.message) == ("missing", True)
+    assert (error.kind, "no wav files for the source a" in error.message) == ("missing", True)
     assert {(s.split, s.source, s.files) for s in report.sources} == {
         ("train", "a", 3),
         ("train", "b", 3),
@@ -245,6 +250,43 @@ def test_stems_may_have_any_format(root):
         ("train", "bass", 2),
         ("valid", "bass", 1),
     }
+
+
+STEMS = {"dataset": "stems", "targets": ["vocals", "bass"], "seq_dur": 4.0}
+
+
+def test_check_of_stems_says_what_training_does(root, caplog):
+    """A quiet, a damaged, a short and a mono stem: the check names what training leaves out."""
+    soundfile.write(root / "train/a/vocals.wav", noise(3 * RATE, amplitude=0.004).T.numpy(), RATE)
+    (root / "train/a/bass.wav").write_bytes(b"RIFF and then nothing")
+    soundfile.write(root / "train/b/bass.wav", sound(8, 1.0, 1).T.numpy(), RATE)
+    report = checked(root, **STEMS)
+    assert report.errors == []
+    left_out = {Path(f.path) for f in report.warnings if f.kind == "left-out"}
+    assert left_out == {root / "train/a/vocals.wav", root / "train/a/bass.wav"}
+    assert ("short", "bass.wav") in kinds(report, "warning")
+    library = load_library(root, MixingConfig(), STEMS["targets"], RATE)
+    assert {t: [s.track for s in of] for t, of in library.by_target.items()} == {
+        "vocals": ["b"],
+        "bass": ["b"],
+    }
+    assert caplog.text.count("left out: ") == 2
+    (root / "train/b/bass.wav").unlink()
+    assert kinds(checked(root, **STEMS), "error") == {("unusable", "train")}
+    with pytest.raises(AudioFileError, match="bass"):
+        load_library(root, MixingConfig(), STEMS["targets"], RATE)
+
+
+def test_check_reads_what_mixing_adds_and_not_what_it_excludes(root, tmp_path):
+    (root / "train/a/bass.wav").write_bytes(b"RIFF and then nothing")
+    solo = tmp_path / "more" / "solo.flac"
+    solo.parent.mkdir()
+    soundfile.write(solo, noise(5 * RATE, amplitude=0.001).T.numpy(), RATE)
+    mixing = MixingConfig(
+        extra=(StemFolder(str(solo.parent), "vocals"),), exclude={"a": ("bass",), "b": ("vocals",)}
+    )
+    report = checked(root, **{**STEMS, "seq_dur": 1.0}, mixing=mixing)
+    assert kinds(report) == {("left-out", "solo.flac")}
 
 
 def test_streams_of_musdb_are_checked(tmp_path, track_folder, monkeypatch):
