@@ -92,6 +92,8 @@ class StemLibrary:
         self.accompaniment = [stem for stem in accompaniment if stem.level > SILENCE]
         self.by_target: dict[str, list[Stem]] = {target: [] for target in targets}
         tracks: dict[str, dict[str, Stem]] = {}
+        stems = list(stems)
+        there = sorted({stem.target for stem in stems if stem.level > SILENCE})
         for stem in stems:
             if stem.target in self.by_target and stem.level > SILENCE:
                 self.by_target[stem.target].append(stem)
@@ -101,7 +103,10 @@ class StemLibrary:
         self.tracks = [track for _, track in sorted(tracks.items()) if len(track) >= enough]
         missing = [target for target, found in self.by_target.items() if not found]
         if missing:
-            raise AudioFileError(f"no stem that is not silent found for {missing}; check --root")
+            raise AudioFileError(
+                f"no stem that is not silent found for {missing}, but for {there}; check --root; "
+                f"{ACCEPTED}"
+            )
 
     @property
     def device(self) -> torch.device:

@@ -166,7 +166,7 @@ def find_tracks(root: Path, subset: str = "test", is_wav: bool = False) -> list[
 def find_sources(root: Path, names: Iterable[str] = ()) -> list[str]:
     """Sorted names of all stems in a folder of track folders, spelled as in ``names``."""
     tracks = find_tracks(root, subset="", is_wav=True)
-    found = sorted({name for track in tracks for name in track.sources}, reverse=True)
+    found = sorted({name for track in tracks for name in track.sources})
     spelled = {folded(name): name for name in [*found, *names]}
     return sorted({spelled[folded(name)] for name in found})
 

@@ -34,7 +34,7 @@ from openunmix.training.checkpoint import (
 )
 from openunmix.training.config import TrainingConfig
 from openunmix.training.history import History, mean
-from openunmix.training.parallel import Processes
+from openunmix.training.parallel import Processes, step_threads
 from openunmix.training.trainer import Trainer
 from openunmix.training.validation import validation_loss
 
@@ -120,7 +120,8 @@ def fit(
     tests = None if valid is None else Examples(valid, config.targets, config.nb_channels)
 
     for batch in run.remaining_batches():
-        losses = trainer.update(batch)
+        with step_threads(processes.device, trainer.multiply_adds):
+            losses = trainer.update(batch)
         run.check_finite(losses, batch)
         run.history.add(losses)
         if on_step and processes.is_first:

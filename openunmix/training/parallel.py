@@ -11,7 +11,8 @@ import ctypes
 import importlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +36,23 @@ def keep_freed_memory(device: str = "cpu") -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all([mallopt(parameter, value) for parameter, value in _SETTINGS.items()])
+
+
+# Multiply-adds of the frames of a batch that a thread is worth; with fewer, to wait for each other
+# at every frame of a recurrent layer costs threads more than they gain, see docs/performance.md.
+_PER_THREAD = 16e6
+
+
+@contextmanager
+def step_threads(device: torch.device, multiply_adds: float) -> Iterator[None]:
+    """Compute on a CPU in as many of torch's threads as a batch is worth, by its frames' size."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, min(threads, int(multiply_adds / _PER_THREAD))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 # Variables of rank and number of processes: torchrun and accelerate, then implementations of MPI.

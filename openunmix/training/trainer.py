@@ -77,6 +77,12 @@ class Trainer:
         self.precision = usable_precision(config.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
+    @property
+    def multiply_adds(self) -> float:
+        """Multiply-adds of a network for one frame of all excerpts of a batch."""
+        weights = sum(p.numel() for p in self.networks.parameters()) / len(self.config.targets)
+        return weights * self.config.batch_size / self.processes.world_size
+
     def fit_input_normalisation(self, batches: Batches | MixedBatches) -> None:
         """Fit the input normalisation of all networks to the first mixtures, not augmented."""
         count = self.config.statistics_excerpts

@@ -12,9 +12,10 @@ from helpers.toys import CONFIG, RATE, Tones
 
 from openunmix.errors import AudioFileError, CheckpointError, TrainingError
 from openunmix.pretrained.folder import load_folder
-from openunmix.training import fit
+from openunmix.training import Trainer, fit
 from openunmix.training.checkpoint import load_state, state_file
 from openunmix.training.history import TIMINGS
+from openunmix.training.parallel import step_threads
 
 VALID = Tones(3, split="valid")
 
@@ -161,6 +162,27 @@ def test_kill_between_two_files_leaves_a_run_to_resume(tmp_path, monkeypatch, un
     resumed = fit(CONFIG, Tones(), tmp_path, VALID, scores=scores)
     assert_same(everything(resumed, tmp_path), uninterrupted("float32")[0])
     assert load_folder(tmp_path).networks.keys() == {"low", "high"}
+
+
+def test_small_networks_are_trained_in_one_thread(tmp_path, monkeypatch):
+    """Beside busy programs, threads that meet at every frame wait for the one that is not run."""
+    seen, update = [], Trainer.update
+
+    def watched(trainer, batch):
+        seen.append(torch.get_num_threads())
+        return update(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "update", watched)
+    torch.set_num_threads(4)
+    try:
+        fit(replace(CONFIG, steps=1), Tones(), tmp_path)
+        assert torch.get_num_threads() == 4
+        for size, threads in [(1e6, 1), (40e6, 2), (150e6, 4)]:
+            with step_threads(torch.device("cpu"), size):
+                assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [1]
 
 
 def test_finished_run_is_not_trained_further(tmp_path):
