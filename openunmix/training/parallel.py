@@ -39,7 +39,7 @@ def keep_freed_memory(device: str = "cpu") -> bool:
 
 
 # Multiply-adds of the frames of a batch that a thread is worth; with fewer, to wait for each other
-# at every frame of a recurrent layer costs threads more than they gain, see docs/performance.md.
+# at every frame of a recurrent layer costs threads more than they gain, see docs/training.md.
 _PER_THREAD = 16e6
 
 
