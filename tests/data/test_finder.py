@@ -54,9 +54,9 @@ def test_accents_of_macos_are_the_same(folder):
 
 
 def test_names_may_hold_brackets_and_lead_to_folders_below(folder):
-    where = folder("stems/vocals [lead].WAV", "song.sph", "song.png")
+    where = folder("stems/vocals [lead].WAV", "song.xyz", "song.png")
     assert matching(where, "stems/vocals [lead].wav") == [where / "stems/vocals [lead].WAV"]
-    assert matching(where, "song.sph") == matching(where, "*.sph") == [where / "song.sph"]
+    assert matching(where, "song.xyz") == matching(where, "*.xyz") == [where / "song.xyz"]
     assert matching(where, "song*") == []
 
 
