@@ -132,7 +132,7 @@ def _run_command(
     except (OpenUnmixError, OSError) as error:
         say(command.prog, str(error))
         return 2 if isinstance(error, UnknownModelError) else 1
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter for numbers such as 1e999
         command.error(str(error))
     except KeyboardInterrupt as error:
         say(command.prog, f"interrupted; {interrupted}")

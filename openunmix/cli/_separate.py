@@ -73,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
         logger.warning("--audio-backend %s is deprecated and has no effect", args.audio_backend)
     options = file_options(args)
     known = MODELS.get(args.model or DEFAULT_MODEL)
-    if known is not None:  # before it is downloaded
-        options.names(args.targets or known.targets)
+    targets = list(dict.fromkeys(args.targets or (known.targets if known else ())))
+    if known is not None and set(targets) <= set(known.targets):  # before it is downloaded
+        options.names(targets)
     device = choose_device(args.device, args.no_cuda)
     model = _resolve(args)
     names = list(options.names(model.targets))

@@ -123,6 +123,12 @@ def test_names_that_begin_with_a_dash_are_files(umx, capsys):
     assert umx("-missing.wav") == 2
 
 
+def test_a_target_named_twice_is_one(umx):
+    song()
+    assert exit_code("song.wav", "--model", "umxs", "--targets", "bass", "bass", "--quiet") == 0
+    assert tree("song_umxs") == ["bass.wav"]
+
+
 def test_impossible_sums_are_refused_before_a_model_is_downloaded(capsys, monkeypatch):
     """`--aggregate '{}'` failed after the separation; a wrong target, after the download."""
     monkeypatch.setattr(_separate, "resolve_model", lambda *_, **__: pytest.fail("too late"))

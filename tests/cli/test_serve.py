@@ -90,6 +90,7 @@ def test_token_can_be_kept_out_of_the_list_of_processes(monkeypatch):
         (["--token", "short"], "--token needs at least 16 ASCII characters"),
         (["--port", "70000"], "--port 70000: ports go from 0 to 65535"),
         (["--max-jobs", "0"], "max_jobs=0 must be positive"),
+        (["--max-disk", "1e999"], "cannot convert float infinity"),
         (["--keep", "-1"], "must not be negative"),
         (["--device", "mps"], "--device mps: torch finds no such device here"),
     ],
