@@ -27,7 +27,7 @@ from openunmix.filtering.gaussian import _TINY, wiener
 
 # Elements of a block: enough to occupy torch's threads, few enough for its planes to stay in the
 # cache.
-_BLOCK = 131072
+_BLOCK = 65536
 _SHARED_PLANES = 12
 # The defaults of `wiener`.
 _SCALE_FACTOR = 10.0
@@ -89,7 +89,7 @@ class WienerFilter:
         if self.iterations > 0 and mixture.numel() > 0:
             scale = max(1.0, mixture.abs().max().item() / _SCALE_FACTOR)
         frames, channels, bins = mixture.shape
-        for block in _blocks(bins, 4 * _BLOCK // max(1, frames * channels)):
+        for block in _blocks(bins, 8 * _BLOCK // max(1, frames * channels)):
             m, x = magnitudes[..., block].permute(1, 3, 2, 0), mixture[..., block].transpose(1, 2)
             sources = wiener(
                 m if self.softmask else m / scale,

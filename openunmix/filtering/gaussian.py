@@ -344,8 +344,10 @@ def _power(signal: Tensor) -> Tensor:
 
 
 def _phase(signal: Tensor) -> Tensor:
-    """Signal divided by its absolute value, 1 where it is zero; any shape."""
-    return torch.sgn(signal) + (signal == 0)
+    """Signal divided by its absolute value, 1 where that is practically zero; any shape."""
+    # Below this the squares within an absolute value leave the range of the number format.
+    silent = signal.abs() < torch.finfo(signal.dtype).tiny ** 0.5
+    return torch.sgn(signal.masked_fill(silent, 0)) + silent
 
 
 def _posterior_mean(sources: Tensor, mixture: Tensor, eps: float) -> Tensor:

@@ -8,6 +8,7 @@ run parts of the signal side by side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,9 +16,13 @@ from torch import Tensor
 from openunmix.model import BandUnmix
 from openunmix.model.bands import Recurrent
 from openunmix.predict._recurrent import State, run_directions, split_lstm
+from openunmix.predict._runtime import SEQUENTIAL, Tasks
 
 # Frames of lookahead, 12 s at 44.1 kHz: layers this narrow forget sooner than those of OpenUnmix.
 _LOOKAHEAD = 512
+
+# Frames whose bands are computed in a task of their own.
+_PART = 256
 
 
 class BandNetworks:
@@ -52,7 +57,12 @@ class BandNetworks:
         return torch.cat(features, dim=1)
 
     def run_recurrent(
-        self, trunk: int, features: Tensor, frames: int, states: list[State] | None
+        self,
+        trunk: int,
+        features: Tensor,
+        frames: int,
+        states: list[State] | None,
+        tasks: Tasks = SEQUENTIAL,
     ) -> tuple[Tensor, list[State]]:
         """Hidden states of a trunk: (frames + lookahead, features) to (frames, bands * width).
 
@@ -67,10 +77,11 @@ class BandNetworks:
             for number, layer in enumerate(self.over_time[trunk]):
                 directions = self.recurrent[trunk][number]
                 before = states[number] if states else None
-                hidden, state = run_directions(directions, layer.norm(x), frames, before, True)
+                normal = layer.norm(x)
+                hidden, state = run_directions(directions, normal, frames, before, True, tasks)
                 after.append(state)
                 x = x + layer.project(hidden)
-                x = network.across_bands[number](x.transpose(0, 1)).transpose(0, 1)
+                x = torch.cat(tasks.map(partial(_across, network, number), x.split(_PART)))
         return x[:frames].flatten(1), after
 
     def decode(
@@ -82,3 +93,9 @@ class BandNetworks:
         with self._autocast(hidden.device):
             mask = module.decode(hidden, hidden)
         torch.mul(mask[:, 0], magnitude, out=out)
+
+
+def _across(network: BandUnmix, number: int, frames: Tensor) -> Tensor:
+    """One layer across bands: (frames, bands, width) to the same."""
+    outputs: Tensor = network.across_bands[number](frames.transpose(0, 1)).transpose(0, 1)
+    return outputs

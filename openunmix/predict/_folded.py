@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from openunmix.model import OpenUnmix
 from openunmix.predict._recurrent import State, run_directions, split_lstm
+from openunmix.predict._runtime import SEQUENTIAL, Tasks
 
 
 class Affine(NamedTuple):
@@ -95,7 +96,12 @@ class FoldedNetworks:
         return torch.split(features, sizes, dim=1)[trunk]
 
     def run_recurrent(
-        self, trunk: int, features: Tensor, frames: int, states: list[State] | None
+        self,
+        trunk: int,
+        features: Tensor,
+        frames: int,
+        states: list[State] | None,
+        tasks: Tasks = SEQUENTIAL,
     ) -> tuple[Tensor, list[State]]:
         """Output h of a trunk's LSTM: (frames + lookahead, features) to (frames, hidden).
 
@@ -106,7 +112,7 @@ class FoldedNetworks:
         x = self._features_of(trunk, features)
         for number, directions in enumerate(self.recurrent[trunk]):
             before = states[number] if states else None
-            x, state = run_directions(directions, x, frames, before, self.exact)
+            x, state = run_directions(directions, x, frames, before, self.exact, tasks)
             after.append(state)
         return x[:frames], after
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from openunmix.model import BandUnmix, OpenUnmix, Separator
 from openunmix.predict._bands import BandNetworks
 from openunmix.predict._folded import FoldedNetworks
+from openunmix.predict._runtime import SEQUENTIAL, Tasks
 
 
 class ModuleNetworks:
@@ -41,7 +42,12 @@ class ModuleNetworks:
         return magnitude.flatten(1)
 
     def run_recurrent(
-        self, trunk: int, features: Tensor, frames: int, state: Tensor | None
+        self,
+        trunk: int,
+        features: Tensor,
+        frames: int,
+        state: Tensor | None,
+        tasks: Tasks = SEQUENTIAL,
     ) -> tuple[Tensor, Tensor]:
         """Run a module on segments; the state is the last ``lookahead`` frames before."""
         before = features[:0] if state is None else state

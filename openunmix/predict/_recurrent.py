@@ -16,6 +16,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from openunmix.predict._runtime import SEQUENTIAL, Tasks
+
 #: Output and cell (1, hidden) of a layer at its last frame.
 State: TypeAlias = tuple[Tensor, Tensor]
 
@@ -31,22 +33,32 @@ _STEPS = 4
 
 
 def run_directions(
-    directions: Sequence[nn.LSTM], x: Tensor, frames: int, before: State | None, exact: bool
+    directions: Sequence[nn.LSTM],
+    x: Tensor,
+    frames: int,
+    before: State | None,
+    exact: bool,
+    tasks: Tasks = SEQUENTIAL,
 ) -> tuple[Tensor, State]:
     """Run a layer over ``frames`` and the lookahead after them: (frames + lookahead, features).
 
     The forward direction begins with the state before the first frame; its state after the last of
     ``frames`` is returned. The backward direction begins at the end with a zero state.
     """
-    forward, *backward = directions
-    outputs, state = run_layer(forward, x[:frames], before, exact)
-    if len(x) > frames:  # the next layer's backward direction needs the lookahead, too
-        ahead, _ = run_layer(forward, x[frames:], state, exact)
-        outputs = torch.cat([outputs, ahead])
-    for layer in backward:
-        reverse, _ = run_layer(layer, x.flip(0), exact=exact)
-        outputs = torch.cat([outputs, reverse.flip(0)], dim=-1)
-    return outputs, state
+
+    def run(direction: int) -> tuple[Tensor, State]:
+        layer = directions[direction]
+        if direction == 1:
+            reverse, state = run_layer(layer, x.flip(0), exact=exact)
+            return reverse.flip(0), state
+        outputs, state = run_layer(layer, x[:frames], before, exact)
+        if len(x) > frames:  # the next layer's backward direction needs the lookahead, too
+            ahead, _ = run_layer(layer, x[frames:], state, exact)
+            outputs = torch.cat([outputs, ahead])
+        return outputs, state
+
+    results = tasks.map(run, range(len(directions)))
+    return torch.cat([outputs for outputs, _ in results], dim=-1), results[0][1]
 
 
 def run_layer(

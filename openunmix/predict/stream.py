@@ -14,18 +14,20 @@ other steps work on single frames, or on the same windows as in
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from openunmix.filtering._fast import WienerFilter
 from openunmix.model import Separator
-from openunmix.predict._networks import Networks, networks_of
-from openunmix.predict._runtime import map_threads, usable_precision
+from openunmix.predict._networks import ModuleNetworks, Networks, networks_of
+from openunmix.predict._runtime import Task, Tasks, usable_precision
 from openunmix.transforms.fourier import magnitude
 from openunmix.transforms.streaming import Analysis, Synthesis
 
@@ -34,6 +36,9 @@ _PART = 262144
 
 # Bytes of a process before it separates anything: Python, torch and its thread pools.
 _PROCESS = 300_000_000
+
+# Windows of the filter that are computed at the same time: each takes some 100 MB of memory.
+_WINDOWS_AT_ONCE = 4
 
 _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -74,33 +79,56 @@ class StreamConfig:
 class _Features:
     """Queue of the frames to be separated, as the features that the networks compute of them."""
 
-    def __init__(self, networks: Networks, config: StreamConfig, bridged: bool) -> None:
+    def __init__(
+        self,
+        networks: Networks,
+        analysis: Analysis,
+        config: StreamConfig,
+        tasks: Tasks,
+        bridged: bool,
+    ) -> None:
         self.networks = networks
         self.bridged = bridged
+        self.analysis = analysis
         self.config = config
+        self.tasks = tasks
         self.count = 0  # frames in the queue
-        self._queue: list[Tensor] = []
+        self._left = torch.empty(0)  # features that the last chunk has left over
+        self._queue: deque[Task[Tensor]] = deque()
         # States of each trunk's recurrent layers, after the frames taken so far.
         self._states: list[Any] = [None] * (max(networks.trunk_of) + 1)
 
-    def add(self, spectra: Tensor) -> None:
-        """Encode frames (frames, channels, bins) and append their features."""
-        if len(spectra):
-            self.count += len(spectra)
-            self._queue.append(self.networks.encode(magnitude(spectra)))
+    def add(self, part: Tensor | None) -> None:
+        """Encode a part of the waveform, or what follows from its end, and append the features."""
+        if part is None:
+            self.analysis.end()
+        else:
+            self.analysis.append(part)
+        if frames := self.analysis.frames:
+            self.count += frames
+            self._queue.append(self.tasks.start(self._encode, self.analysis.cut(frames)))
+        # Blocks may come faster than they are encoded.
+        if len(self._queue) > 2 * self.tasks.threads:
+            self._queue[-2 * self.tasks.threads].result()
+
+    def _encode(self, samples: Tensor) -> Tensor:
+        return self.networks.encode(magnitude(self.analysis.transform(samples)))
 
     def take(self, frames: int) -> tuple[Tensor, list[Tensor]]:
         """Remove a chunk; return its features and each network's hidden states (frames, hidden)."""
-        queued = torch.cat(self._queue)
-        self._queue = [queued[frames:].clone()]  # a view would keep the taken frames in memory
+        arrived = [task.result() for task in self._queue]
+        self._queue.clear()
+        queued = torch.cat([self._left, *arrived] if len(self._left) else arrived)
+        self._left = queued[frames:].clone()  # a view would keep the taken frames in memory
         # Whether more than the lookahead is queued depends on the caller's blocks: the result must
         # not, so it is cropped.
         seen = queued if self.config.exact else queued[: frames + self.config.lookahead]
 
         def run(trunk: int) -> tuple[Tensor, Any]:
-            return self.networks.run_recurrent(trunk, seen, frames, self._states[trunk])
+            state = self._states[trunk]
+            return self.networks.run_recurrent(trunk, seen, frames, state, self.tasks)
 
-        results = map_threads(run, range(len(self._states)), seen.device)
+        results = self.tasks.map(run, range(len(self._states)))
         hidden, self._states = map(list, zip(*results, strict=True))
         if self.bridged:  # see openunmix.model.sharing.masks
             hidden = [torch.stack(hidden).mean(dim=0)] * len(hidden)
@@ -108,30 +136,12 @@ class _Features:
         return queued[:frames], [hidden[trunk] for trunk in self.networks.trunk_of]
 
 
-class _Spectra:
-    """Spectra of the frames to be separated, transformed again: a waveform takes less memory."""
+class _Window(NamedTuple):
+    """A window of the filter: samples of the mixture, features, and each network's states."""
 
-    def __init__(self, analysis: Analysis) -> None:
-        self.analysis = analysis
-        self._queue: list[Tensor] = []
-        self._count = 0
-
-    def take(self, frames: int, waveform: Iterator[Tensor], samples: int) -> Tensor:
-        """Return the next spectra (frames, channels, bins), and consume the waveform they need."""
-        while self._count < frames:
-            part = next(waveform, None)
-            if part is None and self.analysis.samples != samples:
-                raise ValueError(
-                    f"the blocks had {samples} samples at first and {self.analysis.samples} when "
-                    "they were read again; exact=True needs the same blocks twice"
-                )
-            spectra = self.analysis.finish() if part is None else self.analysis.push(part)
-            self._queue.append(spectra)
-            self._count += len(spectra)
-        queued = torch.cat(self._queue)
-        self._queue = [queued[frames:].clone()]
-        self._count -= frames
-        return queued[:frames]
+    samples: Tensor
+    features: Tensor
+    hidden: list[Tensor]
 
 
 class _Separation:
@@ -144,15 +154,20 @@ class _Separation:
         precision = usable_precision(config.precision, self.device)
         segment = None if config.exact else config.segment
         self.networks = networks_of(separator, _PRECISIONS[precision], segment, config.lookahead)
-        self.features = _Features(self.networks, config, separator.bridged)
-        # A second analysis, behind the first by a chunk and its lookahead.
-        self.spectra = _Spectra(self._analysis())
+        # Networks of others that are fewer than torch's threads had better have all of them.
+        others = isinstance(self.networks, ModuleNetworks)
+        few = len(set(self.networks.trunk_of)) < torch.get_num_threads()
+        self.tasks = Tasks(self.device, sequential=others and few)
+        self.features = _Features(
+            self.networks, self._analysis(), config, self.tasks, separator.bridged
+        )
+        # A second analysis, behind the first by a chunk and its lookahead: the waveform takes less
+        # memory than its spectra.
+        self.analysis = self._analysis()
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
-        # A single source cannot be refined: its gain would be the identity.
-        niter = separator.niter if len(separator.sources) > 1 else 0
-        self.filter = WienerFilter(niter, separator.softmask, separator.residual)
         self.window = separator.wiener_win_len
         self.emitted = 0  # samples
+        self._buffers = threading.local()  # a filter for each thread
 
     def _analysis(self) -> Analysis:
         separator = self.separator
@@ -163,25 +178,28 @@ class _Separation:
         exact, lookahead = self.config.exact, self.config.lookahead
         if exact and iter(blocks) is blocks:
             raise ValueError("exact=True reads the blocks twice: give a list, not an iterator")
-        analysis = self._analysis()
+        steps, features = self.tasks.steps, self.features
+        samples = 0
         waiting: deque[Tensor] = deque()  # waveform whose features are queued
         for part in self._parts(blocks):
-            self.features.add(analysis.push(part))
+            samples += part.shape[-1]
+            copy = self.tasks.run(part.clone)  # the caller may reuse its buffer
+            self.tasks.run(partial(features.add, copy))
             if not exact:
-                waiting.append(part.clone())  # the caller may reuse its buffer
+                waiting.append(copy)
             # Chunks whose lookahead has arrived.
-            while (chunk := self._next_chunk()) and self.features.count >= chunk + lookahead:
-                yield from self._separate(chunk, analysis.samples, _drain(waiting))
-        if not analysis.samples:
+            while (chunk := self._next_chunk()) and features.count >= chunk + lookahead:
+                yield from steps(self._separate(chunk, samples, _drain(waiting)))
+        if not samples:
             return
-        self.features.add(analysis.finish())
+        self.tasks.run(partial(features.add, None))
         # exact: the first reading has computed the features, the second supplies the spectra
         waveform = self._parts(blocks) if exact else _drain(waiting)
-        while (chunk := self._next_chunk()) and self.features.count > chunk + lookahead:
-            yield from self._separate(chunk, analysis.samples, waveform)
+        while (chunk := self._next_chunk()) and features.count > chunk + lookahead:
+            yield from steps(self._separate(chunk, samples, waveform))
         # All frames that are left see the end of the signal, so they are one chunk.
-        yield from self._separate(self.features.count, analysis.samples, waveform)
-        yield self._trim(self.synthesis.finish(analysis.samples - self.emitted), analysis.samples)
+        yield from steps(self._separate(features.count, samples, waveform))
+        yield self._trim(self.synthesis.finish(samples - self.emitted), samples)
 
     def _parts(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Check blocks and cut them into parts of at most ``_PART`` samples."""
@@ -202,23 +220,52 @@ class _Separation:
         return _whole_windows(frames, self.window)
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Separate the next chunk, one window of the filter after the other."""
-        window = self.window or frames
+        """Separate the next chunk, the windows of the filter in several threads."""
         features, hidden = self.features.take(frames)
-        for start in range(0, frames, window):
-            part = slice(start, min(start + window, frames))
-            mixture = self.spectra.take(part.stop - part.start, waveform, samples)
-            magnitudes = self._magnitudes(
-                magnitude(mixture), features[part], [states[part] for states in hidden]
-            )
-            yield self._trim(self.synthesis.push(self.filter(magnitudes, mixture)), samples)
 
-    def _magnitudes(self, mixture: Tensor, features: Tensor, hidden: list[Tensor]) -> Tensor:
-        """Magnitudes of the targets: (frames, channels, bins) to (targets, frames, ...)."""
-        magnitudes = mixture.new_empty(len(hidden), *mixture.shape)
-        for index, states in enumerate(hidden):
-            self.networks.decode(index, features, states, mixture, magnitudes[index])
-        return magnitudes
+        def windows() -> Iterator[_Window]:
+            window = self.window or frames
+            for start in range(0, frames, window):
+                part = slice(start, min(start + window, frames))
+                mixture = self._mixture(part.stop - part.start, waveform, samples)
+                yield _Window(mixture, features[part], [states[part] for states in hidden])
+
+        ahead = min(self.tasks.threads, _WINDOWS_AT_ONCE)
+        for numerator in self.tasks.stream(self._estimate, windows(), ahead):
+            yield self._trim(self.synthesis.add(numerator), samples)
+
+    def _mixture(self, frames: int, waveform: Iterator[Tensor], samples: int) -> Tensor:
+        """Return the samples of the next frames, and consume the waveform they need."""
+        while self.analysis.frames < frames:
+            if (part := next(waveform, None)) is not None:
+                self.analysis.append(part)
+            elif self.analysis.samples == samples:
+                self.analysis.end()
+            else:
+                raise ValueError(
+                    f"the blocks had {samples} samples at first and {self.analysis.samples} when "
+                    "they were read again; exact=True needs the same blocks twice"
+                )
+        return self.analysis.cut(frames)
+
+    def _estimate(self, window: _Window) -> Tensor:
+        """Estimates (targets, channels, samples) of a window, to be overlapped and normalised."""
+        mixture = self.analysis.transform(window.samples)
+        level = magnitude(mixture)
+        magnitudes = level.new_empty(len(window.hidden), *level.shape)
+        for index, states in enumerate(window.hidden):
+            self.networks.decode(index, window.features, states, level, magnitudes[index])
+        return self.synthesis.transform(self._filter()(magnitudes, mixture))
+
+    def _filter(self) -> WienerFilter:
+        """Return the filter of the current thread, whose buffers are used again."""
+        if not hasattr(self._buffers, "filter"):
+            separator = self.separator
+            # A single source cannot be refined: its gain would be the identity.
+            niter = separator.niter if len(separator.sources) > 1 else 0
+            self._buffers.filter = WienerFilter(niter, separator.softmask, separator.residual)
+        made: WienerFilter = self._buffers.filter
+        return made
 
     def _trim(self, waveforms: Tensor, samples: int) -> Tensor:
         """Count samples and cut off the padding of a signal shorter than a window."""
@@ -257,7 +304,9 @@ def separate_blocks(
     >>> sum(estimate.shape[-1] for estimate in separate_blocks(separator, noise))
     200000
     """
-    yield from _Separation(separator, config or StreamConfig()).run(blocks)
+    separation = _Separation(separator, config or StreamConfig())
+    with separation.tasks:
+        yield from separation.run(blocks)
 
 
 def separate_channels(
@@ -354,10 +403,13 @@ def estimate_memory(separator: Separator, config: StreamConfig | None = None) ->
     hidden = [getattr(net, "hidden_size", bins) for net in trunks.values()]
     # A frame of a chunk: waveform, features and hidden states of all trunks; in the trunks that
     # run at the same time seven buffers as wide as their LSTM.
-    threads = min(torch.get_num_threads(), len(hidden))
-    per_frame = 4 * (channels * separator.n_hop + 2 * sum(hidden) + 7 * threads * max(hidden))
+    threads = torch.get_num_threads()
+    trunks_at_once, windows_at_once = min(threads, len(hidden)), min(threads, _WINDOWS_AT_ONCE)
+    per_frame = 4 * (
+        channels * separator.n_hop + 2 * sum(hidden) + 7 * trunks_at_once * max(hidden)
+    )
     # A frame of a window, per value: magnitude (4 bytes), estimate (8), three complex temporaries.
-    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8)
+    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8) * min(threads, _WINDOWS_AT_ONCE)
     frames = _whole_windows(config.chunk, window) + config.lookahead
     # Folding copies about half of the weights.
     return _PROCESS + int(1.5 * weights) + frames * per_frame + window * per_window_frame

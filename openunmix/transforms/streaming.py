@@ -15,7 +15,11 @@ from openunmix.transforms.fourier import hann_window
 
 
 class Analysis:
-    """STFT of blocks (channels, samples) of a signal."""
+    """STFT of blocks (channels, samples) of a signal.
+
+    ``push`` and ``finish`` transform at once. Or samples are collected by ``append`` and ``end``,
+    and what ``cut`` returns is transformed in any thread.
+    """
 
     def __init__(self, channels: int, n_fft: int, n_hop: int, device: torch.device) -> None:
         self.n_fft = n_fft
@@ -23,45 +27,69 @@ class Analysis:
         self.samples = 0
         self._half = n_fft // 2
         self._window = hann_window(n_fft, torch.float32).to(device)
-        # samples that later frames need
-        self._pending = torch.zeros(channels, 0, dtype=torch.float32, device=device)
-        self._tail = self._pending  # the last n_fft // 2 + 1 samples, to be reflected at the end
+        # samples that later frames need, and how many
+        self._pending = [torch.zeros(channels, 0, dtype=torch.float32, device=device)]
+        self._length = 0
+        self._tail = self._pending[0]  # the last n_fft // 2 + 1 samples, reflected at the end
         self._started = False
 
     def push(self, block: Tensor) -> Tensor:
         """Append (channels, samples); return the complete frames (frames, channels, bins)."""
-        self.samples += block.shape[-1]
-        self._pending = torch.cat([self._pending, block], dim=-1)
-        self._tail = torch.cat([self._tail, block], dim=-1)[:, -(self._half + 1) :]
-        if not self._started:
-            if self._pending.shape[-1] <= self._half:
-                return self._transform(frames=0)
-            # reflection without the first sample: frame 0 is centred on it
-            start = self._pending[:, 1 : self._half + 1].flip(-1)
-            self._pending = torch.cat([start, self._pending], dim=-1)
-            self._started = True
-        return self._transform((self._pending.shape[-1] - self.n_fft) // self.n_hop + 1)
+        self.append(block.clone())  # the caller may reuse its buffer
+        return self.transform(self.cut(self.frames))
 
     def finish(self) -> Tensor:
         """Return the last frames, completed by the reflection of the end."""
+        self.end()
+        return self.transform(self.cut(self.frames))
+
+    @property
+    def frames(self) -> int:
+        """Frames that are complete."""
+        complete = (self._length - self.n_fft) // self.n_hop + 1
+        return max(complete, 0) if self._started else 0
+
+    def append(self, block: Tensor) -> None:
+        """Append (channels, samples), which are not copied."""
+        self.samples += block.shape[-1]
+        self._tail = torch.cat([self._tail, block], dim=-1)[:, -(self._half + 1) :]
+        self._collect(block)
+        if not self._started and self._length > self._half:
+            # reflection without the first sample: frame 0 is centred on it
+            first = torch.cat(self._pending, dim=-1)
+            self._pending, self._length, self._started = [], 0, True
+            self._collect(first[:, 1 : self._half + 1].flip(-1))
+            self._collect(first)
+
+    def end(self) -> None:
+        """Append the reflection of the end."""
         # A signal too short to be reflected is extended with zeros.
         short = self._half + 1 - self.samples
-        frames = [self.push(functional.pad(self._pending[:, :0], (0, short)))] if short > 0 else []
-        self.samples -= max(short, 0)
-        end = self._tail[:, :-1].flip(-1)
-        self._pending = torch.cat([self._pending, end], dim=-1)
-        frames.append(self._transform((self._pending.shape[-1] - self.n_fft) // self.n_hop + 1))
-        return torch.cat(frames)
+        if short > 0:
+            self.append(functional.pad(self._tail[:, :0], (0, short)))
+            self.samples -= short
+        self._collect(self._tail[:, :-1].flip(-1))
 
-    def _transform(self, frames: int) -> Tensor:
-        """Transform a number of frames and drop the samples that no later frame needs."""
-        if frames <= 0:
-            channels = len(self._pending)
-            return self._pending.new_zeros(0, channels, self._half + 1, dtype=torch.complex64)
-        windows = self._pending.unfold(-1, self.n_fft, self.n_hop)[:, :frames].transpose(0, 1)
-        self._pending = self._pending[:, frames * self.n_hop :].clone()
+    def cut(self, frames: int) -> Tensor:
+        """Return the samples of the next frames, and drop those that no later frame needs."""
+        if frames == 0:
+            return self._tail[:, :0]
+        pending = torch.cat(self._pending, dim=-1)
+        self._pending, self._length = [], 0
+        self._collect(pending[:, frames * self.n_hop :].clone())
+        return pending[:, : (frames - 1) * self.n_hop + self.n_fft]
+
+    def transform(self, samples: Tensor) -> Tensor:
+        """Spectra (frames, channels, bins) of samples (channels, samples) from :meth:`cut`."""
+        if not samples.shape[-1]:
+            return samples.new_zeros(0, len(samples), self._half + 1, dtype=torch.complex64)
+        windows = samples.unfold(-1, self.n_fft, self.n_hop).transpose(0, 1)
         spectra: Tensor = torch.fft.rfft(windows * self._window)
         return spectra
+
+    def _collect(self, block: Tensor) -> None:
+        self._pending.append(block)
+        self._length += block.shape[-1]
 
 
 class Synthesis:
@@ -81,17 +109,25 @@ class Synthesis:
 
     def push(self, spectra: Tensor) -> Tensor:
         """Append (..., frames, channels, bins); return the complete (..., channels, samples)."""
+        return self.add(self.transform(spectra))
+
+    def transform(self, spectra: Tensor) -> Tensor:
+        """Numerator of frames, (..., frames, channels, bins) to (..., channels, samples)."""
         *leading, count, channels, _ = spectra.shape
         # One source after the other: their frames take n_fft / n_hop times the signal's memory.
         sources = spectra.reshape(-1, count, channels, self.n_fft // 2 + 1)
         signals = torch.stack([self._signal(source) for source in sources])
-        signal = signals.reshape(*leading, channels, -1)
-        weight = _overlap_add((self._window**2).expand(count, 1, -1), self.n_hop)[0]
+        return signals.reshape(*leading, channels, -1)
+
+    def add(self, signal: Tensor) -> Tensor:
+        """Add a numerator, which is overwritten, to those before; return the complete samples."""
         overlap = self.n_fft - self.n_hop
+        complete = signal.shape[-1] - overlap
+        count = complete // self.n_hop
+        weight = _overlap_add((self._window**2).expand(count, 1, -1), self.n_hop)[0]
         if self._carry is not None:
             signal[..., :overlap] += self._carry
         weight[:overlap] += self._weight
-        complete = count * self.n_hop
         self._carry, self._weight = signal[..., complete:].clone(), weight[complete:].clone()
         return self._drop_start(signal[..., :complete] / weight[:complete].clamp(min=1e-11))
 

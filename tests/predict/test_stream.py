@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from helpers import golden as reference
@@ -332,3 +334,68 @@ def test_blocks_of_other_axes_are_refused(tiny_separator, shape):
 def test_settings_that_cannot_work_are_refused(settings_):
     with pytest.raises(ValueError, match=next(iter(settings_))):
         StreamConfig(**settings_)
+
+
+# Threads
+
+
+def test_number_of_threads_does_not_change_a_bit(tiny_separator):
+    separator = tiny_separator(residual=True, wiener_win_len=20)
+    audio, config = synth.mixture(40_000), StreamConfig(chunk=300, lookahead=40)
+    blocks = audio.split(3000, dim=-1)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(torch.cat(list(separate_blocks(separator, blocks, config)), dim=-1))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("raised", [None, KeyboardInterrupt])
+def test_threads_end_when_estimates_are_no_longer_wanted(tiny_separator, raised):
+    """Somebody took the first block and left, or pressed Ctrl-C while the input was read."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def blocks():
+        yield from synth.mixture(40_000).split(1000, dim=-1)
+        if raised:
+            raise raised
+
+    try:
+        config = StreamConfig(chunk=20, lookahead=4)
+        parts = separate_blocks(tiny_separator(wiener_win_len=20), blocks(), config)
+        next(parts)
+        if raised:
+            with pytest.raises(raised):
+                list(parts)
+        parts.close()
+    finally:
+        torch.set_num_threads(before)
+    assert not any(thread.name.startswith("umx") for thread in threading.enumerate())
+
+
+# Levels
+
+
+@pytest.mark.parametrize("niter", [0, 1, 2])
+@pytest.mark.parametrize("softmask", [False, True])
+@pytest.mark.parametrize(
+    "level", [1e-45, 1e-42, 1e-38, 1e-30, 1e-22, 1e-19, 1e-10, 1e3, 1e10, 1e15]
+)
+def test_any_level_gives_finite_estimates(tiny_separator, niter, softmask, level):
+    """A reverberation left a tail of denormals: its estimates were NaN, "too loud"."""
+    separator = tiny_separator(niter=niter, softmask=softmask, residual=True)
+    tail = synth.mixture(3000)
+    tail[:, 1500:] *= level
+    for audio in (tail, level * synth.mixture(3000)):
+        for estimates in (separate_waveform(separator, audio), separator(audio)):
+            assert estimates.isfinite().all()
+            # What is below the noise of the filter, or of the squares of floats, may be silent.
+            silent = 1e-6 if niter else 1e-35
+            limit = max(1e-3 * audio.abs().max().item(), silent)
+            torch.testing.assert_close(estimates.sum(dim=0), audio, atol=limit, rtol=0)
