@@ -347,7 +347,8 @@ def _phase(signal: Tensor) -> Tensor:
     """Signal divided by its absolute value, 1 where that is practically zero; any shape."""
     # Below this the squares within an absolute value leave the range of the number format.
     silent = signal.abs() < torch.finfo(signal.dtype).tiny ** 0.5
-    return torch.sgn(signal.masked_fill(silent, 0)) + silent
+    phase: Tensor = torch.sgn(signal.masked_fill(silent, 0)) + silent
+    return phase
 
 
 def _posterior_mean(sources: Tensor, mixture: Tensor, eps: float) -> Tensor:

@@ -404,10 +404,8 @@ def estimate_memory(separator: Separator, config: StreamConfig | None = None) ->
     # A frame of a chunk: waveform, features and hidden states of all trunks; in the trunks that
     # run at the same time seven buffers as wide as their LSTM.
     threads = torch.get_num_threads()
-    trunks_at_once, windows_at_once = min(threads, len(hidden)), min(threads, _WINDOWS_AT_ONCE)
-    per_frame = 4 * (
-        channels * separator.n_hop + 2 * sum(hidden) + 7 * trunks_at_once * max(hidden)
-    )
+    widths = 2 * sum(hidden) + 7 * min(threads, len(hidden)) * max(hidden)
+    per_frame = 4 * (channels * separator.n_hop + widths)
     # A frame of a window, per value: magnitude (4 bytes), estimate (8), three complex temporaries.
     per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8) * min(threads, _WINDOWS_AT_ONCE)
     frames = _whole_windows(config.chunk, window) + config.lookahead
