@@ -15,6 +15,7 @@ from openunmix.audio._flac import flac_frames
 from openunmix.audio._mpeg import end_without_zeros
 from openunmix.audio._paths import StrPath, quote
 from openunmix.audio._spliced import Part
+from openunmix.audio._wav import wav_header
 from openunmix.errors import AudioFileError
 
 
@@ -121,7 +122,7 @@ def _riff(file: BinaryIO, start: int) -> _Data | None:
             long_size = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"fmt ":
             fmt = file.read(min(length, 2**16))
-        elif name == b"data" and fmt:
+        elif name == b"data" and len(fmt) >= 14:
             break
     else:
         return None
@@ -134,25 +135,10 @@ def _riff(file: BinaryIO, start: int) -> _Data | None:
     # libsndfile does not know BW64, and reads an RF64 by its ds64 only.
     sound = magic in (b"RIFF", b"RIFX") or (magic == b"RF64" and long_size == length)
     kind = magic if sound else b"RIFF"
-    return _Data(offset, length, lambda true: [_wav_header(fmt, order, true)], kind)
+    return _Data(offset, length, lambda true: [wav_header(fmt, true, order)], kind)
 
 
 _CHUNKS_BEHIND = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"fact", b"PEAK", b"JUNK", b"smpl")
-
-
-def _wav_header(fmt: bytes, order: str, data: int) -> bytes:
-    """Header of a WAV, or of an RF64 if the 32-bit sizes of a WAV do not suffice."""
-    form = struct.pack(f"{order}4sI", b"fmt ", len(fmt)) + fmt + bytes(len(fmt) % 2) + b"data"
-    total = 4 + len(form) + 4 + data
-    if total <= 0xFFFFFFFF:
-        magic = b"RIFX" if order == ">" else b"RIFF"
-        return (
-            struct.pack(f"{order}4sI4s", magic, total, b"WAVE")
-            + form
-            + struct.pack(f"{order}I", data)
-        )
-    sizes = struct.pack("<4sIQQQI", b"ds64", 28, total + 36, data, 0, 0)
-    return b"RF64\xff\xff\xff\xffWAVE" + sizes + form + b"\xff\xff\xff\xff"
 
 
 def _aiff(file: BinaryIO, start: int) -> _Data | None:

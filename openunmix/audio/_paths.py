@@ -53,7 +53,9 @@ def codec_errors(message: str) -> Iterator[None]:
     except AudioFileError:
         raise
     except (soundfile.SoundFileError, av.FFmpegError, OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        # The text of soundfile's errors may name objects of this program.
+        texts = (getattr(error, name, None) for name in ("strerror", "error_string"))
+        reason = next((text for text in texts if text), str(error)).removeprefix("Error : ")
         raise AudioFileError(f"{message}: {reason.strip().rstrip('.')}") from error
 
 

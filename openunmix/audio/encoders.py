@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -9,13 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openunmix.audio._paths import PartFile
+from openunmix.audio._wav import wav_format, wav_header
 from openunmix.audio.channels import Block
-from openunmix.errors import AudioFileError
 
 _CHUNK = 4096  # libsndfile puts a whole write to Vorbis on its stack, which more would overflow
-
-# A WAV counts its bytes in 32 bits; the difference to 4 GiB leaves room for tags.
-RIFF_LIMIT = 2**32 - 2**24
 
 # Peak of integer formats after a gain, below full scale so that rounding cannot clip.
 _CEILING = 0.9999
@@ -33,6 +31,7 @@ class OutputFormat(NamedTuple):
     depths: tuple[str, ...] = ()  # "16" and "24" bits integer, "32f" float; the last is the default
     max_channels: int = 2
     sample_rates: tuple[int, ...] = ()  # in Hz, ascending; empty for any
+    max_samples: int = 2**63
 
     @property
     def default_depth(self) -> str | None:
@@ -49,7 +48,7 @@ OUTPUT_FORMATS: Mapping[str, OutputFormat] = MappingProxyType(
         entry.extension: entry
         for entry in (
             OutputFormat(".wav", "WAV", "pcm", ("16", "24", "32f"), 1024),
-            OutputFormat(".flac", "FLAC", "flac", ("16", "24"), 8),
+            OutputFormat(".flac", "FLAC", "flac", ("16", "24"), 8, max_samples=2**36 - 1),
             OutputFormat(".ogg", "OGG", "vorbis", sample_rates=(*_ENCODED_RATES, 176400, 192000)),
             OutputFormat(".opus", "ogg", "libopus", sample_rates=_OPUS_RATES),
             OutputFormat(".mp3", "MP3", "mpeg_layer_iii", sample_rates=_MPEG_RATES),
@@ -79,7 +78,12 @@ def output_format(extension: str) -> OutputFormat:
 
 def supported_sample_rate(extension: str, sample_rate: int) -> int:
     """Sample rate at which a format stores audio: the same, or the next it supports, in Hz."""
-    rates = output_format(extension).sample_rates
+    entry = output_format(extension)
+    if entry.container == "FLAC" and sample_rate >= 2**16:
+        # 16 bits count Hz or tens of Hz (RFC 9639, section 9.1.6); what is above all is halved.
+        tens = -(-sample_rate // 10)
+        return 10 * tens if tens < 2**16 else 384000
+    rates = entry.sample_rates
     if not rates or sample_rate in rates:
         return sample_rate
     return next((rate for rate in rates if rate > sample_rate), rates[-1])
@@ -98,7 +102,10 @@ def clipping_gain(peak: float, extension: str, depth: str | None = None) -> floa
 
 
 class SndfileEncoder:
-    """WAV, FLAC, Ogg Vorbis and MP3 through libsndfile."""
+    """WAV, FLAC, Ogg Vorbis and MP3 through libsndfile.
+
+    Of a WAV it writes the samples only: its header would not become that of an RF64.
+    """
 
     def __init__(
         self,
@@ -107,42 +114,43 @@ class SndfileEncoder:
         depth: str | None,
         sample_rate: int,
         channels: int,
-        expected_samples: int | None,
     ) -> None:
         import soundfile
 
-        subtype = _SUBTYPES[depth] if depth else entry.codec.upper()
-        frame_bytes = channels * {"16": 2, "24": 3}.get(depth or "", 4)
-        self._limit = RIFF_LIMIT // frame_bytes if entry.container == "WAV" else None
-        container = entry.container
-        if self._limit is not None and (expected_samples or 0) > self._limit:
-            container, self._limit = "RF64", None
-        self._written, self._name = 0, file.quoted
+        self._file, self._written = file, 0
+        kind = {"format": entry.container, **_QUALITY.get(entry.extension, {})}
+        self._format: bytes | None = None
+        if entry.container == "WAV":
+            width = {"16": 2, "24": 3}.get(depth or "", 4)
+            self._frame = channels * width
+            self._format = wav_format(sample_rate, channels, width, depth == "32f")
+            file.write(wav_header(self._format, 0))
+            kind = {"format": "RAW", "endian": "LITTLE"}
         # soundfile sets libsndfile to clip integers, not to wrap them around.
         self._handle = soundfile.SoundFile(
             file,
             "w",
             samplerate=sample_rate,
             channels=channels,
-            subtype=subtype,
-            format=container,
-            **_QUALITY.get(entry.extension, {}),
+            subtype=_SUBTYPES[depth] if depth else entry.codec.upper(),
+            **kind,
         )
 
     def write(self, block: Block) -> None:
         """Encode a block of shape (channels, samples)."""
         self._written += block.shape[1]
-        if self._limit is not None and self._written > self._limit:
-            raise AudioFileError(
-                f"{self._name} grew beyond the 4 GiB that a WAV can hold; give "
-                "expected_samples, or write .flac"
-            )
         for first in range(0, block.shape[1], _CHUNK):
             self._handle.write(np.ascontiguousarray(block[:, first : first + _CHUNK].T))
 
     def close(self) -> None:
-        """Flush the encoder."""
+        """Flush the encoder, and fill in the sizes of a WAV."""
         self._handle.close()
+        if self._format is not None:
+            data = self._written * self._frame
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(bytes(data % 2))  # chunks begin at even offsets
+            self._file.seek(0)
+            self._file.write(wav_header(self._format, data))
 
 
 class FfmpegEncoder:

@@ -42,8 +42,8 @@ class AudioWriter:
     depth : str, optional
         ``"16"``, ``"24"`` or ``"32f"`` where the format has several.
     expected_samples : int, optional
-        Upper bound of the length. If it exceeds the 4 GiB of a WAV, an RF64 is written,
-        which most programs read as a WAV; without it, reaching that size is an error.
+        Upper bound of the length, by which a format that cannot hold it is refused at once.
+        A WAV that grows beyond 4 GiB becomes an RF64, which most programs read as a WAV.
     tags_from : str or path, optional
         A file whose title, artist, cover and so on are copied.
     bit_rate : int, optional
@@ -80,12 +80,12 @@ class AudioWriter:
         self.sample_rate = supported_sample_rate(self._entry.extension, sample_rate)
         self._resampler = Resampler(sample_rate, self.sample_rate, channels)
         if expected_samples is not None:
-            expected_samples = resampled_length(expected_samples, sample_rate, self.sample_rate)
+            self._check_length(resampled_length(expected_samples, sample_rate, self.sample_rate))
         self._part = PartFile(path)
         self._encoder: SndfileEncoder | FfmpegEncoder | None = None
         try:
             with self._errors():
-                self._encoder = self._make_encoder(expected_samples)
+                self._encoder = self._make_encoder()
                 self._part.check()
         except BaseException:
             self._discard()
@@ -108,14 +108,23 @@ class AudioWriter:
             raise ValueError(f"sample_rate is {sample_rate}, expected a positive number of Hz")
         return depth or entry.default_depth
 
-    def _make_encoder(self, expected_samples: int | None) -> SndfileEncoder | FfmpegEncoder:
+    def _check_length(self, samples: int) -> None:
+        """Raise if the format cannot count that many samples."""
+        most = self._entry.max_samples
+        if samples > most:
+            raise AudioFileError(
+                f"{quote(self.path)} cannot be written: {samples} samples, and "
+                f"{self._entry.extension} holds {most}; write .wav"
+            )
+
+    def _make_encoder(self) -> SndfileEncoder | FfmpegEncoder:
         """Return the encoder of the format, on the temporary file."""
         entry, rate, channels = self._entry, self.sample_rate, self.channels
         if entry.codec in ("aac", "libopus"):
             return FfmpegEncoder(
                 self._part, entry.container, entry.codec, rate, channels, self._bit_rate
             )
-        return SndfileEncoder(self._part, entry, self._depth, rate, channels, expected_samples)
+        return SndfileEncoder(self._part, entry, self._depth, rate, channels)
 
     def write(self, block: npt.NDArray[np.floating] | Tensor) -> None:
         """Append a block of shape (channels, samples), full scale at 1."""

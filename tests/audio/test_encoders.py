@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import wave
+
+import av
 import numpy as np
 import pytest
+import soundfile
 import torch
 from helpers.files import FORMATS, LENGTH, LOSSLESS, RATE, lag, music, read, snr, write
 
 from openunmix import audio
-from openunmix.audio import encoders
+from openunmix.audio import _wav, encoders
 from openunmix.audio.encoders import output_format
 from openunmix.errors import AudioFileError
 
@@ -84,20 +89,51 @@ def test_integer_formats_clip_and_do_not_wrap_around(tmp_path, extension, depth)
     np.testing.assert_allclose(values, np.clip(block, -1, 1), atol=2**-15)
 
 
-def test_long_wav_becomes_rf64_and_a_surprise_is_an_error(tmp_path, monkeypatch):
-    """Above 4 GiB the 32-bit sizes of a WAV overflow; here the limit is lowered."""
-    monkeypatch.setattr(encoders, "RIFF_LIMIT", 8 * LENGTH)
-    path = tmp_path / "a.wav"
-    fits = write(path, music(), expected_samples=LENGTH).read_bytes()
-    assert fits[:4] == b"RIFF"
-    long = music(LENGTH + 1)
-    content = write(path, long, expected_samples=LENGTH + 1).read_bytes()
-    assert content[:4] == b"RF64"
-    np.testing.assert_array_equal(read(path), long)
-    assert write(path, long, depth="24", expected_samples=LENGTH + 1).read_bytes()[:4] == b"RIFF"
-    path.unlink()
-    with pytest.raises(AudioFileError, match=r"a\.wav' grew beyond"):
-        write(path, long)
+@pytest.mark.parametrize("depth", ["16", "24", "32f"])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_wav_that_outgrows_its_32_bits_becomes_rf64(tmp_path, monkeypatch, depth, channels):
+    """An input of unknown length: "grew beyond the 4 GiB that a WAV can hold", after hours."""
+    path, block = tmp_path / "a.wav", music(LENGTH, channels)
+    write(path, block, depth=depth)
+    content, values = path.read_bytes(), read(path)
+    assert content[:4] == b"RIFF"
+    assert int.from_bytes(content[4:8], "little") == len(content) - 8
+    monkeypatch.setattr(_wav, "RIFF_LIMIT", len(content) - 9)
+    assert write(path, block, depth=depth).read_bytes()[:4] == b"RF64"
+    np.testing.assert_array_equal(read(path), values)
+    assert soundfile.info(path).format == "RF64"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs sparse files")
+def test_rf64_of_more_than_4_gib_has_its_true_sizes(tmp_path):
+    length = 2**29 + 10  # samples of 8 bytes; seeking over most of them leaves a sparse file
+    with audio.AudioWriter(tmp_path / "a.wav", RATE, 2) as writer:
+        writer._encoder._file.seek(8 * (length - LENGTH), os.SEEK_CUR)
+        writer._encoder._written = length - LENGTH
+        writer.write(music())
+    assert audio.probe(tmp_path / "a.wav").samples == soundfile.info(tmp_path / "a.wav").frames
+    values = read(tmp_path / "a.wav", start=(length - LENGTH) / RATE)
+    np.testing.assert_array_equal(values, music())
+
+
+def test_wav_is_read_by_everything(tmp_path):
+    """As libsndfile reads it, FFmpeg and the standard library do."""
+    block = music(301, 1)  # an odd number of bytes with 24 bits
+    for depth in ("16", "24", "32f"):
+        path = write(tmp_path / f"{depth}.wav", block, depth=depth)
+        expected = soundfile.read(path, dtype="float32")[0]
+        with av.open(str(path)) as container:
+            decoded = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        scale = {"16": 2**15, "24": 2**31, "32f": 1}[depth]
+        np.testing.assert_array_equal(np.concatenate(decoded, axis=1)[0] / scale, expected)
+        if depth != "32f":
+            with wave.open(str(path)) as file:
+                assert (file.getnframes(), file.getframerate()) == (301, RATE)
+
+
+def test_length_that_a_format_cannot_count_is_refused_at_once(tmp_path):
+    with pytest.raises(AudioFileError, match=rf"a\.flac'.* {2**36} samples, .*holds {2**36 - 1}"):
+        audio.AudioWriter(tmp_path / "a.flac", RATE, 1, expected_samples=2**36)
     assert not list(tmp_path.iterdir())
 
 

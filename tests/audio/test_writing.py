@@ -8,6 +8,7 @@ import torch
 from helpers.files import FORMATS, RATE, music, read, snr, write
 
 from openunmix import audio
+from openunmix.audio import writing
 from openunmix.audio.encoders import supported_sample_rate
 from openunmix.errors import AudioFileError
 
@@ -96,6 +97,10 @@ def test_block_of_the_wrong_shape_and_late_block_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("extension", "rate", "stored"), [
     (".opus", 44100, 48000), (".opus", 8000, 8000), (".mp3", 96000, 48000), (".m4a", 192000, 96000),
+    (".flac", 65535, 65535), (".flac", 65537, 65540), (".flac", 96001, 96010),
+    (".flac", 192001, 192010), (".flac", 352800, 352800), (".flac", 655350, 655350),
+    (".flac", 768000, 384000), (".wav", 768000, 768000), (".mp3", 768000, 48000),
+    (".m4a", 7350, 8000), (".ogg", 384000, 192000),
     (".ogg", 50000, 64000), (".wav", 12345, 12345), (".flac", 96000, 96000), (".mp3", 4000, 8000),
 ])  # fmt: skip
 def test_rates_a_format_cannot_hold_are_converted(tmp_path, extension, rate, stored):
@@ -108,6 +113,13 @@ def test_rates_a_format_cannot_hold_are_converted(tmp_path, extension, rate, sto
     expected = 0.5 * np.sin(2 * np.pi * 500 * np.arange(clip.waveform.shape[1]) / stored)
     inner = slice(1000, -1000)
     assert snr(expected[inner], clip.waveform[0, inner].numpy()) > 15
+
+
+def test_message_of_a_codec_names_the_file_and_no_object(tmp_path, monkeypatch):
+    """It said "Error opening <openunmix.audio._paths.PartFile object at 0x7f66>"."""
+    monkeypatch.setattr(writing, "supported_sample_rate", lambda extension, rate: rate)
+    with pytest.raises(AudioFileError, match=r"a\.flac' could not be written: [^<]*rate$"):
+        audio.AudioWriter(tmp_path / "a.flac", 768000, 2)
 
 
 def test_bit_rate_of_other_formats_cannot_be_chosen(tmp_path):
