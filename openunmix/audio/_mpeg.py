@@ -49,8 +49,9 @@ def _tags(data: mmap.mmap) -> Iterator[tuple[int, int]]:
     """Yield from where to where tags go."""
     for match in _TAG.finditer(data):
         at = match.start()
-        if match["id3"]:  # seven bits a byte
-            yield at, at + 10 + sum(byte << 7 * (3 - k) for k, byte in enumerate(match["id3"]))
+        if match["id3"]:  # seven bits a byte, without the head and the foot that a flag states
+            size = sum(byte << 7 * (3 - k) for k, byte in enumerate(match["id3"]))
+            yield at, at + size + (20 if data[at + 5] & 0x10 else 10)
         elif match["ape"]:
             size = int.from_bytes(match["ape"], "little")
             yield (at, at + 32 + size) if match["flags"][0] & 0x20 else (at + 32 - size, at + 32)

@@ -14,6 +14,7 @@ import errno
 import logging
 import math
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,9 +170,14 @@ def _prepared(
     channels = separator.nb_channels
     if options.extension == STEM_MP4:
         channels = max(channels, 2)  # its streams are stereo, also those of mono networks
-    with open_stream(source, channels) as stream, workspace(folder) as work:
+    with (
+        open_stream(source, channels) as stream,
+        workspace(folder) as work,
+        _naming(folder, work),
+    ):
         _check_outputs(source.path, outputs)
         _check_channels(stream, options)
+        _check_length(stream, options)
         for path in outputs.values():
             trial = work / path.name
             trial.touch()  # raises for a name that is too long
@@ -215,6 +221,28 @@ def _check_channels(stream: FileStream, options: FileOptions) -> None:
             f"{str(path)!r} has {stream.channels} channels, which a player cannot mix to two; "
             "leave --player out"
         )
+
+
+def _check_length(stream: FileStream, options: FileOptions) -> None:
+    """Raise AudioFileError for more samples than the format counts, before any is separated."""
+    entry = OUTPUT_FORMATS.get(options.extension)
+    if entry and (stream.length or 0) > entry.max_samples:
+        raise AudioFileError(
+            f"{str(stream.source.path)!r} has {stream.length} samples and {options.extension} "
+            f"holds {entry.max_samples}; write .wav"
+        )
+
+
+@contextmanager
+def _naming(folder: Path, work: Path) -> Iterator[None]:
+    """Name the folder of the outputs in errors, not a temporary file in it."""
+    try:
+        yield
+    except AudioFileError as error:
+        named = re.sub(f"{re.escape(str(work))}[^'\"]*", lambda _: str(folder), str(error))
+        if named == str(error):
+            raise
+        raise AudioFileError(named) from error
 
 
 @dataclass

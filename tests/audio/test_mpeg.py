@@ -59,8 +59,12 @@ def test_tags_and_padding_around_the_frames_change_nothing(path, around):
     assert audio.probe(path).samples == pytest.approx(stated, abs=5000)
 
 
-@pytest.mark.parametrize("between", [b"", id3(b"a"), id3(COVER), ape(COVER), V1, V1 + id3(b"a")],
-                         ids=["", "id3", "cover", "ape", "v1", "v1 id3"])  # fmt: skip
+FOOT = b"ID3\4\0\x10\0\0\0\x0fTIT2\0\0\0\5\0\0\3Song3DI\4\0\x10\0\0\0\x0f"  # ID3v2.4, section 3.4
+
+
+@pytest.mark.parametrize("between", [
+    b"", id3(b"a"), id3(COVER), ape(COVER), FOOT, V1, V1 + id3(b"a"),
+], ids=["", "id3", "cover", "ape", "foot", "v1", "v1 id3"])  # fmt: skip
 def test_joined_files_with_their_tags_are_read_to_the_end(path, between):
     """`cat a.mp3 b.mp3`: "is damaged after sample", at the tag in the middle."""
     content = path.read_bytes()

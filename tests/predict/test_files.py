@@ -10,9 +10,20 @@ from helpers.checks import decibels
 from helpers.results import left_in, read, total
 from helpers.sounds import mixture, noise, tone
 
-from openunmix.audio import STEM_MP4, AudioSource, probe, read_audio, resample
+from openunmix.audio import (
+    OUTPUT_FORMATS,
+    STEM_MP4,
+    AudioSource,
+    _wav,
+    probe,
+    read_audio,
+    resample,
+    writing,
+)
 from openunmix.audio.channels import downmix_to_stereo
 from openunmix.audio.encoders import supported_sample_rate
+from openunmix.errors import AudioFileError
+from openunmix.predict import files
 from openunmix.predict.files import FileOptions, separate_file
 from openunmix.predict.stream import StreamConfig, separate_waveform
 
@@ -309,6 +320,42 @@ def test_exact_separation_lines_up_as_well(
     if model_rate and channels == model_channels:
         wanted = separate_waveform(made, reference, config)
         torch.testing.assert_close(torch.stack(list(read(result).values()))[:-1], wanted)
+
+
+@pytest.mark.parametrize("extension", [".wav", ".flac", ".mp3", ".m4a", STEM_MP4])
+@pytest.mark.parametrize("rate", [4000, 7350, 65537, 96001, 768000])
+def test_odd_rates_are_written_in_every_format(song, separator, tmp_path, rate, extension):
+    """FLAC at 96001 Hz: "problem with initialization of the flac decoder"."""
+    path = song(noise(rate // 4), rate)
+    result = separate_file(path, tmp_path / "out", separator, FileOptions(extension))
+    for output in result.outputs.values():
+        assert probe(output).sample_rate == result.sample_rate
+        assert probe(output).duration == pytest.approx(0.25, abs=0.03)
+
+
+def test_error_of_an_encoder_names_the_outputs_and_not_a_temporary_file(
+    song, separator, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(writing, "supported_sample_rate", lambda extension, rate: rate)
+    with pytest.raises(AudioFileError, match=r"/out' could not be written: [^<.]*$"):
+        separate_file(song(noise(9000), 768000), tmp_path / "out", separator, FileOptions(".flac"))
+
+
+def test_input_of_unknown_length_outgrows_32_bits(song, separator, tmp_path, monkeypatch):
+    """A FLAC from a pipe, hours long: the stems reached the 4 GiB of a WAV, and all was lost."""
+    monkeypatch.setattr(_wav, "RIFF_LIMIT", 10_000)
+    path = tmp_path / "song.flac"
+    soundfile.write(path, noise(30001).T.numpy(), 8000)
+    content = bytearray(path.read_bytes())
+    content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # the total in STREAMINFO
+    path.write_bytes(content)
+    for extension in (".wav", ".flac", ".mp3"):
+        result = separate_file(path, tmp_path / "out", separator, FileOptions(extension))
+        assert {probe(output).samples for output in result.outputs.values()} == {30001}
+    flac = OUTPUT_FORMATS[".flac"]._replace(max_samples=10)
+    monkeypatch.setattr(files, "OUTPUT_FORMATS", {".flac": flac})
+    with pytest.raises(AudioFileError, match=r"holds 10; write \.wav"):
+        separate_file(path, tmp_path / "out", separator, FileOptions(".flac"))
 
 
 def test_progress_counts_the_seconds(song, separator, tmp_path):
