@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from openunmix.audio._ffmpeg import AvDecoder
 from openunmix.audio._headers import RAW, present
+from openunmix.audio._isolated import IsolatedDecoder
 from openunmix.audio._paths import StrPath, check_regular_file, codec_errors, quote
 from openunmix.audio._sndfile import SndfileDecoder, open_sndfile
+from openunmix.audio._spliced import Part
 from openunmix.audio.info import check_stream
+
+Decoder = SndfileDecoder | AvDecoder | IsolatedDecoder
 
 # Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder
 # prints on stderr and stops at the length that the header claims.
@@ -24,16 +30,30 @@ _SNDFILE_MAGIC = (
 )
 
 
-def open_decoder(path: StrPath, stream: int | None = None) -> SndfileDecoder | AvDecoder:
+def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
     """Open a file with the library that fits its content, whatever its extension."""
     check_regular_file(path)
     with codec_errors(f"{quote(path)} cannot be read"):
         magic, parts, samples = present(path)
     decoder = open_sndfile(path, parts, magic == RAW) if magic in _SNDFILE_MAGIC else None
     if decoder is None:
-        span = parts[0] if parts and len(parts) == 1 else None
-        return AvDecoder(path, stream, span if isinstance(span, range) else None, samples)
+        return _open_ffmpeg(path, stream, parts, samples)
     if stream:
         decoder.close()
         check_stream(path, stream, 1)
+    return decoder
+
+
+def _open_ffmpeg(
+    path: StrPath, stream: int | None, parts: Sequence[Part] | None, samples: int | None
+) -> AvDecoder | IsolatedDecoder:
+    """Open a file with FFmpeg: in this process, unless that is known to be unsafe."""
+    if parts and len(parts) > 1:  # with a header for libsndfile
+        parts = None
+    decoder = AvDecoder(path, stream, parts, samples)
+    if decoder.is_unusual:
+        decoder.close()
+        return IsolatedDecoder(path, stream, parts, samples)
+    if decoder.info.channels > 2:
+        decoder.name_channels()
     return decoder

@@ -14,10 +14,11 @@ import pytest
 import soundfile
 import torch
 from helpers.commands import TARGETS, exit_code, song, tree
+from helpers.files import encode, music
 from helpers.sounds import mixture
 
 from openunmix._signals import ENDING
-from openunmix.audio import AudioWriter
+from openunmix.audio import AudioWriter, _isolated
 from openunmix.errors import AudioFileError
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -180,3 +181,16 @@ def test_output_that_cannot_be_replaced_is_found_before_any_work(umx, capsys, ki
     assert {path: (folder / path).read_bytes() for path in tree(folder) if path in before} == before
     assert Path("other_tiny/drums.wav").is_file()
     assert not [path for path in tree() if ".umx-" in path and ".part" in path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_decoder_that_crashes_fails_only_its_file(umx, capsys, monkeypatch):
+    """Somebody separated a film in 7.1 and a song: the decoder died, and the song was not done."""
+    dead = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr(_isolated, "_COMMAND", [sys.executable, "-c", dead])
+    encode(Path("film.m4a"), music(channels=8), "aac", "7.1", "ipod")
+    song("other.wav")
+    assert umx("film.m4a", "other.wav") == 1
+    assert "film.m4a' made its decoder crash" in capsys.readouterr().err
+    assert Path("other_tiny/vocals.wav").is_file()
+    assert not list(Path().rglob("*.part*"))

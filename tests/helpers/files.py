@@ -17,6 +17,7 @@ __all__ = [
     "lag",
     "music",
     "read",
+    "remux",
     "snr",
     "write",
 ]
@@ -53,11 +54,26 @@ def encode(path: Path, block: np.ndarray, codec: str, layout: str, container: st
     rate = options.pop("rate", RATE)
     with av.open(str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate, layout=layout, bit_rate=128000)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+        packed = np.ascontiguousarray(block.T).reshape(1, -1)  # PyAV crashes with 8 planes
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         frame.sample_rate, frame.pts = rate, 0
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
+
+
+def remux(path: Path, target: Path, container: str) -> Path:
+    """Copy the audio packets into another container, as ``ffmpeg -c copy`` does."""
+    import av
+
+    with av.open(str(path)) as source, av.open(str(target), "w", format=container) as output:
+        stream = source.streams.audio[0]
+        copy = output.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                output.mux(packet)
+    return target
 
 
 def snr(reference: np.ndarray, estimate: np.ndarray) -> float:
