@@ -33,7 +33,8 @@ _VORBIS_LAYOUTS: dict[int, tuple[str, ...]] = {
 _HALF_POWER = 0.5**0.5
 # Weights of a channel in (left, right), Recommendation ITU-R BS.775-3, "Multichannel stereophonic
 # sound system with and without accompanying picture", table 2, 2012. Channels that are not in
-# the table (side, height, wide) count as surround channels of their side.
+# the table (side, height, wide) count as surround channels of their side. Of first-order ambisonics
+# (SN3D) the stereo downmix is a pair of cardioids to the left and the right, (W + Y) / 2.
 _WEIGHTS: dict[str, tuple[float, float]] = {
     "FL": (1.0, 0.0),
     "FR": (0.0, 1.0),
@@ -43,6 +44,9 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
     "BC": (0.5, 0.5),
     "LFE": (0.0, 0.0),
     "LFE2": (0.0, 0.0),
+    "UNSD": (0.0, 0.0),  # unused
+    "AMBI0": (0.5, 0.5),
+    "AMBI1": (0.5, -0.5),
 }
 
 
@@ -63,9 +67,11 @@ def _weights(name: str) -> tuple[float, float]:
     """Weights of a channel in (left, right)."""
     if name in _WEIGHTS:
         return _WEIGHTS[name]
-    if name.endswith("L"):
+    if name.startswith("AMBI"):
+        return (0.0, 0.0)
+    if "L" in name:  # BL, SL, TFL, FLC
         return (_HALF_POWER, 0.0)
-    if name.endswith("R"):
+    if "R" in name:
         return (0.0, _HALF_POWER)
     return (0.5, 0.5)
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from openunmix.audio._ffmpeg import AvDecoder
 from openunmix.audio._headers import RAW, present
 from openunmix.audio._isolated import IsolatedDecoder
+from openunmix.audio._ogg import OggDecoder, audio_links
 from openunmix.audio._paths import StrPath, check_regular_file, codec_errors, quote
 from openunmix.audio._sndfile import SndfileDecoder, open_sndfile
 from openunmix.audio._spliced import Part
 from openunmix.audio.info import check_stream
+from openunmix.errors import AudioFileError
 
-Decoder = SndfileDecoder | AvDecoder | IsolatedDecoder
+Decoder = SndfileDecoder | AvDecoder | IsolatedDecoder | OggDecoder
 
-# Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder
+# Magic numbers of what libsndfile reads. W64 is left to FFmpeg, because libsndfile takes float of
+# more than two channels for integers. MP3 is left to FFmpeg, because libsndfile's decoder
 # prints on stderr and stops at the length that the header claims.
 _SNDFILE_MAGIC = (
     b"RIFF",
     b"RIFX",
     b"RF64",
-    b"riff",
     b"FORM",
     b"fLaC",
     b"OggS",
@@ -35,13 +38,30 @@ def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
     check_regular_file(path)
     with codec_errors(f"{quote(path)} cannot be read"):
         magic, parts, samples = present(path)
+        links = audio_links(path, parts) if magic == b"OggS" else []
+    if len(links) > 1 or any(len(pages) > 1 for link in links for pages in link):
+        return OggDecoder(path, links, stream or 0)
     decoder = open_sndfile(path, parts, magic == RAW) if magic in _SNDFILE_MAGIC else None
     if decoder is None:
         return _open_ffmpeg(path, stream, parts, samples)
     if stream:
         decoder.close()
         check_stream(path, stream, 1)
+    if decoder.info.channels > 2 and magic != b"OggS":
+        decoder.info = replace(decoder.info, layout=_layout(path, decoder.info.layout, parts))
     return decoder
+
+
+def _layout(
+    path: StrPath, default: tuple[str, ...], parts: Sequence[Part] | None
+) -> tuple[str, ...]:
+    """Names of the channels as FFmpeg reads them from a header; libsndfile does not tell."""
+    try:
+        decoder = AvDecoder(path, None, parts)
+    except AudioFileError:
+        return default
+    decoder.close()
+    return decoder.info.layout
 
 
 def _open_ffmpeg(

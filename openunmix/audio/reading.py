@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from openunmix.audio._paths import StrPath, quote
-from openunmix.audio.channels import Block
+from openunmix.audio.channels import Block, downmix_to_stereo
 from openunmix.audio.decoders import open_decoder
 from openunmix.audio.info import AudioInfo
 from openunmix.errors import AudioFileError
@@ -155,6 +155,7 @@ def read_audio(
     start: float = 0.0,
     duration: float | None = None,
     stream: int | None = None,
+    stereo: bool = False,
 ) -> AudioClip:
     """Read a file, or an excerpt of it, into memory.
 
@@ -162,6 +163,8 @@ def read_audio(
     ----------
     path, start, duration, stream
         As in `AudioReader`, which documents the errors, too.
+    stereo : bool
+        Whether to mix more than two channels down to two (ITU-R BS.775).
 
     Returns
     -------
@@ -169,8 +172,17 @@ def read_audio(
         Waveform and sample rate.
     """
     with AudioReader(path, start=start, duration=duration, stream=stream) as reader:
-        waveform = np.concatenate(list(reader), axis=1)
+        blocks = [_stereo(block, reader) for block in reader] if stereo else list(reader)
+        waveform = np.concatenate(blocks, axis=1)
         return AudioClip(torch.from_numpy(waveform), reader.info.sample_rate)
+
+
+def _stereo(block: Block, reader: AudioReader) -> Block:
+    """Mix a block down by the names of its channels; raise if they have none."""
+    try:
+        return downmix_to_stereo(block, reader.info.layout)
+    except ValueError as error:
+        raise AudioFileError(f"{quote(reader.path)}: {error}") from error
 
 
 def _rebuffer(chunks: Iterator[Block], size: int, limit: int | None) -> Iterator[Block]:

@@ -129,7 +129,7 @@ def _encode(
         for blocks in itertools.zip_longest(*readers, fillvalue=empty):
             length = max(block.shape[1] for block in blocks)
             for stream, block in enumerate(blocks):
-                stereo = _stereo(block * np.float32(gain))
+                stereo = _stereo(block * np.float32(gain), readers[stream].info.layout)
                 padded = np.pad(stereo, ((0, 0), (0, length - stereo.shape[1])))
                 encoder.write(resamplers[stream].process(padded), stream)
             part.check()
@@ -139,9 +139,9 @@ def _encode(
         encoder.close()
 
 
-def _stereo(block: Block) -> Block:
+def _stereo(block: Block, layout: Sequence[str]) -> Block:
     """Convert a block to two channels."""
-    return np.repeat(block, 2, axis=0) if block.shape[0] == 1 else downmix_to_stereo(block)
+    return np.repeat(block, 2, axis=0) if len(block) == 1 else downmix_to_stereo(block, layout)
 
 
 def _stem_atom(names: Sequence[str]) -> bytes:

@@ -127,7 +127,9 @@ class FileDataset(UnmixDataset):
         """Read an excerpt at the rate and with the channels of the dataset."""
         waveform = recording.read(*excerpt, self._rate)
         try:
-            return waveform if self.channels is None else to_channels(waveform, self.channels)
+            if self.channels is None:
+                return waveform
+            return to_channels(waveform, self.channels, recording.layout)
         except ValueError as error:
             raise AudioFileError(f"{recording.source.path}: {error}") from error
 

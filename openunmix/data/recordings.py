@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Recording:
     channels: int
     samples: int
     codec: str = "pcm_16"
+    layout: tuple[str, ...] = ()  # names of the channels
 
     @classmethod
     def open(cls, source: AudioSource) -> Recording:
@@ -83,7 +84,7 @@ class Recording:
         with source.open() as reader:
             info = reader.info
             samples = info.samples or sum(block.shape[1] for block in reader)
-        return cls(source, info.sample_rate, info.channels, samples, info.codec)
+        return cls(source, info.sample_rate, info.channels, samples, info.codec, info.layout)
 
     def is_direct(self, sample_rate: int) -> bool:
         """Whether excerpts at this rate are read from the file itself, without conversion."""
@@ -120,21 +121,21 @@ class Recording:
         return torch.nn.functional.pad(waveform, (0, missing))
 
 
-def to_channels(waveform: Tensor, channels: int) -> Tensor:
+def to_channels(waveform: Tensor, channels: int, layout: Sequence[str] = ()) -> Tensor:
     """Convert a waveform (channels, samples) to a number of channels.
 
-    Mono is duplicated, stereo averaged for mono, more than two channels downmixed to stereo.
+    Mono is duplicated, stereo averaged for mono, more than two channels, which ``layout`` names,
+    downmixed to stereo first.
     """
     present = waveform.shape[0]
     if present == channels:
         return waveform
     if present == 1:
         return waveform.repeat(channels, 1)
-    if channels == 1:
-        return waveform.mean(dim=0, keepdim=True)
-    if channels == 2:
+    if channels <= 2:
         block = waveform.numpy().astype(np.float32, copy=False)
-        return torch.from_numpy(downmix_to_stereo(block))
+        stereo = torch.from_numpy(downmix_to_stereo(block, layout))
+        return stereo if channels == 2 else stereo.mean(dim=0, keepdim=True)
     raise ValueError(f"cannot make {channels} channels of {present}; convert the file first")
 
 

@@ -233,12 +233,12 @@ def load_folder(
 
 
 def load_stem(path: Path, track: str, target: str, sample_rate: int, weight: float = 1.0) -> Stem:
-    """Decode one file, at most two channels of it, at ``sample_rate`` in Hz.
+    """Decode one file at ``sample_rate`` in Hz, more than two channels mixed down to stereo.
 
     Two equal channels are kept as one, which marks the stem as mono.
     """
-    clip = read_audio(path)
-    waveform = resample(clip.waveform[:2], clip.sample_rate, sample_rate)
+    clip = read_audio(path, stereo=True)
+    waveform = resample(clip.waveform, clip.sample_rate, sample_rate)
     if not waveform.numel():
         raise AudioFileError(f"{path}: there is no audio in it")
     scale = max(1.0, float(waveform.abs().max()))  # float files exceed 1

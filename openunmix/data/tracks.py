@@ -108,7 +108,7 @@ def _read(source: AudioSource) -> AudioClip:
     AAC removes high frequencies, so the filters of BSS Eval depend on the rounding noise: without
     it, museval's own SIR differs by 28 dB.
     """
-    clip = read_audio(source.path, source.start, source.duration, source.stream)
+    clip = read_audio(source.path, source.start, source.duration, source.stream, stereo=True)
     if source.stream is not None:
         clip.waveform.mul_(32768).round_().clamp_(-32768, 32767).div_(32768)
     return clip

@@ -45,6 +45,11 @@ class Examples(Dataset[Example]):
     """
 
     def __init__(self, dataset: Dataset[Any], targets: Sequence[str], channels: int) -> None:
+        if isinstance(dataset, UnmixDataset) and (dataset.channels or 0) > max(2, channels):
+            # Mixed down where the names of the channels are known.
+            mixed_down = copy.copy(dataset)
+            mixed_down.channels = channels
+            dataset = mixed_down
         self.dataset = dataset
         self.targets = list(targets)
         self.channels = channels

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.files import music, read, snr, write
+from helpers.files import encode, music, read, snr, write
 
 from openunmix import audio
 from openunmix.audio.channels import default_layout, downmix_to_stereo
+from openunmix.errors import AudioFileError
 
 LAYOUTS = {"3.0": 3, "quad": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 
@@ -78,3 +79,55 @@ def test_downmix_leaves_stereo_alone_and_refuses_the_unknown():
         downmix_to_stereo(np.zeros((9, 4), np.float32))
     with pytest.raises(ValueError, match="3 channels"):
         downmix_to_stereo(np.zeros((3, 4), np.float32), ("FL", "FR"))
+
+
+@pytest.mark.parametrize(("container", "extension"), [
+    ("wav", ".wav"), ("caf", ".caf"), ("w64", ".w64"), ("mov", ".mov"),
+])  # fmt: skip
+@pytest.mark.parametrize(("layout", "names"), [
+    ("3.1", ("FL", "FR", "FC", "LFE")),
+    ("2.1", ("FL", "FR", "LFE")),
+    ("4.0", ("FL", "FR", "FC", "BC")),
+    ("5.1(side)", ("FL", "FR", "FC", "LFE", "SL", "SR")),
+])  # fmt: skip
+def test_names_in_a_file_are_heeded(tmp_path, container, extension, layout, names):
+    """Somebody separated a 3.1 in WAV: its mask was ignored, and the voice came from the left."""
+    block = tones(len(names))
+    path = encode(tmp_path / f"a{extension}", block, "pcm_f32le", layout, container, rate=48000)
+    assert audio.probe(path).layout == names
+    np.testing.assert_array_equal(read(path), block)
+
+
+@pytest.mark.parametrize(("mask", "names"), [
+    (0, default_layout(4)),  # none
+    (0b1111, ("FL", "FR", "FC", "LFE")),
+    (0b11, default_layout(4)),  # of two channels
+    (0b11111, default_layout(4)),  # of five
+    (0xFFFFFFFF, default_layout(4)),
+    (0xC3, ("FL", "FR", "FLC", "FRC")),
+])  # fmt: skip
+def test_masks_that_do_not_fit_are_none(tmp_path, mask, names):
+    path = encode(tmp_path / "a.wav", tones(4), "pcm_s16le", "3.1", "wav", rate=48000)
+    content = path.read_bytes()
+    at = content.index(b"fmt ") + 8 + 20  # dwChannelMask of WAVEFORMATEXTENSIBLE
+    path.write_bytes(content[:at] + mask.to_bytes(4, "little") + content[at + 4 :])
+    assert audio.probe(path).layout == names
+    assert read(path).shape == (4, 12000)
+
+
+def test_channels_beside_the_centre_and_ambisonics_have_their_sides():
+    weights = downmix_to_stereo(np.eye(4, dtype=np.float32), ("FLC", "FRC", "TFL", "LFE"))
+    assert weights[0, 0] == weights[1, 1] == weights[0, 2] > 0
+    assert weights[1, 0] == weights[0, 1] == weights[0, 3] == weights[1, 3] == 0
+    sphere = downmix_to_stereo(np.eye(4, dtype=np.float32), [f"AMBI{k}" for k in range(4)])
+    np.testing.assert_array_equal(sphere, [[0.5, 0.5, 0, 0], [0.5, -0.5, 0, 0]])
+
+
+def test_reading_in_stereo_mixes_down_by_the_names(tmp_path):
+    block = tones(4)
+    path = encode(tmp_path / "a.wav", block, "pcm_f32le", "3.1", "wav", rate=48000)
+    stereo = audio.read_audio(path, stereo=True).waveform.numpy()
+    np.testing.assert_allclose(stereo, block[:2] + 0.5**0.5 * block[2], atol=1e-6)
+    many = write(tmp_path / "b.wav", np.tile(block, (3, 1)), 48000)
+    with pytest.raises(AudioFileError, match=r"b\.wav'.* 12 channels"):
+        audio.read_audio(many, stereo=True)

@@ -70,6 +70,16 @@ def test_mono_stem_is_kept_as_one_channel_and_given_as_two(tmp_path):
     assert torch.equal(excerpt[0], excerpt[1])
 
 
+def test_surround_stem_is_mixed_down_for_training(tmp_path):
+    """Somebody trained with stems in 5.1: of a voice in the centre, its leakage was learnt."""
+    path = tmp_path / "vocals.wav"
+    voice = torch.zeros(1000, 6)
+    voice[:, 2] = 0.5
+    soundfile.write(path, voice.numpy(), 8000, subtype="FLOAT")
+    peak = load_stem(path, "song", "vocals", 8000).excerpt(0, 1000).amax(dim=1)
+    assert peak.tolist() == pytest.approx([0.5**1.5] * 2, abs=1e-4)
+
+
 def test_samples_beyond_full_scale_are_scaled(tmp_path):
     """A mixer exports floats that peak at 3.0: they are kept, neither clipped nor wrapped."""
     path = tmp_path / "drums.wav"
