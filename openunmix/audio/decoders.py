@@ -17,8 +17,7 @@ from openunmix.errors import AudioFileError
 
 Decoder = SndfileDecoder | AvDecoder | IsolatedDecoder | OggDecoder
 
-# Magic numbers of what libsndfile reads. W64 is left to FFmpeg, because libsndfile takes float of
-# more than two channels for integers. MP3 is left to FFmpeg, because libsndfile's decoder
+# Magic numbers of what libsndfile reads. MP3 is left to FFmpeg, because libsndfile's decoder
 # prints on stderr and stops at the length that the header claims.
 _SNDFILE_MAGIC = (
     b"RIFF",
@@ -27,6 +26,7 @@ _SNDFILE_MAGIC = (
     b"FORM",
     b"fLaC",
     b"OggS",
+    b"riff",
     b"caff",
     b".snd",
     RAW,
@@ -42,6 +42,9 @@ def open_decoder(path: StrPath, stream: int | None = None) -> Decoder:
     if len(links) > 1 or any(len(pages) > 1 for link in links for pages in link):
         return OggDecoder(path, links, stream or 0)
     decoder = open_sndfile(path, parts, magic == RAW) if magic in _SNDFILE_MAGIC else None
+    if decoder is not None and magic == b"riff" and decoder.info.channels > 2:
+        decoder.close()  # of W64, libsndfile takes floats of more channels for integers
+        decoder = None
     if decoder is None:
         return _open_ffmpeg(path, stream, parts, samples)
     if stream:
