@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= data/valid
 BIN := $(VENV)/bin
+OLDEST := $(addprefix tests/,model transforms filtering audio pretrained predict test_utils.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check scores wheel smoke clean
+.PHONY: help demo test check scores wheel oldest smoke clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +37,16 @@ scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model o
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+oldest:  ## Run the tests of the core with the oldest versions that pyproject.toml allows
+	rm -rf build/oldest
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet uv
+	build/oldest/bin/python -m uv pip install --quiet --python build/oldest/bin/python \
+		--resolution lowest-direct --editable '.[onnx]' 'pytest>=8.2' 'pytest-xdist>=3.6' \
+		'hypothesis>=6.100' 'norbert>=0.2.1'
+	build/oldest/bin/python -m pytest -m "not slow and not browser" --numprocesses auto \
+		--maxprocesses 4 --dist loadfile $(OLDEST)
 
 smoke: wheel  ## Install the wheel into a new environment, and use it from another folder
 	rm -rf build/smoke

@@ -46,7 +46,7 @@ class Graph:
         from onnx import helper
 
         names = [f"{operator.lower()}_{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        self.nodes.append(helper.make_node(operator, inputs, names, names[0], **attributes))
         return names[0] if outputs == 1 else names
 
     def constant(self, values: npt.ArrayLike, name: str = "") -> str:
