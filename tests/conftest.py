@@ -22,10 +22,14 @@ def _one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible():
-    """Let commands hear Ctrl-C, which a shell has them ignore when tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let commands hear signals that they ignore where tests run in the background, or by nohup."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
