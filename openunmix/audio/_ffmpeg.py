@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openunmix.audio._aac import aac_layout
 from openunmix.audio._mpeg import parts_of_mpeg, stated_frames
 from openunmix.audio._paths import StrPath, codec_errors, quote
 from openunmix.audio._spliced import Part, SplicedFile
@@ -178,20 +179,23 @@ def _describe(
 ) -> AudioInfo:
     """Format of a stream, as FFmpeg knows it before decoding."""
     codec = stream.codec_context
-    rate = codec.sample_rate
+    rate, channels = codec.sample_rate, len(layout)
     samples = None
     if stream.duration is not None and stream.time_base is not None:
         samples = round(stream.duration * stream.time_base * rate)
     elif container.duration is not None:
         samples = round(Fraction(container.duration, 1_000_000) * rate)
+    if not _are_known(layout):
+        stated = aac_layout(codec.extradata or b"") if codec.name == "aac" else ()
+        layout = stated if len(stated) == channels else default_layout(channels)
     names = container.format.name.split(",")
     return AudioInfo(
         sample_rate=rate,
-        channels=len(layout),
+        channels=channels,
         samples=samples or None,  # 0 may mean unknown
         format="mp4" if "mp4" in names else names[0],
         codec=codec.name.removesuffix("float"),
-        layout=layout if _are_known(layout) else default_layout(len(layout)),
+        layout=layout,
         streams=streams,
     )
 
