@@ -67,9 +67,21 @@ class Task(Generic[Result]):
         else:
             self._future = pool.submit(function)
 
+    @property
+    def done(self) -> bool:
+        """Whether the result is known."""
+        return self._future.done()
+
+    def compute(self) -> None:
+        """Compute the task here, unless a thread has begun it."""
+        if self._future.cancel():
+            self._future = Future()
+            self._future.set_result(self._function())
+
     def result(self) -> Result:
         """Return the result; a task that no thread has begun is computed by the one that asks."""
-        return self._function() if self._future.cancel() else self._future.result()
+        self.compute()
+        return self._future.result()
 
 
 class Tasks:
@@ -139,9 +151,18 @@ class Tasks:
         for item in items:
             waiting.append(self.start(function, item))
             if len(waiting) > ahead or self._pool is None:
-                yield waiting.popleft().result()
+                yield _first_result(waiting)
         while waiting:
-            yield waiting.popleft().result()
+            yield _first_result(waiting)
+
+
+def _first_result(waiting: deque[Task[Result]]) -> Result:
+    """Remove the first task and return its result; compute others while it runs elsewhere."""
+    for task in waiting:
+        if waiting[0].done:
+            break
+        task.compute()
+    return waiting.popleft().result()
 
 
 def _compute_in_one_thread(started: threading.Barrier) -> None:

@@ -55,6 +55,23 @@ def test_tasks_run_at_the_same_time(tasks):
     tasks.run(lambda: tasks.map(lambda _: together.wait(), range(3)))
 
 
+def test_who_awaits_the_first_result_of_a_stream_computes_the_next():
+    torch.set_num_threads(2)
+    begun, together = threading.Event(), threading.Barrier(2)
+
+    def work(_):
+        begun.set()
+        together.wait(timeout=5)
+
+    def items():
+        yield 1
+        begun.wait(timeout=5)  # in the other thread
+        yield 2
+
+    with Tasks(CPU) as tasks:
+        assert list(tasks.steps(tasks.stream(work, items(), ahead=1))) == [None, None]
+
+
 def test_tasks_may_await_tasks(tasks):
     def inner(item):
         return sum(tasks.map(abs, range(item)))
