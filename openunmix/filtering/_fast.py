@@ -17,8 +17,9 @@ frames, then of frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ class WienerFilter:
     """Wiener filter that keeps its buffers from call to call. Not differentiable.
 
     Options as for :func:`openunmix.filtering.gaussian.wiener`, which filters what
-    :class:`_StereoFilter`, the default of separation, does not.
+    :class:`_StereoFilter`, the default of separation, does not. ``apply`` is called like ``map``
+    with its blocks, and may compute them in several threads.
 
     Examples
     --------
@@ -49,7 +51,14 @@ class WienerFilter:
     True
     """
 
-    def __init__(self, iterations: int = 1, softmask: bool = False, residual: bool = False) -> None:
+    def __init__(
+        self,
+        iterations: int = 1,
+        softmask: bool = False,
+        residual: bool = False,
+        apply: Callable[[Callable[..., Any], Sequence[slice]], Iterable[Any]] = map,
+    ) -> None:
+        self.apply = apply
         self.iterations = iterations
         self.softmask = softmask
         self.residual = residual
@@ -126,37 +135,48 @@ class _StereoFilter:
         # Whole cache lines (16 floats) of bins.
         self.bin_blocks = _blocks(bins, max(16, _BLOCK // frames // 16 * 16))
         self.frame_blocks = _blocks(frames, _BLOCK // bins)
-        width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
-        size = (_SHARED_PLANES + 3 * sources) * max(frames * width, height * bins)
-        self.workspace = torch.empty(size, dtype=torch.float32)
-        self.planes: dict[tuple[int, int], _Planes] = {}
+        self.threads = threading.local()  # a workspace and its planes for each thread
         self.factor_rows = [factor.unbind() for factor in self.factors]
 
     def __call__(self, magnitudes: Tensor, mixture: Tensor, out: Tensor) -> None:
         """Write the estimates (sources, frames, 2, bins) into ``out``."""
         pairs = torch.view_as_real(mixture.resolve_conj())
-        loudest = max(
-            self._load(pairs[rows], self.mixture[:, :, rows]) for rows in self.frame_blocks
-        )
+
+        def load(rows: slice) -> float:
+            return self._load(pairs[rows], self.mixture[:, :, rows])
+
+        def factorize(columns: slice) -> None:
+            m, x = magnitudes[..., columns], self.mixture[..., columns]
+            self._factorize(m, x, self.factors[..., columns])
+
+        def estimate(rows: slice) -> None:
+            self._estimate(magnitudes[:, rows], self.mixture[:, :, rows], out[:, rows])
+
+        apply = self.options.apply
+        loudest = max(apply(load, self.frame_blocks))
         # Only amplitudes are scaled. The gains that follow apply to the mixture as it is, so
         # nothing needs to be scaled back.
         self.scale = max(1.0, loudest**0.5 / _SCALE_FACTOR)
-        for columns in self.bin_blocks:
-            m, x = magnitudes[..., columns], self.mixture[..., columns]
-            self._factorize(m, x, self.factors[..., columns])
-        for rows in self.frame_blocks:
-            self._estimate(magnitudes[:, rows], self.mixture[:, :, rows], out[:, rows])
+        list(apply(factorize, self.bin_blocks))
+        list(apply(estimate, self.frame_blocks))
 
     def _planes(self, rows: int, columns: int) -> _Planes:
         """Divide the workspace into planes (rows, columns)."""
+        count = _SHARED_PLANES + 3 * self.shape[0]
+        if not hasattr(self.threads, "planes"):
+            _, frames, _, bins = self.shape
+            width, height = self.bin_blocks[0].stop, self.frame_blocks[0].stop
+            size = count * max(frames * width, height * bins)
+            self.threads.workspace = torch.empty(size, dtype=torch.float32)
+            self.threads.planes = {}
+        known: dict[tuple[int, int], _Planes] = self.threads.planes
         key = (rows, columns)
-        if key not in self.planes:
-            count = _SHARED_PLANES + 3 * self.shape[0]
-            space = self.workspace[: count * rows * columns]
+        if key not in known:
+            space = self.threads.workspace[: count * rows * columns]
             planes = list(space.view(count, rows, columns).unbind())
             of_sources = [planes[_SHARED_PLANES + i :: 3] for i in range(3)]
-            self.planes[key] = _Planes(planes[:_SHARED_PLANES], *of_sources)
-        return self.planes[key]
+            known[key] = _Planes(planes[:_SHARED_PLANES], *of_sources)
+        return known[key]
 
     def _load(self, pairs: Tensor, out: Tensor) -> float:
         """Split (frames, 2, bins, 2) into real and imaginary planes; return the largest power."""

@@ -27,7 +27,7 @@ from torch import Tensor
 from openunmix.filtering._fast import WienerFilter
 from openunmix.model import Separator
 from openunmix.predict._networks import ModuleNetworks, Networks, networks_of
-from openunmix.predict._runtime import Task, Tasks, usable_precision
+from openunmix.predict._runtime import SEQUENTIAL, Task, Tasks, usable_precision
 from openunmix.transforms.fourier import magnitude
 from openunmix.transforms.streaming import Analysis, Synthesis
 
@@ -166,6 +166,10 @@ class _Separation:
         self.analysis = self._analysis()
         self.synthesis = Synthesis(separator.n_fft, separator.n_hop, self.device)
         self.window = separator.wiener_win_len
+        # Threads share out windows, or, if the whole song is one, the parts of its computation.
+        self._windows, self._within = self.tasks, SEQUENTIAL
+        if self.window is None:
+            self._windows, self._within = SEQUENTIAL, self.tasks
         self.emitted = 0  # samples
         self._buffers = threading.local()  # a filter for each thread
 
@@ -231,7 +235,7 @@ class _Separation:
                 yield _Window(mixture, features[part], [states[part] for states in hidden])
 
         ahead = min(self.tasks.threads, _WINDOWS_AT_ONCE)
-        for numerator in self.tasks.stream(self._estimate, windows(), ahead):
+        for numerator in self._windows.stream(self._estimate, windows(), ahead):
             yield self._trim(self.synthesis.add(numerator), samples)
 
     def _mixture(self, frames: int, waveform: Iterator[Tensor], samples: int) -> Tensor:
@@ -253,9 +257,13 @@ class _Separation:
         mixture = self.analysis.transform(window.samples)
         level = magnitude(mixture)
         magnitudes = level.new_empty(len(window.hidden), *level.shape)
-        for index, states in enumerate(window.hidden):
-            self.networks.decode(index, window.features, states, level, magnitudes[index])
-        return self.synthesis.transform(self._filter()(magnitudes, mixture))
+
+        def decode(network: int) -> None:
+            states = window.hidden[network]
+            self.networks.decode(network, window.features, states, level, magnitudes[network])
+
+        self._within.map(decode, range(len(window.hidden)))
+        return self.synthesis.transform(self._filter()(magnitudes, mixture), self._within.map)
 
     def _filter(self) -> WienerFilter:
         """Return the filter of the current thread, whose buffers are used again."""
@@ -263,7 +271,9 @@ class _Separation:
             separator = self.separator
             # A single source cannot be refined: its gain would be the identity.
             niter = separator.niter if len(separator.sources) > 1 else 0
-            self._buffers.filter = WienerFilter(niter, separator.softmask, separator.residual)
+            self._buffers.filter = WienerFilter(
+                niter, separator.softmask, separator.residual, self._within.map
+            )
         made: WienerFilter = self._buffers.filter
         return made
 

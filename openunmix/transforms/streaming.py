@@ -7,6 +7,8 @@ axis, the order in which the FFT reads and writes memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -111,12 +113,19 @@ class Synthesis:
         """Append (..., frames, channels, bins); return the complete (..., channels, samples)."""
         return self.add(self.transform(spectra))
 
-    def transform(self, spectra: Tensor) -> Tensor:
-        """Numerator of frames, (..., frames, channels, bins) to (..., channels, samples)."""
+    def transform(
+        self,
+        spectra: Tensor,
+        apply: Callable[[Callable[[Tensor], Tensor], Sequence[Tensor]], Iterable[Tensor]] = map,
+    ) -> Tensor:
+        """Numerator of frames, (..., frames, channels, bins) to (..., channels, samples).
+
+        ``apply`` is called like ``map`` with all sources, and may use several threads.
+        """
         *leading, count, channels, _ = spectra.shape
         # One source after the other: their frames take n_fft / n_hop times the signal's memory.
         sources = spectra.reshape(-1, count, channels, self.n_fft // 2 + 1)
-        signals = torch.stack([self._signal(source) for source in sources])
+        signals = torch.stack(list(apply(self._signal, sources.unbind())))
         return signals.reshape(*leading, channels, -1)
 
     def add(self, signal: Tensor) -> Tensor:

@@ -339,8 +339,9 @@ def test_settings_that_cannot_work_are_refused(settings_):
 # Threads
 
 
-def test_number_of_threads_does_not_change_a_bit(tiny_separator):
-    separator = tiny_separator(residual=True, wiener_win_len=20)
+@pytest.mark.parametrize("window", [20, None])
+def test_number_of_threads_does_not_change_a_bit(tiny_separator, window):
+    separator = tiny_separator(residual=True, wiener_win_len=window)
     audio, config = synth.mixture(40_000), StreamConfig(chunk=300, lookahead=40)
     blocks = audio.split(3000, dim=-1)
     before, found = torch.get_num_threads(), []
