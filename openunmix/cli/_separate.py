@@ -28,7 +28,8 @@ from openunmix.errors import CheckpointError, OpenUnmixError
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions, FileResult, check_file, output_paths, separate_file
 from openunmix.predict.marks import Mark, describe_input, is_done, write_mark
-from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained import ResolvedModel, load_separator, resolve_model
 from openunmix.pretrained.folder import find_weights
 from openunmix.pretrained.registry import DEFAULT_MODEL, MODELS

@@ -12,7 +12,8 @@ from openunmix.audio import OUTPUT_FORMATS, STEM_MP4
 from openunmix.cli._options import EXIT_CODES, Group, add_shared
 from openunmix.model import Separator
 from openunmix.predict.files import FileOptions
-from openunmix.predict.stream import StreamConfig, estimate_memory
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig
 from openunmix.pretrained.registry import BUNDLED_MODEL, DEFAULT_MODEL
 
 # Frames; shorter chunks would save little memory and take much more time.

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from openunmix.filtering.gaussian import _TINY, wiener
 
-# Elements of a block: enough to occupy torch's threads, few enough for its planes to stay in the
-# cache.
+# Elements of a block: few enough for its planes to stay in the cache, and enough for Python, whose
+# lock threads share, to take little of the time.
 _BLOCK = 65536
 _SHARED_PLANES = 12
 # The defaults of `wiener`.

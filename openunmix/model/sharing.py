@@ -47,6 +47,11 @@ def share(networks: Iterable[MaskNetwork]) -> None:
     networks : iterable of MaskNetwork
         Networks of one architecture; all but the first are changed.
 
+    Raises
+    ------
+    ValueError
+        If such networks have no trunk.
+
     Examples
     --------
     >>> from openunmix.model import OpenUnmix
@@ -56,6 +61,8 @@ def share(networks: Iterable[MaskNetwork]) -> None:
     (True, False)
     """
     first, *others = networks
+    if not first.trunk_layers:
+        raise ValueError(f"networks of {type(first).__name__} have no trunk to share")
     for other in others:
         for name in first.trunk_layers:
             setattr(other, name, getattr(first, name))

@@ -34,11 +34,8 @@ from openunmix.transforms.streaming import Analysis, Synthesis
 # Samples transformed at once; few, so that long blocks need no long buffers.
 _PART = 262144
 
-# Bytes of a process before it separates anything: Python, torch and its thread pools.
-_PROCESS = 300_000_000
-
 # Windows of the filter that are computed at the same time: each takes some 100 MB of memory.
-_WINDOWS_AT_ONCE = 4
+WINDOWS_AT_ONCE = 4
 
 _PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -221,7 +218,7 @@ class _Separation:
             return 0
         config = self.config
         frames = config.chunk if self.emitted else min(config.chunk, config.first_chunk)
-        return _whole_windows(frames, self.window)
+        return whole_windows(frames, self.window)
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next chunk, the windows of the filter in several threads."""
@@ -234,7 +231,7 @@ class _Separation:
                 mixture = self._mixture(part.stop - part.start, waveform, samples)
                 yield _Window(mixture, features[part], [states[part] for states in hidden])
 
-        ahead = min(self.tasks.threads, _WINDOWS_AT_ONCE)
+        ahead = min(self.tasks.threads, WINDOWS_AT_ONCE)
         for numerator in self._windows.stream(self._estimate, windows(), ahead):
             yield self._trim(self.synthesis.add(numerator), samples)
 
@@ -284,7 +281,7 @@ class _Separation:
         return waveforms
 
 
-def _whole_windows(frames: int, window: int) -> int:
+def whole_windows(frames: int, window: int) -> int:
     """Round a number of frames to whole windows of the filter, at least one."""
     return window * max(1, round(frames / window))
 
@@ -397,27 +394,3 @@ def separate_waveform(
         estimates[..., done : done + part.shape[-1]] = part
         done += part.shape[-1]
     return estimates
-
-
-def estimate_memory(separator: Separator, config: StreamConfig | None = None) -> int:
-    """Estimate the peak memory, in bytes, of a process that separates files, within a fifth.
-
-    With ``exact`` the length of the file adds to it. Measurements: ``docs/performance.md``.
-    """
-    config = config or StreamConfig()
-    channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
-    sources = len(separator.sources)
-    window = separator.wiener_win_len or config.chunk
-    weights = sum(parameter.nbytes for parameter in separator.parameters())
-    trunks = {getattr(net, "trunk", net): net for net in separator.target_models.values()}
-    hidden = [getattr(net, "hidden_size", bins) for net in trunks.values()]
-    # A frame of a chunk: waveform, features and hidden states of all trunks; in the trunks that
-    # run at the same time seven buffers as wide as their LSTM.
-    threads = torch.get_num_threads()
-    widths = 2 * sum(hidden) + 7 * min(threads, len(hidden)) * max(hidden)
-    per_frame = 4 * (channels * separator.n_hop + widths)
-    # A frame of a window, per value: magnitude (4 bytes), estimate (8), three complex temporaries.
-    per_window_frame = sources * channels * bins * (4 + 8 + 3 * 8) * min(threads, _WINDOWS_AT_ONCE)
-    frames = _whole_windows(config.chunk, window) + config.lookahead
-    # Folding copies about half of the weights.
-    return _PROCESS + int(1.5 * weights) + frames * per_frame + window * per_window_frame

@@ -22,7 +22,8 @@ from openunmix.audio import read_audio
 from openunmix.cli import _separate
 from openunmix.cli._separate_options import SOUND_OPTIONS, parser
 from openunmix.predict.marks import MARK_NAME
-from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained import load_separator
 
 pytestmark = pytest.mark.usefixtures("work_folder")

@@ -11,9 +11,10 @@ from helpers.checks import decibels
 
 from openunmix.cli._models import main as umx_models
 from openunmix.errors import CheckpointError
-from openunmix.model import Architecture, OpenUnmix, Separator, share
+from openunmix.model import Architecture, MaskNetwork, OpenUnmix, Separator, share
 from openunmix.model.sharing import masks
-from openunmix.predict.stream import StreamConfig, estimate_memory, separate_waveform
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig, separate_waveform
 from openunmix.pretrained.folder import (
     SeparatorConfig,
     find_weights,
@@ -255,3 +256,12 @@ def test_an_average_moves_what_is_shared_as_far_as_the_rest(networks):
     for name, value in average.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, first[name].lerp(current.state_dict()[name], 0.25))
+
+
+def test_networks_without_a_trunk_cannot_share_one():
+    class Plain(MaskNetwork):
+        """A network in one piece."""
+
+    networks = [Plain(Architecture(), 9, 2), Plain(Architecture(), 9, 2)]
+    with pytest.raises(ValueError, match="Plain have no trunk to share"):
+        share(networks)

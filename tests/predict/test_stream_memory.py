@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from openunmix.predict.stream import StreamConfig, estimate_memory
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig
 
 
 def test_more_memory_is_expected_for_more_work(tiny_separator):
@@ -30,7 +31,8 @@ _MEMORY = """
 import json, re
 from pathlib import Path
 import torch
-from openunmix.predict.stream import StreamConfig, estimate_memory, separate_blocks
+from openunmix.predict.memory import estimate_memory
+from openunmix.predict.stream import StreamConfig, separate_blocks
 from openunmix.model import OpenUnmix, Separator
 
 class Minutes:
