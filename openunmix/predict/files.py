@@ -239,7 +239,9 @@ def _naming(folder: Path, work: Path) -> Iterator[None]:
     try:
         yield
     except AudioFileError as error:
-        named = re.sub(f"{re.escape(str(work))}[^'\"]*", lambda _: str(folder), str(error))
+        # Names of temporary files: those of targets, with an extension.
+        inside = re.escape(str(work)) + r"(?:[/\\][\w .-]*\.\w+)?"
+        named = re.sub(inside, lambda _: str(folder), str(error))
         if named == str(error):
             raise
         raise AudioFileError(named) from error

@@ -9,7 +9,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import soundfile
 from helpers.evaluation import TARGETS, write_estimates
 
 from openunmix.evaluate import System, evaluate_tracks, find_tracks
@@ -40,11 +39,11 @@ def sdr(root, system, folder, output_dir=None):
     return round(evaluation.scores[0].median("vocals", "SDR"), 3), done
 
 
-def quieter(file):
+def change(file):
     """Change samples of a file, but neither its size nor its times."""
     before = file.stat()
-    audio, rate = soundfile.read(file)
-    soundfile.write(file, 0.5 * audio, rate, soundfile.info(file).subtype)
+    content = file.read_bytes()
+    file.write_bytes(content[:-4000] + bytes(4000))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
@@ -66,7 +65,7 @@ def test_estimates_of_two_tools_in_folders_of_one_name(scored, tmp_path):
 def test_file_that_was_exchanged_is_noticed_by_its_content(scored, tmp_path, file):
     """A copy that keeps times (`cp -p`) replaced a file by another one of its size."""
     root, system, folder = scored
-    quieter(tmp_path / file)
+    change(tmp_path / file)
     _, outdated = earlier_scores(find_tracks(root), system, folder)
     part = "estimates/vocals" if "others" in file else "track/drums"
     assert outdated["song 0"].endswith(f"was made with others of: {part}")
@@ -135,7 +134,7 @@ def test_estimates_that_are_to_be_written_are_there_and_those_of_the_scores(
     assert len(sdr(dataset, system, scores)[1]) == 3
     assert len(sdr(dataset, system, scores, out)[1]) == 3
     assert sdr(dataset, system, scores, out)[1] == sdr(dataset, system, scores)[1] == []
-    quieter(out / "test" / "song 1" / "drums.wav")
+    change(out / "test" / "song 1" / "drums.wav")
     (out / "test" / "song 2" / "vocals.wav").unlink()
     assert sdr(dataset, system, scores, out)[1] == ["song 1", "song 2"]
 
