@@ -38,7 +38,7 @@ wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-# Peaks of memory depend on the version of torch.
+# Peaks of memory depend on the version of torch, and torch 2.4 warns of how it unpickles itself.
 oldest:  ## Run the tests of the core with the oldest versions that pyproject.toml allows
 	rm -rf build/oldest
 	$(PYTHON) -m venv build/oldest
@@ -47,7 +47,8 @@ oldest:  ## Run the tests of the core with the oldest versions that pyproject.to
 		--resolution lowest-direct --editable '.[onnx]' 'pytest>=8.2' 'pytest-xdist>=3.6' \
 		'hypothesis>=6.100' 'norbert>=0.2.1'
 	build/oldest/bin/python -m pytest -m "not slow and not browser" --numprocesses auto \
-		--maxprocesses 4 --dist loadfile --ignore tests/predict/test_stream_memory.py $(OLDEST)
+		--maxprocesses 4 --dist loadfile --ignore tests/predict/test_stream_memory.py \
+		-W 'ignore:You are using `torch.load` with:FutureWarning' $(OLDEST)
 
 smoke: wheel  ## Install the wheel into a new environment, and use it from another folder
 	rm -rf build/smoke
