@@ -14,6 +14,9 @@ from torch import Tensor
 from openunmix.transforms.fourier import STFTConfig
 from openunmix.transforms.settings import ExactSettings
 
+#: Smaller magnitudes are compressed as this one: the slope of the power is infinite at 0.
+SMALLEST = 1e-12
+
 
 @dataclass(frozen=True)
 class Architecture:

@@ -19,13 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from openunmix.model.architecture import NETWORKS, Architecture, MaskNetwork
+from openunmix.model.architecture import NETWORKS, SMALLEST, Architecture, MaskNetwork
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
 
 # How many bands of how many bins, from low to high; all bins above are one band.
 _BANDS = ((12, 8), (12, 24), (8, 64), (4, 128))
-# Smaller magnitudes are compressed as this one: the slope of the power is infinite at 0.
-_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class BandUnmix(MaskNetwork):
         return torch.cat(masks, dim=-1)
 
     def compress(self, magnitude: Tensor) -> Tensor:  # noqa: D102
-        return magnitude.clamp(min=_SMALLEST).pow(self.architecture.compression)
+        return magnitude.clamp(min=SMALLEST).pow(self.architecture.compression)
 
     @classmethod
     def from_architecture(  # noqa: D102

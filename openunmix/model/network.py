@@ -7,11 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from openunmix.model.architecture import NETWORKS, Architecture, MaskNetwork
+from openunmix.model.architecture import NETWORKS, SMALLEST, Architecture, MaskNetwork
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
-
-# Smaller magnitudes are compressed as this one: the slope of the power is infinite at 0.
-_SMALLEST = 1e-12
 
 
 class OpenUnmix(MaskNetwork):
@@ -160,7 +157,7 @@ class OpenUnmix(MaskNetwork):
 
     def compress(self, magnitude: Tensor) -> Tensor:  # noqa: D102
         power = self.compression
-        return magnitude if power is None else magnitude.clamp(min=_SMALLEST).pow(power)
+        return magnitude if power is None else magnitude.clamp(min=SMALLEST).pow(power)
 
     def set_input_statistics(self, mean: Tensor, scale: Tensor) -> None:  # noqa: D102
         with torch.no_grad():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ import torch
 from openunmix._files import replacing
 from openunmix._version import __version__
 from openunmix.errors import MissingExtraError
-from openunmix.model import Separator
+from openunmix.model import MaskNetwork, Separator
+from openunmix.model.sharing import masks
 from openunmix.predict._bands import BandNetworks
 from openunmix.predict._folded import FoldedNetworks
 from openunmix.predict._networks import Networks, networks_of
@@ -72,7 +73,7 @@ def export_onnx(
     content = _graph(separator, networks, precision).model(_metadata(separator, metadata or {}))
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(content.SerializeToString())
-        _compare(separator, networks, temporary, _TOLERANCES[precision])
+        _compare(separator, temporary, _TOLERANCES[precision])
 
 
 def _check_installed() -> None:
@@ -95,13 +96,13 @@ def _graph(separator: Separator, networks: Networks, precision: str) -> Graph:
     # Frames before the lookahead: states are those after them.
     chunk = graph.input("chunk", (1,), np.array([np.iinfo(np.int64).max]))
     if isinstance(networks, FoldedNetworks):
-        masks = add_folded(graph, networks, x, chunk)
+        parts = add_folded(graph, networks, x, chunk)
     elif isinstance(networks, BandNetworks):
-        masks = add_bands(graph, networks, x, chunk)
+        parts = add_bands(graph, networks, x, chunk)
     else:
         raise ValueError("only networks of OpenUnmix or BandUnmix can be exported")
-    shape = (len(masks), "frames", channels, bins)
-    graph.output(graph.add("Concat", *masks, axis=0), "masks", shape)
+    shape = (len(parts), "frames", channels, bins)
+    graph.output(graph.add("Concat", *parts, axis=0), "masks", shape)
     graph.outputs.insert(0, graph.outputs.pop())  # masks first, then states
     return graph
 
@@ -123,7 +124,7 @@ def _metadata(separator: Separator, more: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _compare(separator: Separator, networks: Networks, path: Path, tolerance: float) -> None:
+def _compare(separator: Separator, path: Path, tolerance: float) -> None:
     """Raise ValueError if the graph in a file computes other masks than torch."""
     import onnxruntime
 
@@ -131,20 +132,13 @@ def _compare(separator: Separator, networks: Networks, path: Path, tolerance: fl
     generator = torch.Generator().manual_seed(0)
     magnitude = torch.rand(_FRAMES, channels, bins, generator=generator)
     with torch.no_grad():
-        features = networks.encode(magnitude)
-        states = [
-            networks.run_recurrent(i, features, _FRAMES, None)[0] for i in set(networks.trunk_of)
-        ]
-        if separator.bridged:
-            states = [torch.stack(states).mean(dim=0)] * len(states)
-        expected = magnitude.new_empty(len(networks.trunk_of), *magnitude.shape)
-        for network, trunk in enumerate(networks.trunk_of):
-            networks.decode(network, features, states[trunk], magnitude, expected[network])
+        own = cast("list[MaskNetwork]", list(separator.target_models.values()))
+        expected = torch.stack(masks(own, magnitude[:, None], separator.bridged))[:, :, 0]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of inputs that may be left out
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (masks,) = session.run(["masks"], {"magnitude": magnitude.numpy()})
-    difference = float((torch.from_numpy(masks) * magnitude - expected).abs().max())
+    (found,) = session.run(["masks"], {"magnitude": magnitude.numpy()})
+    difference = float(((torch.from_numpy(found) - expected) * magnitude).abs().max())
     if not difference <= tolerance:
         raise ValueError(
             f"the masks of the graph differ from those of torch by {difference:g}, more than "

@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from openunmix.model.architecture import SMALLEST
 from openunmix.model.bands import BandUnmix, PerBand, Recurrent
 from openunmix.predict._bands import BandNetworks
 from openunmix.predict._folded import FoldedNetworks
 from openunmix.predict._recurrent import split_lstm
 from openunmix.predict.export.graph import Graph
-
-# As in openunmix.model: smaller magnitudes are compressed as this one.
-_SMALLEST = 1e-12
 
 
 def add_folded(graph: Graph, networks: FoldedNetworks, x: str, chunk: str) -> list[str]:
@@ -161,5 +159,5 @@ def add_compression(graph: Graph, x: str, power: float) -> str:
     """Add the compression of magnitudes."""
     if power == 1:
         return x
-    audible = graph.add("Max", x, graph.constant(np.float32(_SMALLEST)))
+    audible = graph.add("Max", x, graph.constant(np.float32(SMALLEST)))
     return str(graph.add("Pow", audible, graph.constant(np.float32(power))))
