@@ -18,10 +18,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from openunmix.model import OpenUnmix
+from openunmix.predict._folding import fold_decoder, fold_encoder, fold_mixer
 from openunmix.predict._recurrent import State, run_directions, split_lstm
 from openunmix.predict._runtime import SEQUENTIAL, Tasks
 
@@ -66,8 +67,11 @@ class FoldedNetworks:
             for group in groups.values()
         ]
         self.recurrent = [split_lstm(network.lstm, dtype) for network in self.trunks]
-        self.mixers = [_cast(_fold_mixer(network), dtype) for network in networks]
-        self.decoders = [_cast(_fold_decoder(network), dtype) for network in networks]
+        self.mixers = [_cast(fold_mixer(network.state_dict()), dtype) for network in networks]
+        self.decoders = [
+            _cast(fold_decoder(network.state_dict(), network.nb_channels), dtype)
+            for network in networks
+        ]
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """Features c of all trunks: (frames, channels, bins) to (frames, sum of hidden sizes).
@@ -126,39 +130,10 @@ class FoldedNetworks:
         torch.mul(mask.reshape(magnitude.shape), magnitude, out=out)  # in float32 again
 
 
-def _normalisation(layer: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Scale and offset (features,) of a batch normalisation at inference."""
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    # g (x - mean) / sqrt(var + eps) + b = scale x + (b - scale mean)
-    scale = layer.weight / torch.sqrt(layer.running_var + layer.eps)
-    return scale, layer.bias - scale * layer.running_mean
-
-
 def _fold_encoder(network: OpenUnmix, bins: int) -> Affine:
     """A_1 and b_1 for an input of ``bins`` bins; those the network does not see weigh zero."""
-    scale, offset = _normalisation(network.bn1)
-    channels = network.nb_channels
-    gain, shift = network.input_scale.repeat(channels), network.input_mean.repeat(channels)
-    # scale W ((x + shift) gain) + offset = scale (W gain) x + scale (W gain) shift + offset
-    weight = network.fc1.weight * gain
-    folded = (scale[:, None] * weight).reshape(-1, channels, network.nb_bins)
-    folded = functional.pad(folded, (0, bins - network.nb_bins)).flatten(1)
-    return Affine(folded, scale * (weight @ shift) + offset)
-
-
-def _fold_mixer(network: OpenUnmix) -> Affine:
-    """A_2 and b_2: scale (W x) + offset."""
-    scale, offset = _normalisation(network.bn2)
-    return Affine(scale[:, None] * network.fc2.weight, offset)
-
-
-def _fold_decoder(network: OpenUnmix) -> Affine:
-    """A_3 and b_3: gain (scale W x + offset) + shift."""
-    scale, offset = _normalisation(network.bn3)
-    gain = network.output_scale.repeat(network.nb_channels)
-    shift = network.output_mean.repeat(network.nb_channels)
-    return Affine((gain * scale)[:, None] * network.fc3.weight, gain * offset + shift)
+    weight, bias = fold_encoder(network.state_dict(), network.nb_channels)
+    return Affine(functional.pad(weight, (0, bins - network.nb_bins)).flatten(1), bias)
 
 
 def _cast(tensors: Iterable[Tensor], dtype: torch.dtype) -> Affine:

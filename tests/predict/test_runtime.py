@@ -106,7 +106,7 @@ def test_tasks_compute_in_the_precision_of_who_starts_them(tasks):
 
 def test_error_of_a_task_is_raised_and_the_threads_end():
     before = set(threading.enumerate())  # a server of another test may have threads
-    with pytest.raises(ZeroDivisionError), Tasks(CPU) as tasks:
+    with pytest.raises(ZeroDivisionError), Tasks(CPU) as tasks:  # noqa: PT012 - threads live inside
         assert set(threading.enumerate()) - before
         tasks.run(lambda: tasks.map(lambda item: 1 // item, [1, 0]))
     assert torch.get_num_threads() == 3

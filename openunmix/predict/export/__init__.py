@@ -1,7 +1,7 @@
 """Networks as one file of ONNX, which runs where torch does not: ``umx-models export``.
 
-``docs/onnx.md`` describes the graph, and what a port has to do around it. ``networks.py`` has the
-two kinds of networks, ``graph.py`` how ONNX writes what they consist of.
+``docs/onnx.md`` describes the graph, and what a port has to do around it. ``open_unmix.py`` and
+``bands.py`` have the two kinds of networks, ``layers.py`` and ``graph.py`` what they consist of.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from openunmix._files import replacing
 from openunmix._version import __version__
@@ -22,8 +23,9 @@ from openunmix.model.sharing import masks
 from openunmix.predict._bands import BandNetworks
 from openunmix.predict._folded import FoldedNetworks
 from openunmix.predict._networks import Networks, networks_of
+from openunmix.predict.export.bands import add_bands, array
 from openunmix.predict.export.graph import Graph
-from openunmix.predict.export.networks import add_bands, add_folded
+from openunmix.predict.export.open_unmix import add_open_unmix
 
 __all__ = ["PRECISIONS", "export_onnx"]
 
@@ -96,15 +98,22 @@ def _graph(separator: Separator, networks: Networks, precision: str) -> Graph:
     # Frames before the lookahead: states are those after them.
     chunk = graph.input("chunk", (1,), np.array([np.iinfo(np.int64).max]))
     if isinstance(networks, FoldedNetworks):
-        parts = add_folded(graph, networks, x, chunk)
+        weights = [_weights(network) for network in separator.target_models.values()]
+        bridged = separator.bridged
+        parts = add_open_unmix(graph, weights, networks.trunk_of, channels, bridged, x, chunk)
     elif isinstance(networks, BandNetworks):
         parts = add_bands(graph, networks, x, chunk)
     else:
         raise ValueError("only networks of OpenUnmix or BandUnmix can be exported")
-    shape = (len(parts), "frames", channels, bins)
+    shape = (len(parts), "frames of the chunk", channels, bins)
     graph.output(graph.add("Concat", *parts, axis=0), "masks", shape)
     graph.outputs.insert(0, graph.outputs.pop())  # masks first, then states
     return graph
+
+
+def _weights(network: nn.Module) -> dict[str, np.ndarray]:
+    """Weights of a network by name."""
+    return {name: array(tensor) for name, tensor in network.state_dict().items()}
 
 
 def _metadata(separator: Separator, more: Mapping[str, Any]) -> dict[str, str]:
@@ -115,6 +124,7 @@ def _metadata(separator: Separator, more: Mapping[str, Any]) -> dict[str, str]:
         "n_hop": separator.n_hop,
         "sample_rate": float(separator.sample_rate),
         "nb_channels": separator.nb_channels,
+        "causal": all(network.architecture.unidirectional for network in _networks(separator)),
         "openunmix": __version__,
         **more,
     }
@@ -122,6 +132,11 @@ def _metadata(separator: Separator, more: Mapping[str, Any]) -> dict[str, str]:
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in described.items()
     }
+
+
+def _networks(separator: Separator) -> list[MaskNetwork]:
+    """Networks of a separator that has only those of the package."""
+    return cast("list[MaskNetwork]", list(separator.target_models.values()))
 
 
 def _compare(separator: Separator, path: Path, tolerance: float) -> None:
@@ -132,8 +147,8 @@ def _compare(separator: Separator, path: Path, tolerance: float) -> None:
     generator = torch.Generator().manual_seed(0)
     magnitude = torch.rand(_FRAMES, channels, bins, generator=generator)
     with torch.no_grad():
-        own = cast("list[MaskNetwork]", list(separator.target_models.values()))
-        expected = torch.stack(masks(own, magnitude[:, None], separator.bridged))[:, :, 0]
+        batch, own = magnitude[:, None], _networks(separator)
+        expected = torch.stack(masks(own, batch, separator.bridged))[:, :, 0]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of inputs that may be left out
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

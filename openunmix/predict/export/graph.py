@@ -1,6 +1,7 @@
 """A graph of ONNX under construction: nodes with names of their own, and weights stored small.
 
 ONNX [1]_ is a file format for networks, which runtimes in many languages and browsers execute.
+Weights are arrays of numpy: this file needs no torch.
 
 References
 ----------
@@ -10,12 +11,12 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+
+Array: TypeAlias = npt.NDArray[Any]
 
 #: Operators of this version are in onnxruntime since 1.12; the format is as old.
 _OPSET, _IR_VERSION = 17, 8
@@ -25,6 +26,15 @@ _LAST = np.iinfo(np.int64).max  # where a slice to the end stops
 
 #: Of LSTM gates, torch stores (input, forget, cell, output), ONNX (input, output, forget, cell).
 _GATES = (0, 3, 1, 2)
+
+
+class LSTMWeights(NamedTuple):
+    """One direction of an LSTM layer as torch stores it, its gates one after the other in rows."""
+
+    weight_ih: Array  #: (4 * width, inputs)
+    weight_hh: Array  #: (4 * width, width)
+    bias_ih: Array  #: (4 * width,)
+    bias_hh: Array  #: (4 * width,)
 
 
 class Graph:
@@ -62,16 +72,16 @@ class Graph:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def matrix(self, values: Tensor) -> str:
+    def matrix(self, values: Array) -> str:
         """Add a matrix, stored as float16 if the graph is not of float32."""
         if self.precision == "float32":
             return self.vector(values)
-        stored = self.constant(values.detach().cpu().numpy().astype(np.float16))
+        stored = self.constant(values.astype(np.float16))
         return str(self.add("Cast", stored, to=1))  # to float32
 
-    def vector(self, values: Tensor) -> str:
+    def vector(self, values: Array) -> str:
         """Add a vector in float32: some of its values are too large for float16."""
-        return self.constant(values.detach().float().cpu().numpy())
+        return self.constant(values.astype(np.float32))
 
     def input(
         self, name: str, shape: Sequence[int | str], default: npt.ArrayLike | None = None
@@ -126,7 +136,7 @@ class Graph:
         )
         return str(self.add("Slice", x, first, last, self.constant(np.array([axis], np.int64))))
 
-    def affine(self, x: str, weight: Tensor, bias: Tensor) -> str:
+    def affine(self, x: str, weight: Array, bias: Array) -> str:
         """``x @ weight + bias``, weight (..., inputs, outputs)."""
         if self.precision == "int8" and weight.ndim == 2:
             matrix = quantise(weight)
@@ -135,21 +145,22 @@ class Graph:
         product = str(self.add("MatMul", x, self.matrix(weight)))
         return str(self.add("Add", product, self.vector(bias)))
 
-    def normalise(self, x: str, size: int, layer: nn.LayerNorm | None = None) -> str:
-        """Normalise the last axis to mean 0 and variance 1; then as a layer scales and shifts."""
-        if layer is None:
-            inputs = [self.constant(np.ones(size, np.float32))]
-        else:
-            inputs = [self.vector(layer.weight), self.vector(layer.bias)]
-        epsilon = 1e-5 if layer is None else layer.eps
-        return str(self.add("LayerNormalization", x, *inputs, axis=-1, epsilon=epsilon))
+    def normalise(self, x: str, weight: Array, bias: Array | None = None, eps: float = 1e-5) -> str:
+        """Normalise the last axis to mean 0 and variance 1, then multiply and add."""
+        inputs = [self.vector(weight), *([] if bias is None else [self.vector(bias)])]
+        return str(self.add("LayerNormalization", x, *inputs, axis=-1, epsilon=eps))
 
     def recurrent(
-        self, x: str, directions: Sequence[nn.LSTM], items: int, state: tuple[str, str], chunk: str
+        self,
+        x: str,
+        directions: Sequence[LSTMWeights],
+        items: int,
+        state: tuple[str, str],
+        chunk: str,
     ) -> tuple[str, str, str]:
         """Add a layer: (frames, items, features) to outputs and the state after ``chunk`` frames.
 
-        ``directions`` are a forward LSTM of one layer, which begins with a state (1, items, width)
+        ``directions`` are a forward LSTM, which begins with a state (1, items, width)
         of output and cell, and a backward one, if there is one, which begins at the last frame.
         """
         forward, *backward = directions
@@ -159,7 +170,7 @@ class Graph:
         first, rest = self.part(x, 0, 0, chunk), self.part(x, 0, chunk, _LAST)
         seen, *after = self.lstm(first, forward, state)
         # The rest may be empty, and an LSTM may not be run over nothing: a frame is put after it.
-        more = self.constant(np.zeros((1, items, forward.input_size), np.float32))
+        more = self.constant(np.zeros((1, items, forward.weight_ih.shape[1]), np.float32))
         ahead, *_ = self.lstm(self.add("Concat", rest, more, axis=0), forward, (after[0], after[1]))
         outputs = self.add("Concat", seen, self.part(ahead, 0, 0, -1), axis=0)
         for layer in backward:
@@ -169,21 +180,22 @@ class Graph:
     def lstm(
         self,
         x: str,
-        layer: nn.LSTM,
+        layer: LSTMWeights,
         state: tuple[str, str] | tuple[()] = (),
         way: str = "forward",
     ) -> list[str]:
         """Add an LSTM of one layer and direction; return outputs, last output and last cell."""
-        width = layer.hidden_size
+        width = layer.weight_hh.shape[1]
         rows = [gate * width + row for gate in _GATES for row in range(width)]
-        kernels = [getattr(layer, f"weight_{part}_l0")[None, rows] for part in ("ih", "hh")]
+        kernels = [kernel[None, rows] for kernel in (layer.weight_ih, layer.weight_hh)]
         # ONNX adds both biases, side by side in one row.
-        biases = [getattr(layer, f"bias_{part}_l0")[rows] for part in ("ih", "hh")]
-        bias = self.vector(torch.cat(biases)[None])
+        bias = self.vector(np.concatenate([layer.bias_ih[rows], layer.bias_hh[rows]])[None])
         operator, options, scales = "LSTM", {}, list[str]()
         if self.precision == "int8":
             operator, options = "DynamicQuantizeLSTM", {"domain": _MICROSOFT}
-            quantised = [[*map(self.constant, quantise(kernel.mT))] for kernel in kernels]
+            quantised = [
+                [*map(self.constant, quantise(kernel.swapaxes(-1, -2)))] for kernel in kernels
+            ]
             names = [integers for integers, *_ in quantised]
             # Left out: the state, if there is none, and peephole weights.
             scales = [*[""] * (3 - len(state)), *quantised[0][1:], *quantised[1][1:]]
@@ -197,12 +209,11 @@ class Graph:
         return [self.add("Squeeze", outputs, self.constant(np.array([1], np.int64))), *after]
 
 
-def quantise(weight: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def quantise(weight: Array) -> tuple[Array, Array, Array]:
     """Quantise the columns of a matrix (..., inputs, outputs): integers, scales, zero points.
 
     Integers have 7 bits: products of 8 bits overflow where a processor adds pairs of them in 16.
     """
-    values = weight.detach().float().cpu()
-    scale = values.abs().amax(dim=-2).clamp(min=1e-12) / _LARGEST
-    integers = torch.round(values / scale.unsqueeze(-2)).to(torch.int8)
-    return integers.numpy(), scale.numpy(), np.zeros(scale.shape, np.int8)
+    scale = np.maximum(np.abs(weight).max(axis=-2), 1e-12) / _LARGEST
+    integers = np.rint(weight / scale[..., None, :]).astype(np.int8)
+    return integers, scale.astype(np.float32), np.zeros(scale.shape, np.int8)

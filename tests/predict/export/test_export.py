@@ -12,8 +12,10 @@ import torch
 
 from openunmix.errors import MissingExtraError
 from openunmix.model import Architecture, BandArchitecture, Separator, share
+from openunmix.model.architecture import SMALLEST
 from openunmix.predict._networks import networks_of
 from openunmix.predict.export import export_onnx
+from openunmix.predict.export.layers import _SMALLEST
 from openunmix.pretrained import load_separator
 from openunmix.transforms.fourier import STFTConfig
 
@@ -109,6 +111,23 @@ def test_a_causal_network_goes_on_from_its_states(tmp_path, kind):
         states = dict(zip(names, after, strict=True))
         parts.append(mask)
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_are_those_of_the_chunk_alone(tmp_path, kind):
+    """Nobody needs masks of the lookahead, and most of the computation would go there."""
+    made, x = separator(kind), magnitudes(30)
+    export_onnx(made, tmp_path / "m.onnx")
+    run = session(tmp_path / "m.onnx")
+    (masks,) = run.run(["masks"], {"magnitude": x.numpy(), "chunk": np.array([12])})
+    assert masks.shape[1] == (30 if kind in CAUSAL else 12)
+    np.testing.assert_allclose(masks, torch_masks(made, x)[:, : masks.shape[1]], atol=1e-5)
+    about = run.get_modelmeta().custom_metadata_map
+    assert json.loads(about["causal"]) == (kind in CAUSAL)
+
+
+def test_compression_is_that_of_the_networks():
+    assert _SMALLEST == SMALLEST
 
 
 @pytest.mark.parametrize("kind", BIDIRECTIONAL)
