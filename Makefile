@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check scores wheel oldest smoke clean
+.PHONY: help demo test check docs scores wheel oldest smoke clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,11 @@ check: $(VENV)/.tests  ## Check style, types, imports and docstrings
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_docstrings.py
+
+docs: $(VENV)/.docs  ## Build the documentation site in build/docs, and check its links
+	rm -rf build/docs build/doctrees docs/gallery
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d build/doctrees docs build/docs
+	$(BIN)/python scripts/check_links.py build/docs
 
 scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/models.md
 	@if [ -d "$(DATA)" ]; then $(BIN)/python scripts/update_scores.py "$(DATA)"; else \
@@ -57,7 +62,7 @@ smoke: wheel  ## Install the wheel into a new environment, and use it from anoth
 	build/smoke/bin/python scripts/smoke.py
 
 clean:  ## Remove everything that was made, the environment too
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) build dist demo docs/gallery *.egg-info .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 
 # Each stamp says that an installation is complete; it is done again when the pins change.
@@ -70,6 +75,10 @@ $(VENV)/.package: pyproject.toml constraints.txt
 
 $(VENV)/.tests: $(VENV)/.package
 	$(INSTALL) --editable '.[tests]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 # Only the song in stempeg is used. Importing it takes an ffmpeg program, hence no dependencies.

@@ -3,7 +3,7 @@ r"""The local Gaussian model of a mixture, and the Wiener filter that follows fr
 Every source is a zero-mean complex Gaussian vector in every bin :math:`f` and frame :math:`t`,
 with a power that changes over time and a spatial covariance that does not [1]_:
 
-.. math:: y_j(t,f) \sim \mathcal N\big(0,\ v_j(t,f)\, R_j(f)\big), \qquad
+.. math:: y_j(t,f) \sim \mathcal N\bigl(0,\ v_j(t,f)\, R_j(f)\bigr), \qquad
     x(t,f) = \sum_j y_j(t,f) + n(t,f), \quad n \sim \mathcal N(0, \sqrt\epsilon\, I).
 
 ====================  ============================================  =======================
@@ -32,11 +32,11 @@ powers. The noise is one more source with :math:`p = q = \sqrt\epsilon, c = 0`. 
 :math:`w_j = v_j p_j` the factors of :math:`C` are sums of non-negative terms,
 
 .. math:: P = \sqrt\epsilon + \sum_j w_j, \quad \bar c = \frac{1}{P} \sum_j w_j c_j, \quad
-    Q = \sqrt\epsilon\,(1 + |\bar c|^2) + \sum_j \big(v_j q_j + w_j\, |c_j - \bar c|^2\big),
+    Q = \sqrt\epsilon\,(1 + |\bar c|^2) + \sum_j \bigl(v_j q_j + w_j\, |c_j - \bar c|^2\bigr),
 
 and with :math:`u = x_2 - \bar c\, x_1` the posterior means are
 
-.. math:: y_{j1} = w_j \Big(\frac{x_1}{P} + \overline{(c_j - \bar c)}\, \frac{u}{Q}\Big), \qquad
+.. math:: y_{j1} = w_j \Bigl(\frac{x_1}{P} + \overline{(c_j - \bar c)}\, \frac{u}{Q}\Bigr), \qquad
     y_{j2} = c_j\, y_{j1} + v_j q_j \frac{u}{Q}.
 
 No powers are subtracted, so the result is as accurate as the signals: in single precision within
@@ -145,7 +145,7 @@ def wiener_gain(psd: Tensor, covariance: Tensor, eps: float = 1e-10) -> Tensor:
     The gain is the matrix that maps the mixture to the posterior mean of the source,
 
     .. math:: W_j(t,f) = v_j(t,f)\, R_j(f)
-        \Big(\sum_k v_k(t,f)\, R_k(f) + \sqrt{\epsilon}\, I\Big)^{-1}.
+        \Bigl(\sum_k v_k(t,f)\, R_k(f) + \sqrt{\epsilon}\, I\Bigr)^{-1}.
 
     One and two channels have closed forms, see the module; more are inverted by LU.
 
