@@ -40,7 +40,7 @@ scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model o
 		echo "$(DATA): no such folder of songs; give one with stems: make scores DATA=FOLDER"; fi
 
 wheel: $(VENV)/.package  ## Build dist/*.whl
-	rm -rf build dist
+	rm -rf build/lib build/bdist.* dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 # Peaks of memory depend on the version of torch, and torch 2.4 warns of how it unpickles itself.

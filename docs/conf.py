@@ -49,6 +49,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "write_computation_times": False,
     "plot_gallery": os.environ.get("GALLERY", "1") != "0",
+    "ignore_repr_types": r"matplotlib",
     "image_scrapers": ("matplotlib",),
     "within_subsection_order": "FileNameSortKey",
     "nested_sections": False,

@@ -12,6 +12,7 @@ those of another program, or of a multitrack recording.
 # ``show`` takes waveforms and returns a value that a notebook displays, as below. It contains
 # its audio, so that it still plays when the notebook is opened again.
 
+# sphinx_gallery_thumbnail_path = "images/player-light.webp"
 import tempfile
 from pathlib import Path
 
