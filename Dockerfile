@@ -4,7 +4,9 @@
 #   docker build --tag open-unmix .
 #   docker run --rm --volume "$PWD:/data" open-unmix song.mp3
 
-FROM python:3.12-slim
+# Another image with python and pip: --build-arg BASE=NAME.
+ARG BASE=python:3.12-slim
+FROM ${BASE}
 
 # torch for CPUs alone: the one on PyPI brings gigabytes of libraries for GPUs.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu

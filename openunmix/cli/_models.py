@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from openunmix.cli._models_licences import SCOPES, as_json, as_text, caution, select, table
 from openunmix.cli._options import EXIT_CODES, run_command, say
 from openunmix.errors import CheckpointError, DownloadError
 from openunmix.predict.export import PRECISIONS, export_onnx
@@ -40,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     add("list", _list, "print a table of the known models (the default)")
     download = add("download", _download, "download models into the cache")
     download.add_argument("names", nargs="+", metavar="NAME", help="a known model, such as umxhq")
+    download.add_argument(
+        "--mirror",
+        metavar="PLACE,...",
+        help="where to look, in this order: folders, URLs, and zenodo for the server of the "
+        "publishers (default: OPENUNMIX_MIRROR, or zenodo)",
+    )
     verify = add("verify", _verify, "check the hashes of models and load them")
     verify.add_argument(
         "names",
@@ -64,7 +72,16 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--targets", nargs="+", metavar="TARGET", help="some targets of the model")
     add("path", _path, "print the folder of downloads")
-    add("licences", _licences, "print terms of use, training data, citations")
+    licences = add("licences", _licences, "print terms of use, training data, citations")
+    licences.add_argument(
+        "--commercial",
+        nargs="?",
+        choices=SCOPES,
+        const=SCOPES[0],
+        help="only models whose weights have a licence that allows commercial use, as far as is "
+        "known; data: only if the terms of their training data do, too",
+    )
+    licences.add_argument("--json", action="store_true", help="print all of it as JSON")
     return parser
 
 
@@ -85,10 +102,7 @@ def _list(_: argparse.Namespace) -> None:
     for entry in MODELS.values():
         targets, rate = " ".join(entry.targets), f"{entry.config.stft.sample_rate:.0f} Hz"
         rows.append((entry.name, targets, rate, _size(entry), entry.licence, _state(entry)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print(table(rows))
 
 
 def _size(entry: ModelEntry) -> str:
@@ -113,16 +127,17 @@ def _state(entry: ModelEntry) -> str:
 
 def _download(args: argparse.Namespace) -> int:
     """Download models; a failure does not stop the others."""
-    return _each(_download_one, [find_model(name).name for name in args.names])
+    names = [find_model(name).name for name in args.names]
+    return _each(partial(_download_one, mirror=args.mirror), names)
 
 
-def _download_one(name: str) -> None:
+def _download_one(name: str, mirror: str | None) -> None:
     """Download one model."""
     entry = MODELS[name]
     if entry.bundled:
         resolve_model(name)
     else:
-        fetch_model(entry)
+        fetch_model(entry, mirror=mirror)
     where = "comes with the package" if entry.bundled else f"is in {cache_folder()}"
     print(f"{name} {where}", file=sys.stderr)
 
@@ -205,9 +220,15 @@ def _path(_: argparse.Namespace) -> None:
     print(cache_folder())
 
 
-def _licences(_: argparse.Namespace) -> None:
-    """Print terms of use, training data and citation of every model."""
-    for entry in MODELS.values():
-        print(f"{entry.name}: {entry.licence}")
-        print(f"  trained on: {entry.trained_on}")
-        print(f"  cite: {entry.citation}")
+def _licences(args: argparse.Namespace) -> None:
+    """Print terms of use, training data and citation of models."""
+    entries = select(list(MODELS.values()), args.commercial)
+    if args.json:
+        print(as_json(entries))
+    elif entries:
+        print(as_text(entries))
+    note = caution(entries, args.commercial) if args.commercial else ""
+    if not entries:
+        note = "no known model"
+    if note:
+        say("umx-models", note)

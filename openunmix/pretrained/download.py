@@ -4,8 +4,9 @@ The cache is that of ``torch.hub``, so files downloaded by openunmix 1.3.0 are u
 is used only if its SHA-256 starts with the prefix in the registry. Two environment variables:
 
 ``OPENUNMIX_MIRROR``
-    A folder or URL used instead of the registry's server. Files are found by their name, there or
-    in a subfolder named after the model.
+    Places of files, separated by commas and tried in order: folders, URLs, and ``zenodo`` for the
+    server of the publishers, which is not asked if it is not among them. Files are found by their
+    name, there or in a subfolder named after the model.
 ``OPENUNMIX_OFFLINE``
     If ``1``, the network is never used; the cache and a mirror that is a folder still are.
 """
@@ -21,11 +22,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from openunmix._files import sha256_of
 from openunmix._version import __version__
@@ -38,6 +40,11 @@ _OPEN_SECONDS = 4.0  # until the first byte: name resolution, connection, TLS, r
 _READ_SECONDS = 4.0  # between two blocks of the response
 _ATTEMPTS = 5  # interrupted transfers, each resumed where the last one ended
 _BLOCK_SIZE = 1 << 18
+
+#: Name of the registry's server among mirrors.
+PUBLISHER = "zenodo"
+
+_Place = list[str | Path]  # URLs or paths, one of which exists
 
 
 class _AbsentError(UnreachableError):
@@ -76,19 +83,26 @@ def is_intact(file: WeightFile, path: Path) -> bool:
 
 
 def fetch_model(
-    entry: ModelEntry, targets: Sequence[str] | None = None, *, progress: bool = True
+    entry: ModelEntry,
+    targets: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
+    mirror: str | None = None,
 ) -> dict[str, Path]:
     """Return verified files by target, of all targets if none are given, see :func:`fetch`."""
     chosen = entry.targets if targets is None else targets
-    return {target: fetch(entry, target, progress=progress) for target in chosen}
+    return {target: fetch(entry, target, progress=progress, mirror=mirror) for target in chosen}
 
 
-def fetch(entry: ModelEntry, target: str, *, progress: bool = True) -> Path:
+def fetch(
+    entry: ModelEntry, target: str, *, progress: bool = True, mirror: str | None = None
+) -> Path:
     """Return the cached weights of one target, downloaded if necessary; a progress bar on stderr.
 
     The hash of a cached file is checked every time, which takes less time than loading it; a
-    damaged file is downloaded again. UnreachableError, within 5 s, if the server does not respond
-    or lacks the file; DownloadError if the file is damaged, interrupted or cannot be stored.
+    damaged file is downloaded again. ``mirror`` replaces ``OPENUNMIX_MIRROR``. UnreachableError,
+    within 5 s a place, if none responds or has the file; DownloadError if one has a damaged file,
+    the transfer is interrupted, or the file cannot be stored.
     """
     file = entry.files[target]
     path = cached_path(file)
@@ -98,7 +112,7 @@ def fetch(entry: ModelEntry, target: str, *, progress: bool = True) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(f"{path.name}.lock")):
             if not is_intact(file, path):  # another process may have been faster
-                _fill_cache(entry, file, path, progress)
+                _fill_cache(_places(entry, file, mirror), file, path, progress)
     except DownloadError as error:
         kind = UnreachableError if isinstance(error, UnreachableError) else DownloadError
         raise kind(f"{error}. {_advice(entry, target)}") from error
@@ -114,7 +128,7 @@ def _advice(entry: ModelEntry, target: str) -> str:
     """Return what a user can do about a failed download."""
     return (
         f"Try again later, or put {entry.url_of(target)} into the folder {cache_folder()}, or set "
-        f"OPENUNMIX_MIRROR to a folder or URL that has {entry.files[target].name}, or use the "
+        f"OPENUNMIX_MIRROR to folders or URLs that have {entry.files[target].name}, or use the "
         f"bundled model: --model {BUNDLED_MODEL}"
     )
 
@@ -140,7 +154,7 @@ def _locked(path: Path) -> Iterator[None]:
             path.unlink()
 
 
-def _fill_cache(entry: ModelEntry, file: WeightFile, path: Path, progress: bool) -> None:
+def _fill_cache(places: Sequence[_Place], file: WeightFile, path: Path, progress: bool) -> None:
     """Store the file at ``path``, replacing a damaged one."""
     damaged = path.exists()
     if damaged:
@@ -148,7 +162,8 @@ def _fill_cache(entry: ModelEntry, file: WeightFile, path: Path, progress: bool)
         path.unlink()
     part = path.with_name(f"{path.name}.part")
     try:
-        _fill_part(_sources(entry, file), file, part, progress)
+        if not is_intact(file, part):
+            _fill_part(places, file, part, progress)
     except UnreachableError as error:
         if damaged:  # not an UnreachableError, which falls back to the bundled model
             raise DownloadError(f"{path} was damaged and has been removed; {error}") from error
@@ -156,27 +171,51 @@ def _fill_cache(entry: ModelEntry, file: WeightFile, path: Path, progress: bool)
     part.replace(path)
 
 
-def _sources(entry: ModelEntry, file: WeightFile) -> list[str | Path]:
-    """Return URLs or paths of a file, in order of preference."""
-    mirror = os.environ.get("OPENUNMIX_MIRROR", "")
-    if not mirror:
+def _places(entry: ModelEntry, file: WeightFile, mirror: str | None) -> list[_Place]:
+    """Return the places of a file in the order in which they are tried."""
+    if mirror is None:
+        mirror = os.environ.get("OPENUNMIX_MIRROR", "")
+    names = [name for part in mirror.split(",") if (name := part.strip())]
+    return [_place(entry, file, name) for name in names or [PUBLISHER]]
+
+
+def _place(entry: ModelEntry, file: WeightFile, name: str) -> _Place:
+    """Return the URLs or paths of a file at one place: by its name, or below that of the model."""
+    if name == PUBLISHER:
         return [f"{entry.url.rstrip('/')}/{file.name}"]
-    if re.match(r"https?://", mirror):
-        base = mirror.rstrip("/")
+    if re.match(r"https?://", name):
+        base = name.rstrip("/")
         return [f"{base}/{file.name}", f"{base}/{entry.name}/{file.name}"]
-    folder = Path(mirror).expanduser()
+    if "://" in name:
+        raise DownloadError(
+            f"mirror {name!r} is neither a folder, nor a URL of http or https, nor {PUBLISHER!r}"
+        )
+    folder = Path(name).expanduser()
     return [folder / file.name, folder / entry.name / file.name]
 
 
-def _fill_part(sources: list[str | Path], file: WeightFile, part: Path, progress: bool) -> None:
-    """Complete ``part`` from the first source that has the file, and verify it."""
-    if is_intact(file, part):
-        return
+def _fill_part(places: Sequence[_Place], file: WeightFile, part: Path, progress: bool) -> None:
+    """Complete ``part`` from the first place that has the published file."""
+    failures: list[DownloadError] = []
+    for place in places:
+        if failures:
+            _log.warning("%s; trying the next place", failures[-1])
+        try:
+            return _fill_from(place, file, part, progress)
+        except DownloadError as error:
+            failures.append(error)
+    unreachable = all(isinstance(error, UnreachableError) for error in failures)
+    kind = UnreachableError if unreachable else DownloadError
+    raise kind("; ".join(map(str, failures))) from failures[-1]
+
+
+def _fill_from(place: _Place, file: WeightFile, part: Path, progress: bool) -> None:
+    """Complete ``part`` from one place, and verify it."""
     resumed = part.exists()
-    source = _complete(sources, part, progress)
+    source = _complete(place, part, progress)
     if resumed and not is_intact(file, part):
         part.unlink(missing_ok=True)  # may have started as another file: start again
-        source = _complete(sources, part, progress)
+        source = _complete(place, part, progress)
     if not is_intact(file, part):
         found = sha256_of(part)[: len(file.sha256_prefix)]
         part.unlink()
@@ -186,21 +225,28 @@ def _fill_part(sources: list[str | Path], file: WeightFile, part: Path, progress
         )
 
 
-def _complete(sources: list[str | Path], part: Path, progress: bool) -> str | Path:
-    """Complete ``part`` from the first source that has the file, and return that source."""
+def _complete(place: _Place, part: Path, progress: bool) -> str | Path:
+    """Complete ``part`` from the first source of a place that exists, and return that source."""
     absences = []
-    for source in sources:
+    for source in place:
         try:
             if isinstance(source, str):
                 _download(source, part, progress)
-            elif source.is_file():
-                shutil.copyfile(source, part)
             else:
-                raise _AbsentError(f"there is no file {source}")
+                _check_readable(source)
+                shutil.copyfile(source, part)
             return source
         except _AbsentError as error:
             absences.append(str(error))
     raise UnreachableError(", ".join(absences))
+
+
+def _check_readable(source: Path) -> None:
+    """Raise for a file that is not there; errors of copying are those of the cache."""
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise _AbsentError(f"there is no file {source} to read: {error.strerror}") from error
 
 
 def _download(url: str, part: Path, progress: bool) -> None:
@@ -284,6 +330,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     try:
         return future.result(timeout=_OPEN_SECONDS)
     except FutureTimeoutError as error:  # also TimeoutError, from Python 3.11 on
+        future.cancel()
         raise UnreachableError(f"{url} did not respond within {_OPEN_SECONDS:g} s") from error
     except urllib.error.HTTPError as error:
         with error:
@@ -292,14 +339,33 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
         raise UnreachableError(f"{url} cannot be reached: {_reason(error)}") from error
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https, and from http to http; urllib would also follow them to ftp."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the request to follow."""
+        allowed = ("https://",) if req.full_url.startswith("https:") else ("https://", "http://")
+        if not newurl.lower().startswith(allowed):
+            reason = f"redirects to {newurl}, which is not allowed"
+            raise urllib.error.HTTPError(req.full_url, code, reason, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _answer(request: urllib.request.Request, future: Future[http.client.HTTPResponse]) -> None:
     """Resolve the future with the response, once its first byte has arrived, or with the error."""
-    try:
-        answer = urllib.request.urlopen(request, timeout=_READ_SECONDS)
-        answer.peek(1)
-        future.set_result(answer)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        future.set_exception(error)
+    opener = urllib.request.build_opener(_Redirects)
+    with ExitStack() as stack:
+        try:
+            answer = stack.enter_context(opener.open(request, timeout=_READ_SECONDS))
+            answer.peek(1)
+            with suppress(InvalidStateError):  # given up; the response is closed
+                future.set_result(answer)
+                stack.pop_all()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            with suppress(InvalidStateError):
+                future.set_exception(error)
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> DownloadError:

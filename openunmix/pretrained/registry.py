@@ -13,7 +13,9 @@ from pathlib import Path
 
 from openunmix.errors import UnknownModelError
 from openunmix.model import Architecture
+from openunmix.pretrained import terms
 from openunmix.pretrained.config import SeparatorConfig
+from openunmix.pretrained.terms import Terms
 from openunmix.transforms.fourier import STFTConfig
 
 DEFAULT_MODEL = "umxhq"
@@ -47,8 +49,13 @@ class ModelEntry:
     files: Mapping[str, WeightFile]  # by target, in the order of the estimates
     config: SeparatorConfig
     trained_on: str
-    licence: str = "not stated by its publishers"
+    terms: Terms
     citation: str = _JOSS
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights in a line, marked where it is not known for certain."""
+        return self.terms.summary
 
     @property
     def bundled(self) -> bool:
@@ -98,6 +105,7 @@ _ENTRIES = (
         files=_files(34_000_000, "vocals-c8df74a5 drums-5a48008b bass-646024d3 other-f8e132cc"),
         config=_of_music(hidden_size=512),
         trained_on="MUSDB18",
+        terms=terms.UMX,
     ),
     ModelEntry(
         name="umxhq",
@@ -105,6 +113,7 @@ _ENTRIES = (
         files=_files(34_000_000, "vocals-b62c91ce drums-9619578f bass-8d85a5bd other-b52fbbf7"),
         config=_of_music(hidden_size=512),
         trained_on="MUSDB18-HQ",
+        terms=terms.UMXHQ,
     ),
     ModelEntry(
         name="umxl",
@@ -112,7 +121,7 @@ _ENTRIES = (
         files=_files(113_000_000, "vocals-bccbd9aa drums-69e0ebd4 bass-2ca1ce51 other-c8c5b3e6"),
         config=_of_music(hidden_size=1024),
         trained_on="about 400 hours of private music",
-        licence="CC BY-NC-SA 4.0",
+        terms=terms.UMXL,
     ),
     ModelEntry(
         name="umxse",
@@ -120,6 +129,7 @@ _ENTRIES = (
         files=_files(6_400_000, "speech_f5e0d9f9 noise_04a6fc2d"),
         config=_SPEECH,
         trained_on="Voicebank+DEMAND",
+        terms=terms.UMXSE,
         citation=(
             "S. Uhlich, Y. Mitsufuji, Open-Unmix for Speech Enhancement (UMX SE), 2020, "
             "https://doi.org/10.5281/zenodo.3786908"
@@ -131,7 +141,7 @@ _ENTRIES = (
         files=_bundled_files("vocals", "drums", "bass", "other"),
         config=_of_music(hidden_size=448),
         trained_on="free songs, partly with stems from another separator; see recipes/umxs",
-        licence="research and personal, non-commercial use",
+        terms=terms.UMXS,
         citation="Open-Unmix 2",
     ),
     ModelEntry(
@@ -140,7 +150,7 @@ _ENTRIES = (
         files=_bundled_files("speech", "noise"),
         config=_SPEECH,
         trained_on="free studio voices in simulated rooms and recorded noise; see recipes/umxses",
-        licence="research and personal, non-commercial use",
+        terms=terms.UMXSES,
         citation="Open-Unmix 2",
     ),
 )

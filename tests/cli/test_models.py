@@ -206,6 +206,52 @@ def test_licences_name_data_and_citation(capsys):
         assert entry.citation in output
 
 
+def test_licences_that_are_only_reported_are_marked(capsys):
+    main(["licences"])
+    line = line_of(capsys.readouterr().out, "umxhq")
+    assert "MIT, as reported, not checked here" in line
+    assert line.split()[-2:] == ["MUSDB18-HQ", "no"]
+
+
+def test_licences_as_json_keep_what_is_not_known(capsys):
+    assert main(["licences", "--json"]) == 0
+    records = {record["model"]: record for record in json.loads(capsys.readouterr().out)}
+    assert list(records) == list(MODELS)
+    assert records["umxl"]["training_data"]["commercial_use"] is None
+    assert records["umxhq"]["commercial_use"] is True
+    assert records["umxhq"]["known"] == "as reported, not checked here"
+    assert records["umxhq"]["training_data"]["commercial_use"] is False
+    assert len(records["umxhq"]["reported_by"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [(["--commercial"], ["umx", "umxhq", "umxse"]), (["--commercial", "data"], ["umxse"])],
+)
+def test_commercial_use_needs_a_licence_that_allows_it(capsys, option, names):
+    assert main(["licences", *option, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [record["model"] for record in json.loads(captured.out)] == names
+    assert "not checked here" in captured.err
+    assert ("terms of the training data of umx, umxhq" in captured.err) == (len(names) > 1)
+
+
+def test_no_model_for_commercial_use_is_said(monkeypatch, capsys):
+    with patch.dict(MODELS, {"umxl": MODELS["umxl"]}, clear=True):
+        assert main(["licences", "--commercial"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no known model" in captured.err
+
+
+def test_download_from_a_mirror(tiny, plan, tmp_path, capsys):
+    for target in tiny.targets:
+        name = tiny.files[target].name
+        (tmp_path / name).write_bytes(plan.files[name])
+    assert main(["download", "tiny", "--mirror", f"{tmp_path},zenodo"]) == 0
+    assert not plan.requests
+
+
 @pytest.mark.parametrize("options", [[], ["--precision", "float16", "--targets", "drums"]])
 def test_a_model_is_exported_with_what_it_is(tiny, capsys, options):
     runtime = pytest.importorskip("onnxruntime")

@@ -16,6 +16,7 @@ import torch
 from openunmix.model import Architecture, OpenUnmix
 from openunmix.pretrained.config import SeparatorConfig
 from openunmix.pretrained.registry import ModelEntry, WeightFile
+from openunmix.pretrained.terms import STATED, Terms
 from openunmix.transforms.fourier import STFTConfig
 
 
@@ -45,7 +46,7 @@ def make_entry(contents, url, name="tiny", **changes):
         files[target] = WeightFile(f"{target}-{prefix}.pth", prefix, len(content))
     fields = {
         "config": SeparatorConfig(STFTConfig(64, 16, 8000.0), 2, Architecture(8, bandwidth=2900.0)),
-        "licence": "CC0 1.0",
+        "terms": Terms("CC0 1.0", STATED, True, "CC0 1.0", True),
         "trained_on": "nothing",
         "citation": "nobody",
     }
@@ -58,6 +59,7 @@ class Behaviour:
 
     files: dict = field(default_factory=dict)
     status: int = 200
+    redirect: str = ""  # where every request is sent instead
     ranges: bool = True
     cut_after: int | None = None
     cuts: int = 10**9
@@ -75,6 +77,11 @@ class _Handler(BaseHTTPRequestHandler):
         plan.asked_ranges.append(self.headers.get("Range"))
         self.server.stopping.wait(plan.delay)
         content = plan.files.get(path)
+        if plan.redirect:
+            self.send_response(302)
+            self.send_header("Location", plan.redirect)
+            self.end_headers()
+            return
         if plan.status != 200 or content is None:
             self.send_error(plan.status if plan.status != 200 else 404)
             return

@@ -6,6 +6,8 @@ import errno
 import shutil
 import socket
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 import torch
@@ -276,6 +278,126 @@ def test_mirror_can_be_a_url(plan, monkeypatch, folder):
     with serving(plan) as url:
         monkeypatch.setenv("OPENUNMIX_MIRROR", f"{url}/")
         assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+
+
+@pytest.fixture
+def second():
+    """Return the behaviour of a second server, and its URL."""
+    plan = Behaviour()
+    with serving(plan) as url:
+        yield plan, url
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"status": 404}, "404"),
+        ({"status": 503}, "503"),
+        ({"cut_after": 1000}, "interrupted"),
+        ({"stall_after": 0}, "did not respond"),
+        ({"redirect": "file:///etc/passwd"}, "not allowed"),
+        ({"redirect": "ftp://127.0.0.1/weights.pth"}, "not allowed"),
+    ],
+)
+def test_next_mirror_is_tried_after_a_failure(
+    entry, plan, second, monkeypatch, caplog, fault, reason
+):
+    bad, url = second
+    bad.files.update(plan.files)
+    for name, value in fault.items():
+        setattr(bad, name, value)
+    monkeypatch.setattr(download, "_OPEN_SECONDS", 0.5)
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{url}, {entry.url}")
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+    assert bad.requests
+    assert reason in caplog.text
+    assert "trying the next place" in caplog.text
+    assert leftovers() == []
+
+
+def test_mirror_with_another_file_of_that_name_is_passed_over(entry, plan, second, monkeypatch):
+    bad, url = second
+    bad.files.update(dict.fromkeys(plan.files, b"x" * len(CONTENT)))
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{url},{entry.url}")
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+    assert bad.requests.total() == 1
+
+
+def test_transfer_goes_on_at_the_next_mirror(entry, plan, second, monkeypatch):
+    bad, url = second
+    bad.files.update(plan.files)
+    bad.cut_after = 1000
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{url},{entry.url}")
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+    assert plan.asked_ranges == ["bytes=5000-"]
+
+
+def test_mirrors_stand_beside_the_publisher_by_its_name(entry, plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{tmp_path},zenodo")
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+    assert plan.requests.total() == 1
+
+
+def test_first_mirror_that_has_the_file_is_enough(entry, plan, tmp_path, monkeypatch):
+    (tmp_path / entry.files["vocals"].name).write_bytes(CONTENT)
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{tmp_path},zenodo")
+    fetch(entry, "vocals", progress=False)
+    assert not plan.requests
+
+
+def test_mirror_of_a_call_replaces_that_of_the_environment(entry, plan, tmp_path, monkeypatch):
+    (tmp_path / entry.files["vocals"].name).write_bytes(CONTENT)
+    monkeypatch.setenv("OPENUNMIX_MIRROR", "http://weights.invalid")
+    assert list(fetch_model(entry, ["vocals"], progress=False, mirror=str(tmp_path))) == ["vocals"]
+    assert not plan.requests
+
+
+def test_failure_of_all_mirrors_names_each(entry, plan, second, tmp_path, monkeypatch):
+    bad, url = second
+    bad.status = 404
+    plan.status = 503
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{tmp_path},{url},zenodo")
+    with pytest.raises(UnreachableError) as caught:
+        fetch(entry, "vocals", progress=False)
+    message = str(caught.value)
+    name = entry.files["vocals"].name
+    for part in (f"{tmp_path / name}", f"{url}/{name} returned 404", "returned 503"):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_one_mirror_with_a_wrong_file_is_no_reason_to_use_another_model(
+    entry, plan, tmp_path, monkeypatch
+):
+    plan.files[entry.files["vocals"].name] = b"another file"
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{tmp_path},zenodo")
+    with pytest.raises(DownloadError, match="not the published") as caught:
+        fetch(entry, "vocals", progress=False)
+    assert not isinstance(caught.value, UnreachableError)
+
+
+@pytest.mark.parametrize("place", ["ftp://weights.invalid", "file:///srv/weights"])
+def test_mirror_of_another_kind_is_refused(entry, plan, monkeypatch, place):
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{place},zenodo")
+    with pytest.raises(DownloadError, match=place) as caught:
+        fetch(entry, "vocals", progress=False)
+    assert not isinstance(caught.value, UnreachableError)
+    assert not plan.requests
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/w", "http://127.0.0.1"])
+def test_redirect_from_https_to_anything_else_is_refused(target):
+    request = urllib.request.Request("https://weights.invalid/vocals.pth")
+    with pytest.raises(urllib.error.HTTPError, match="not allowed") as caught:
+        download._Redirects().redirect_request(request, None, 302, "Found", {}, target)
+    caught.value.close()
+
+
+def test_redirect_to_another_path_is_followed(entry, plan, second):
+    good, url = second
+    good.files["elsewhere"] = CONTENT
+    plan.redirect = f"{url}/elsewhere"
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
 
 
 def test_mirror_url_is_offline_too(entry, plan, monkeypatch):

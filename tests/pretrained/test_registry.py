@@ -17,6 +17,7 @@ from openunmix.pretrained.registry import (
     bundled_folder,
     find_model,
 )
+from openunmix.pretrained.terms import REPORTED, STATED, UNKNOWN, Terms
 from openunmix.transforms.fourier import bandwidth_to_max_bin
 
 PUBLISHED = {
@@ -84,8 +85,23 @@ def test_every_entry_says_what_a_user_must_know():
         assert entry.bundled == (entry.url == "")
 
 
-def test_only_umxl_is_marked_non_commercial_by_its_licence():
+def test_a_licence_is_stated_reported_or_unknown():
+    for entry in MODELS.values():
+        terms = entry.terms
+        assert terms.known in (STATED, REPORTED, UNKNOWN)
+        assert bool(terms.sources) == (terms.known == REPORTED)
+        assert bool(terms.licence) == (terms.known != UNKNOWN)
+        assert terms.data
+    reported = [name for name, entry in MODELS.items() if REPORTED in entry.licence]
+    assert reported == ["umx", "umxhq", "umxse"]
     assert MODELS["umxl"].licence == "CC BY-NC-SA 4.0"
+
+
+def test_an_unknown_licence_allows_nothing():
+    terms = Terms("", UNKNOWN, None, "not known", None)
+    assert terms.summary == "not stated by its publishers"
+    assert terms.as_json()["licence"] is None
+    assert terms.as_json()["commercial_use"] is None
 
 
 def test_default_and_bundled_models_are_known():
