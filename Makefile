@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs scores wheel oldest smoke clean
+.PHONY: help demo test check docs scores tables wheel oldest smoke clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,9 +35,13 @@ docs: $(VENV)/.docs  ## Build the documentation site in build/docs, and check it
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d build/doctrees docs build/docs
 	$(BIN)/python scripts/check_links.py build/docs
 
-scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/models.md
+scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/data
 	@if [ -d "$(DATA)" ]; then $(BIN)/python scripts/update_scores.py "$(DATA)"; else \
 		echo "$(DATA): no such folder of songs; give one with stems: make scores DATA=FOLDER"; fi
+
+tables: $(VENV)/.package  ## Fill the tables of the documentation from docs/data, and the model cards
+	$(BIN)/python scripts/tables.py
+	$(BIN)/python scripts/model_cards.py
 
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build/lib build/bdist.* dist

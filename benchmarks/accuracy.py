@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from separation import has_bfloat16, machine
+from separation import Table, add_save_option, has_bfloat16, machine, report
 from torch import Tensor
 
 from openunmix.data.tracks import TrackAudio
@@ -50,16 +50,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--model", default="umxs")
+    add_save_option(parser)
     args = parser.parse_args()
 
     separator = load_separator(args.model, niter=1)
     targets = list(separator.target_models)
     songs = [song for folder in args.folders for song in find_songs(folder, targets)]
     seconds = sum(song.mixture.shape[-1] for song in songs) / RATE
-    print(f"{args.model}, {len(songs)} songs, {seconds:.0f} s, {machine()}, ", end="")
-    print(f"{datetime.date.today()}\n")
-    print("| networks | total | median of 50 ms | worst 50 ms | worst against the song | SDR |")
-    print("|---|---|---|---|---|---|")
+    columns = ["networks", "total", "median of 50 ms", "worst 50 ms", "worst against the song"]
+    table = Table([*columns, "SDR"], ["", *["{:.0f}"] * 4, "{:+.3f}"])
     settings = SETTINGS | (HALF if has_bfloat16() else {})
     differences: dict[str, list[Difference]] = {name: [] for name in settings}
     for song in songs:
@@ -68,8 +67,12 @@ def main() -> None:
             estimates = separate(separator, song.mixture, config)
             differences[name].append(difference(song, exact, estimates))
     for name, found in differences.items():
-        print(f"| {name} | {row(found)} |", flush=True)
-    print_windows(separator, songs)
+        table.rows.append([name, *row(found)])
+    caption = f"{args.model}, {len(songs)} songs, {seconds:.0f} s, {machine()}, "
+    caption += f"{datetime.date.today()}"
+    command = f"benchmarks/accuracy.py FOLDERS --model {args.model}"
+    report("accuracy", command, caption, {"table": table}, args.save)
+    report("windows", command, caption, {"table": windows(separator, songs)}, args.save)
 
 
 def separate_stream(separator: Separator, mixture: Tensor, config: StreamConfig) -> Tensor:
@@ -89,16 +92,15 @@ HALF = {
 }
 
 
-def print_windows(separator: Separator, songs: Sequence[TrackAudio]) -> None:
-    """Print the median SDR of every target for several windows of the Wiener filter."""
+def windows(separator: Separator, songs: Sequence[TrackAudio]) -> Table:
+    """Return the median SDR of every target for several windows of the Wiener filter."""
     targets = list(separator.target_models)
-    print("\n| window | " + " | ".join(targets) + " |")
-    print("|---|" + "---|" * len(targets))
+    table = Table(["window", *targets], ["", *["{:.2f}"] * len(targets)])
     for window in WINDOWS:
         separator.wiener_win_len = window
         scores = median_scores(track_scores(separator, songs))
-        values = " | ".join(f"{scores[target]:.2f}" for target in targets)
-        print(f"| {window or 'whole song'} | {values} |", flush=True)
+        table.rows.append([str(window or "whole song"), *(scores[target] for target in targets)])
+    return table
 
 
 def find_songs(folder: Path, targets: Sequence[str]) -> list[TrackAudio]:
@@ -144,14 +146,14 @@ def decibels(ratio: Tensor) -> Tensor:
     return 10 * torch.log10(ratio.clamp(min=1e-20))
 
 
-def row(found: Sequence[Difference]) -> str:
+def row(found: Sequence[Difference]) -> list[float]:
     """Summarise the differences over all songs."""
     local = torch.cat([each.local for each in found])
     worst = max(float(each.song.max()) for each in found)
     total = max(each.total for each in found)
     changes = torch.stack([each.sdr for each in found])
     change = changes[changes.isfinite()].median()
-    return f"{total:.0f} | {local.median():.0f} | {local.max():.0f} | {worst:.0f} | {change:+.3f}"
+    return [total, float(local.median()), float(local.max()), worst, float(change)]
 
 
 if __name__ == "__main__":

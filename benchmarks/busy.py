@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from separation import machine, noise, save_weights, separator
+from separation import Table, add_save_option, machine, noise, report, save_weights, separator
 
 from openunmix.predict.stream import separate_waveform
 from openunmix.pretrained import load_separator
@@ -32,21 +32,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--busy", type=int, nargs="*", default=[0, 1, 2], help="other processes")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
+    add_save_option(parser)
     args = parser.parse_args()
     torch.manual_seed(0)
     audio = noise(args.seconds)
-    print(f"{machine()}, {datetime.date.today()}\n")
-    print(f"| {args.seconds} s of stereo, niter 1: seconds beside | no other process |", end="")
-    print("".join(f" {count} busy | times as long |" for count in args.busy[1:]))
-    print("|---" * (2 * len(args.busy)) + "|")
+    columns = [f"{args.seconds} s of stereo, niter 1: seconds beside", "no other process"]
+    for count in args.busy[1:]:
+        columns += [f"{count} busy", "times as long"]
+    table = Table(columns, ["", *["{:.2f}"] * (len(columns) - 1)])
     for name in args.models:
         runs = measure(MODELS[name](), audio, args)
-        cells = [f"{statistics.median(runs[0]):.2f}"]
+        cells = [statistics.median(runs[0])]
         for others in runs[1:]:
             # Ratios within a turn: the machine's state changes more slowly than turns.
             ratios = [slow / quiet for slow, quiet in zip(others, runs[0], strict=True)]
-            cells += [f"{statistics.median(others):.2f}", f"{statistics.median(ratios):.2f}"]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            cells += [statistics.median(others), statistics.median(ratios)]
+        table.rows.append([name, *cells])
+    caption = f"{machine()}, {datetime.date.today()}"
+    command = f"benchmarks/busy.py --repeats {args.repeats}"
+    report("busy", command, caption, {"table": table}, args.save)
 
 
 def measure(made: Any, audio: torch.Tensor, args: argparse.Namespace) -> list[list[float]]:

@@ -27,6 +27,9 @@ from typing import Any
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
+from tables import Table, add_save_option, report
+
 RATE = 44100
 
 
@@ -37,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--long", type=int, default=300, help="seconds for the memory")
+    add_save_option(parser)
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     return parser
 
@@ -50,7 +54,7 @@ def main() -> None:
         return
     load = f"load average {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else "load unknown"
     threads = f"{args.threads} thread{'s' * (args.threads > 1)}"
-    print(f"{machine()}, {threads}, {load}, {datetime.date.today()}\n")
+    caption = f"{machine()}, {threads}, {load}, {datetime.date.today()}"
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in WORKERS}
     for _ in range(args.repeats):
         for name, results in runs.items():
@@ -58,12 +62,15 @@ def main() -> None:
     pairs = list(zip(runs["museval"], runs["ours"], strict=True))
     ratio = statistics.median(slow["seconds"] / fast["seconds"] for slow, fast in pairs)
     cpu_ratio = statistics.median(slow["cpu"] / fast["cpu"] for slow, fast in pairs)
-    print(f"| {args.seconds} s, four stereo stems | seconds | CPU seconds | peak GB |")
-    print("|---|---|---|---|")
+    columns = [f"{args.seconds} s, four stereo stems", "seconds", "CPU seconds", "peak GB"]
+    table = Table(columns, ["", *["{:.2f}"] * 3])
     for name, results in runs.items():
         seconds, cpu = (statistics.median(r[key] for r in results) for key in ("seconds", "cpu"))
-        print(f"| {TITLES[name]} | {seconds:.2f} | {cpu:.2f} | {peak(results):.2f} |")
-    print(f"| times faster, median of {args.repeats} runs | {ratio:.1f} | {cpu_ratio:.1f} | |")
+        table.rows.append([TITLES[name], seconds, cpu, peak(results)])
+    faster = f"times faster, median of {args.repeats} runs"
+    table.rows.append([faster, f"{ratio:.1f}", f"{cpu_ratio:.1f}", None])
+    command = f"benchmarks/evaluation.py --repeats {args.repeats}"
+    report("evaluation", command, caption, {"table": table}, args.save)
     first = pairs[0]
     differences = [abs(a - b) for a, b in zip(first[0]["scores"], first[1]["scores"], strict=True)]
     print(f"\nLargest difference of a median over frames: {max(differences):.1e} dB.\n")

@@ -1,6 +1,7 @@
 """Speed and memory of separation, compared with openunmix 1.3.0 in the same run.
 
-Prints the tables of ``docs/performance.md``. The reference runs in an environment of its own::
+Prints the tables of ``docs/performance.md``, and writes them there with ``--save``. The reference
+runs in an environment of its own::
 
     python -m venv reference
     reference/bin/pip install torch==2.13.0 numpy tqdm
@@ -31,6 +32,9 @@ from typing import Any
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
+from tables import Table, add_save_option, report
+
 TARGETS = ("vocals", "drums", "bass", "other")
 RATE = 44100
 
@@ -44,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory", type=float, nargs="*", default=[180], help="seconds of audio for each row"
     )
+    add_save_option(parser)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--weights", help=argparse.SUPPRESS)
     return parser
@@ -58,10 +63,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder, "weights.pt"))
         save_weights(weights)
-        print(f"{machine()}, {datetime.date.today()}\n")
-        print_speed(args, weights)
-        print_memory(args, weights)
-        print_start(args, Path(folder))
+        for name, measure in (("speed", speed), ("memory", memory), ("start", start)):
+            table = measure(args, weights, Path(folder))
+            caption = f"{machine()}, {datetime.date.today()}"
+            command = f"benchmarks/separation.py --seconds {args.seconds} --repeats {args.repeats}"
+            report(name, command, caption, {"table": table}, args.save)
 
 
 def machine() -> str:
@@ -90,8 +96,8 @@ def save_weights(path: str) -> None:
     torch.save({t: OpenUnmix(2049, 2, 512, max_bin=1487).state_dict() for t in TARGETS}, path)
 
 
-def print_speed(args: argparse.Namespace, weights: str) -> None:
-    """Print the time of each contender: medians over turns, and ratios within a turn."""
+def speed(args: argparse.Namespace, weights: str, _: Path) -> Table:
+    """Measure the time of each contender: medians over turns, and ratios within a turn."""
     contenders = {"float32": sys.executable}
     if has_bfloat16():
         contenders["bf16"] = sys.executable
@@ -102,39 +108,38 @@ def print_speed(args: argparse.Namespace, weights: str) -> None:
         runs["floor"].append(run("floor", sys.executable, args.seconds, weights))
         for name, python in contenders.items():
             runs[name].append(run(name, python, args.seconds, weights))
-    print(f"| {args.seconds} s of stereo, niter 1 | seconds | times faster than 1.3.0 | peak GB |")
-    print("|---|---|---|---|")
+    heading = f"{args.seconds} s of stereo, niter 1"
+    columns = [heading, "seconds", "times faster than 1.3.0", "peak GB"]
+    table = Table(columns, ["", "{:.2f}", "{:.1f}", "{:.2f}"])
     for name, title in TITLES.items():
         if not runs.get(name):
             continue
         seconds = statistics.median(r["seconds"] for r in runs[name])
         peak = max(r["peak"] for r in runs[name]) / 1e9
-        ratio = "" if name == "floor" else ratio_to_reference(runs, name)
-        print(f"| {title} | {seconds:.2f} | {ratio} | {'' if name == 'floor' else f'{peak:.2f}'} |")
-    print(flush=True)
+        measured = [None, None] if name == "floor" else [ratio_to_reference(runs, name), peak]
+        table.rows.append([title, seconds, *measured])
+    return table
 
 
-def ratio_to_reference(runs: dict[str, list[dict[str, float]]], name: str) -> str:
+def ratio_to_reference(runs: dict[str, list[dict[str, float]]], name: str) -> float | str:
     """Median over turns of the reference's time divided by this contender's."""
     pairs = zip(runs.get("reference", []), runs[name], strict=False)
     ratios = [slow["seconds"] / fast["seconds"] for slow, fast in pairs]
-    return f"{statistics.median(ratios):.1f}" if ratios else "not measured"
+    return statistics.median(ratios) if ratios else "not measured"
 
 
-def print_memory(args: argparse.Namespace, weights: str) -> None:
-    """Print the peak memory of processes that separate streams of several lengths."""
-    print("| streamed, float32 | peak GB | seconds of computing |")
-    print("|---|---|---|")
+def memory(args: argparse.Namespace, weights: str, _: Path) -> Table:
+    """Measure the peak memory of processes that separate streams of several lengths."""
+    columns = ["streamed, float32", "peak GB", "seconds of computing"]
+    table = Table(columns, ["", "{:.2f}", "{:.0f}"])
     for seconds in args.memory:
         result = run("stream", sys.executable, int(seconds), weights)
-        print(
-            f"| {seconds / 60:.0f} min | {result['peak'] / 1e9:.2f} | {result['seconds']:.0f} |",
-            flush=True,
-        )
+        table.rows.append([f"{seconds / 60:.0f} min", result["peak"] / 1e9, result["seconds"]])
+    return table
 
 
-def print_start(args: argparse.Namespace, folder: Path) -> None:
-    """Print the time of ``umx`` from its start to the first sample written."""
+def start(args: argparse.Namespace, _: str, folder: Path) -> Table:
+    """Measure the time of ``umx`` from its start to the first sample written."""
     save_model(folder / "model", folder / "weights.pt")
     write_noise(folder / "song.wav", seconds=60)
     command = [str(Path(sys.executable).with_name("umx")), str(folder / "song.wav"), "--quiet"]
@@ -151,8 +156,9 @@ def print_start(args: argparse.Namespace, folder: Path) -> None:
         process.wait()
         for left in folder.glob(".umx-*"):
             shutil.rmtree(left)
-    print("\n| from start to first sample | seconds |\n|---|---|")
-    print(f"| 60 s of stereo, WAV, weights on disk | {statistics.median(seconds):.2f} |")
+    table = Table(["from start to first sample", "seconds"], ["", "{:.2f}"])
+    table.rows.append(["60 s of stereo, WAV, weights on disk", statistics.median(seconds)])
+    return table
 
 
 def save_model(folder: Path, weights: Path) -> None:

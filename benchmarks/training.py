@@ -33,6 +33,9 @@ from typing import Any
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))
+from tables import Table, add_save_option, report
+
 RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 AUGMENTATIONS = ["gain", "channelswap"]
@@ -80,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seq-dur", type=float, default=6.0)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--device", default="cpu")
+    add_save_option(parser)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
     return parser
@@ -100,8 +104,16 @@ def main() -> None:
             for name in args.contenders:
                 if name != "reference" or args.reference:
                     runs[name].append(run(name, args))
-    print(f"{machine(args.device)}, {datetime.date.today()}\n")
-    print_table(runs, args)
+    caption = (
+        f"{machine(args.device)}, {datetime.date.today()}\n\n"
+        f"Batches of {args.batch_size} excerpts of {args.seq_dur:g} s, hidden size "
+        f"{args.hidden_size}, medians of {args.repeats} turns of {args.steps} steps."
+    )
+    command = f"benchmarks/training.py --steps {args.steps} --repeats {args.repeats}"
+    report("training", command, caption, {"table": measured(runs)}, args.save)
+    if runs.get("joint") and runs.get("all"):
+        cost = factor(runs["joint"], runs["all"])
+        print(f"A step for four targets jointly costs {cost:.2f} times one for a single target.")
 
 
 def machine(device: str) -> str:
@@ -145,33 +157,24 @@ def run(name: str, args: argparse.Namespace) -> dict[str, float]:
     return result
 
 
-def print_table(runs: dict[str, list[dict[str, float]]], args: argparse.Namespace) -> None:
-    """Print medians over turns; factors are medians of those of each turn."""
-    print(
-        f"Batches of {args.batch_size} excerpts of {args.seq_dur:g} s, hidden size "
-        f"{args.hidden_size}, medians of {args.repeats} turns of {args.steps} steps.\n"
-    )
-    print("| | excerpts a second | times 1.3.0 | data loading | peak GB |")
-    print("|---|---|---|---|---|")
+def measured(runs: dict[str, list[dict[str, float]]]) -> Table:
+    """Return medians over turns; factors are medians of those of each turn."""
+    columns = ["", "excerpts a second", "times 1.3.0", "data loading", "peak GB"]
+    table = Table(columns, ["", "{:.2f}", "{:.2f}", "{:.1f} %", "{:.2f}"])
     for name, results in runs.items():
         if results:
             rate = statistics.median(result["rate"] for result in results)
             loading = statistics.median(result["data_loading"] for result in results)
             peak = max(result["peak"] for result in results) / 1e9
             times = factor(runs.get("reference", []), results)
-            print(
-                f"| {CONTENDERS[name].title} | {rate:.2f} | {times} | {100 * loading:.1f} % | "
-                f"{peak:.2f} |"
-            )
-    if runs.get("joint") and runs.get("all"):
-        cost = factor(runs["joint"], runs["all"])
-        print(f"\nA step for four targets jointly costs {cost} times one for a single target.")
+            table.rows.append([CONTENDERS[name].title, rate, times, 100 * loading, peak])
+    return table
 
 
-def factor(slow: list[dict[str, float]], fast: list[dict[str, float]]) -> str:
+def factor(slow: list[dict[str, float]], fast: list[dict[str, float]]) -> float | str:
     """Return how many times as fast the second is, as the median over turns."""
     ratios = [b["rate"] / a["rate"] for a, b in zip(slow, fast, strict=False)]
-    return f"{statistics.median(ratios):.2f}" if ratios else "not measured"
+    return statistics.median(ratios) if ratios else "not measured"
 
 
 def timed(

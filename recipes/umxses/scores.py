@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
@@ -26,6 +27,9 @@ from openunmix.evaluate.metrics import si_sdr
 from openunmix.model import Separator
 from openunmix.predict.stream import separate_waveform
 from openunmix.utils import load_separator
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
+from tables import Cell, Table, add_save_option, report
 
 _SNRS = (-5.0, 0.0, 5.0, 10.0, 15.0)
 
@@ -59,17 +63,22 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that data.py made")
     parser.add_argument("--model", default="umxses", help="name of a model, or a model folder")
     parser.add_argument("--niter", type=int, default=1)
+    add_save_option(parser)
     args = parser.parse_args()
 
     targets = ["speech", "noise"]
     separator = load_separator(args.model, targets, niter=args.niter)
     tests = {snr: noisy_speech(args.data / "valid", snr) for snr in _SNRS}
     cleaned = {snr: [clean(separator, test) for test in some] for snr, some in tests.items()}
-    print(f"{args.model}, niter {args.niter}, {datetime.date.today()}, ", end="")
-    print(f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}, ", end="")
-    print(f"{len(tests[0.0])} mixtures at every SNR\n")
-    for line in (*by_snr(tests, cleaned), "", *by_kind(tests[0.0], cleaned[0.0])):
-        print(line)
+    caption = (
+        f"{args.model}, niter {args.niter}, {datetime.date.today()}, "
+        f"Open-Unmix {openunmix.__version__}, torch {torch.__version__}, "
+        f"{len(tests[0.0])} mixtures at every SNR"
+    )
+    found = {"snr": by_snr(tests, cleaned), "noise": by_kind(tests[0.0], cleaned[0.0])}
+    name = "scores-umxses" if args.niter else "scores-umxses-plain"
+    command = f"recipes/umxses/scores.py DATA --niter {args.niter}"
+    report(name, command, caption, found, args.save)
 
 
 def noisy_speech(folder: Path, snr: float) -> list[Noisy]:
@@ -102,17 +111,17 @@ def _stoi(speech: np.ndarray, estimate: np.ndarray) -> float:
     return float(stoi(speech, estimate, SAMPLE_RATE))
 
 
-def by_snr(tests: dict[float, list[Noisy]], cleaned: dict[float, list[Tensor]]) -> Iterator[str]:
+def by_snr(tests: dict[float, list[Noisy]], cleaned: dict[float, list[Tensor]]) -> Table:
     """Make the table of means over all mixtures, a row for every signal-to-noise ratio."""
-    yield "| SNR | SI-SDR improvement | PESQ noisy | PESQ | STOI noisy | STOI |"
-    yield "|---|---|---|---|---|---|"
+    columns = ["SNR", "SI-SDR improvement", "PESQ noisy", "PESQ", "STOI noisy", "STOI"]
+    table = Table(columns, ["", "{:.1f} dB", "{:.2f}", "{:.2f}", "{:.3f}", "{:.3f}"])
     for snr, some in tests.items():
-        gain = mean(map(_gain, some, cleaned[snr]))
-        cells = [f"{snr:g} dB", f"{gain:.1f} dB"]
-        for measure, digits in ((_pesq, 2), (_stoi, 3)):
+        row: list[Cell] = [f"{snr:g} dB", mean(map(_gain, some, cleaned[snr]))]
+        for measure in (_pesq, _stoi):
             for estimates in ([test.mixture for test in some], cleaned[snr]):
-                cells.append(f"{_mean(measure, some, estimates):.{digits}f}")
-        yield f"| {' | '.join(cells)} |"
+                row.append(_mean(measure, some, estimates))
+        table.rows.append(row)
+    return table
 
 
 def _mean(measure: Measure, tests: list[Noisy], estimates: list[Tensor]) -> float:
@@ -121,15 +130,15 @@ def _mean(measure: Measure, tests: list[Noisy], estimates: list[Tensor]) -> floa
     return mean(measure(test.speech[0].numpy(), estimate[0].numpy()) for test, estimate in pairs)
 
 
-def by_kind(tests: list[Noisy], cleaned: list[Tensor]) -> Iterator[str]:
+def by_kind(tests: list[Noisy], cleaned: list[Tensor]) -> Table:
     """Make the table of SI-SDR improvements by noise."""
     found: dict[str, list[float]] = {}
     for test, estimate in zip(tests, cleaned, strict=True):
         found.setdefault(test.kind, []).append(_gain(test, estimate))
-    yield "| noise, at 0 dB | SI-SDR improvement |"
-    yield "|---|---|"
-    for kind, gains in sorted(found.items(), key=lambda item: -mean(item[1])):
-        yield f"| {kind} | {mean(gains):.1f} dB |"
+    rows = sorted(((kind, mean(gains)) for kind, gains in found.items()), key=lambda row: -row[1])
+    return Table(
+        ["noise, at 0 dB", "SI-SDR improvement"], ["", "{:.1f} dB"], [list(row) for row in rows]
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -12,19 +13,24 @@ from helpers.models import save_model
 from helpers.sounds import noise
 
 ROOT = Path(__file__).parents[2]
-PAGE = "# Models\n\nbefore\n\n<!-- scores: make scores -->\nold\n<!-- /scores -->\n\nafter\n"
+PAGE = "before\n\n<!-- table: scores-umxs -->\nold\n<!-- /table -->\n\nafter\n"
 TARGETS = ("vocals", "drums", "bass")
 
 
 @pytest.fixture
 def update(tiny_separator, tmp_path, monkeypatch):
-    """Return a function that runs the script on a page, with a tiny model."""
-    monkeypatch.setattr("sys.argv", ["update_scores.py"])
+    """Return a function that runs the script with a tiny model, on a page and data of its own."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import tables
+
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("")
+    (tmp_path / "docs" / "models.md").write_text(PAGE)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "DATA", tmp_path / "docs" / "data")
     main = runpy.run_path(str(ROOT / "scripts" / "update_scores.py"))["main"]
     model = str(save_model(tmp_path / "tiny", tiny_separator(TARGETS, nb_channels=1)))
-    page = tmp_path / "models.md"
-    page.write_text(PAGE)
-    return lambda songs: main([str(songs), "--model", model, "--page", str(page)])
+    return lambda songs: main([str(songs), "--model", model])
 
 
 def songs(track_folder, count=2, silent=None):
@@ -42,9 +48,9 @@ def songs(track_folder, count=2, silent=None):
 
 def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
     assert update(songs(track_folder, silent="vocals")) == 0
-    page = (tmp_path / "models.md").read_text()
-    assert page.startswith("# Models\n\nbefore\n\n<!-- scores: make scores -->\ntiny, niter 1, 2")
-    assert page.endswith("<!-- /scores -->\n\nafter\n")
+    page = (tmp_path / "docs" / "models.md").read_text()
+    assert page.startswith("before\n\n<!-- table: scores-umxs -->\ntiny, niter 1, 2")
+    assert page.endswith("<!-- /table -->\n\nafter\n")
     assert "old" not in page
     assert "(commit " in page
     assert str(tmp_path) not in page
@@ -54,6 +60,9 @@ def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
         assert len(re.findall(r"-?\d+\.\d\d", row)) == len(TARGETS)
     (row,) = [line for line in lines if line.startswith("| song 1 |")]
     assert row.endswith("|  |")  # no vocals there
+    data = json.loads((tmp_path / "docs" / "data" / "scores-umxs.json").read_text())
+    assert data["script"] == "make scores"
+    assert data["tables"]["tracks"]["rows"][1][-1] is None
 
 
 def test_without_the_folder_it_says_so_and_changes_nothing(update, tmp_path, capsys):
@@ -61,7 +70,7 @@ def test_without_the_folder_it_says_so_and_changes_nothing(update, tmp_path, cap
     said = capsys.readouterr().out
     assert "nowhere: no such folder of songs" in said
     assert "make scores DATA=FOLDER" in said
-    assert (tmp_path / "models.md").read_text() == PAGE
+    assert (tmp_path / "docs" / "models.md").read_text() == PAGE
 
 
 def test_song_that_cannot_be_scored_ends_it_before_the_page_changes(update, track_folder, tmp_path):
@@ -69,15 +78,4 @@ def test_song_that_cannot_be_scored_ends_it_before_the_page_changes(update, trac
     (folder / "song 1" / "bass.wav").unlink()
     with pytest.raises(SystemExit, match="song 1: the stem of bass is missing"):
         update(folder)
-    assert (tmp_path / "models.md").read_text() == PAGE
-
-
-def test_page_without_the_place_is_refused(update, track_folder, tmp_path):
-    (tmp_path / "models.md").write_text("# Models\n")
-    with pytest.raises(SystemExit, match="needs one place"):
-        update(songs(track_folder))
-
-
-def test_page_of_the_project_has_the_place():
-    page = (ROOT / "docs" / "models.md").read_text("utf-8")
-    assert page.count("<!-- scores: ") == page.count("<!-- /scores -->") == 1
+    assert (tmp_path / "docs" / "models.md").read_text() == PAGE
