@@ -34,9 +34,9 @@ tracks = find_tracks(root)
 # %%
 # Score systems
 # -------------
-# ``irm1`` is the ideal ratio mask of magnitudes, the best that a network of this kind could do
-# without the filter; ``mwf`` the multichannel Wiener filter with true power spectral densities
-# and covariances.
+# ``irm1`` is the ideal ratio mask: what a mask of true magnitudes gives with the phase of the
+# mixture. ``mwf`` is the multichannel Wiener filter with true power spectral densities and
+# covariances.
 
 systems = [
     System(oracle="mixture"),

@@ -117,7 +117,7 @@ for axis, (title, waveform) in zip(axes, pictures.items(), strict=True):
         extent=(0, SAMPLES / RATE, 0, RATE / 2000),
     )
     axis.set(title=title, ylim=(0, 5), xlabel="seconds")
-axes[0].set(ylabel="kHz")
+_ = axes[0].set(ylabel="kHz")
 
 # %%
 # Listen

@@ -13,6 +13,7 @@ those of another program, or of a multitrack recording.
 # its audio, so that it still plays when the notebook is opened again.
 
 # sphinx_gallery_thumbnail_path = "images/player-light.webp"
+import html
 import tempfile
 from pathlib import Path
 
@@ -55,5 +56,5 @@ print(
 # The page's content security policy blocks all connections and all scripts but the player's own:
 # nothing leaves the machine of who listens.
 
-start = page.read_text("utf-8").split("Content-Security-Policy", 1)[1]
-print(start[: start.index(">")].split('content="')[1].split('"')[0].replace("; ", ";\n"))
+policy = page.read_text("utf-8").split('Content-Security-Policy" content="')[1].split('"')[0]
+print(html.unescape(policy).replace("; ", ";\n"))
