@@ -23,6 +23,7 @@ extensions = [
     "_site.mathml",
     "_site.navigation",
     "_site.sources",
+    "_site.cards",
     "_site.extras",
 ]
 exclude_patterns = ["_site", "onnx"]
