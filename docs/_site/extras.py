@@ -16,6 +16,9 @@ DESCRIBED = r"\| \[[^\]]*\]\(([^)]*)\.md\) \| (.*?) \|"
 
 OFFERED = """
 <p><a class="try" href="../try/index.html">Open the page</a></p>
+
+(From a server only: pages that were opened from a disk may not compute in the background. In the
+folder of the site, `python -m http.server` is one.)
 """
 MISSING = """
 This copy of the site was built without the page. In a checkout, `make site docs` adds it.

@@ -76,7 +76,7 @@ for axis in axes[-1]:
 # -------
 # The ratio of the stem to the error of its estimate in dB, beside that of the mixture taken as
 # the estimate. Below 0 dB the error is louder than the stem: of this song the small bundled
-# model takes part of the guitars for the voice. Six seconds say little about a model; scores
+# model takes much of the rest for the voice. Six seconds say little about a model; scores
 # over many songs are on the page about models.
 
 for target, estimate in estimates.items():
