@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs scores tables wheel oldest smoke clean
+.PHONY: help demo test check docs scores tables wheel oldest smoke site clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -65,9 +65,15 @@ smoke: wheel  ## Install the wheel into a new environment, and use it from anoth
 	build/smoke/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
 	build/smoke/bin/python scripts/smoke.py
 
+site: $(VENV)/.onnx  ## Build the page that separates in the browser, into build/site (needs npm)
+	rm -rf build/site
+	cd browser && npm ci --silent --no-fund --no-audit && npm run --silent build
+	$(BIN)/python browser/build.py
+	@echo 'Try it: python3 -m http.server --directory build/site'
+
 clean:  ## Remove everything that was made, the environment too
-	rm -rf $(VENV) build dist demo docs/gallery *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-		.hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist demo docs/gallery browser/node_modules *.egg-info .pytest_cache \
+		.mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Each stamp says that an installation is complete; it is done again when the pins change.
 $(VENV)/.package: pyproject.toml constraints.txt
@@ -83,6 +89,10 @@ $(VENV)/.tests: $(VENV)/.package
 
 $(VENV)/.docs: $(VENV)/.demo
 	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.onnx: $(VENV)/.package
+	$(INSTALL) --editable '.[onnx]'
 	@touch $@
 
 # Only the song in stempeg is used. Importing it takes an ffmpeg program, hence no dependencies.

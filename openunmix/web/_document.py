@@ -49,15 +49,7 @@ class Document:
 
     def pieces(self, sidecars: list[str] | None = None) -> Iterator[bytes]:
         """Page in UTF-8, piece by piece; with the URLs of ``sidecars``, without the audio."""
-        script = "".join(_static(name) for name in _SCRIPTS)
-        page = render(
-            "player.html",
-            policy=_policy(script, bool(sidecars)),
-            title=self.title,
-            style=_static("common.css") + _static("player.css"),
-            data=self._data(sidecars),
-            script=script,
-        )
+        page = player_page(self.title, self._data(sidecars), bool(sidecars))
         head, end_of_body, tail = page.rpartition("</body>")
         yield head.encode("utf-8", "replace")
         if not sidecars:
@@ -100,6 +92,19 @@ class Document:
                 for number, track in enumerate(self.tracks)
             ],
         }
+
+
+def player_page(title: str, data: Mapping[str, Any] | None, sidecars: bool = False) -> str:
+    """Page without audio; without data, it takes both from the page in whose frame it is."""
+    script = "".join(_static(name) for name in _SCRIPTS)
+    return render(
+        "player.html",
+        policy=_policy(script, sidecars),
+        title=title,
+        style=_static("common.css") + _static("player.css"),
+        data=data,
+        script=script,
+    )
 
 
 def base64_of(path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-// The page of umx-serve: uploads files, and shows the queue. common.js comes before.
+// The page of umx-serve: uploads files, and shows the queue. common.js and files.js come before.
 "use strict";
 
 const list = byId("jobs");
@@ -9,19 +9,6 @@ let limits = null;
 let models = [];
 
 // Text
-
-const NARROW = "\u202f"; // a space without a line break
-
-function roughly(seconds) {
-  if (seconds < 60) return `${Math.max(Math.round(seconds), 1)}${NARROW}s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)}${NARROW}min`;
-  return `${+(seconds / 3600).toFixed(1)}${NARROW}h`;
-}
-
-function megabytes(bytes) {
-  if (bytes < 1e9) return `${Math.max(Math.round(bytes / 1e6), 1)}${NARROW}MB`;
-  return `${+(bytes / 1e9).toFixed(1)}${NARROW}GB`;
-}
 
 function day(date) {
   return new Date(date).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
@@ -327,32 +314,8 @@ function actions(job) {
   ];
 }
 
-// Files can be dropped anywhere on the page.
-
-function takeDrops() {
-  let depth = 0;
-  const over = (step) => (event) => {
-    event.preventDefault();
-    depth += step;
-    document.body.classList.toggle("dropping", depth > 0);
-  };
-  addEventListener("dragenter", over(1));
-  addEventListener("dragleave", over(-1));
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    depth = 0;
-    document.body.classList.remove("dropping");
-    if (event.dataTransfer.files.length) add([...event.dataTransfer.files]);
-  });
-}
-
 async function start() {
-  takeDrops();
-  byId("files").onchange = (event) => {
-    add([...event.target.files]);
-    event.target.value = ""; // allows choosing the same file again
-  };
+  takeFiles(add);
   watch();
   setInterval(() => {
     for (const [id, job] of jobs) if (job.state === "running" || job.state === "waiting") draw(id);

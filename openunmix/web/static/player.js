@@ -130,7 +130,8 @@ function addDownload(link, track, name) {
   link.setAttribute("aria-label", `Download ${name}`);
   if (track.download) {
     link.href = track.download;
-    link.target = "_blank"; // from file://, Chromium opens the file instead of saving it
+    if (track.fileName) link.download = track.fileName;
+    else link.target = "_blank"; // from file://, Chromium opens the file instead of saving it
     return;
   }
   link.onclick = (event) => {

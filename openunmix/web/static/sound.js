@@ -2,7 +2,8 @@
 // are shown by update() of player.js.
 "use strict";
 
-const data = JSON.parse(byId("data").textContent);
+// Of this page, or, where it has none, of the page in whose frame it is: browser/src/player.js.
+const data = JSON.parse(byId("data").textContent) ?? parent.playerData;
 const duration = data.samples / data.sampleRate;
 
 const QUIETEST = -40; // dB; the left end of the slider is silence
@@ -33,20 +34,22 @@ const state = {
 
 // ---- Decoding
 
-// The audio of each track in base64: from this page, or from a script beside it.
+// The audio of each track: in base64 from this page or from a script beside it, or as an
+// AudioBuffer from the page around it.
 const received = tracks.map(() => {
   const result = {};
   result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
   return result;
 });
 
-function receive(index, base64) {
-  received[index].resolve(base64);
+function receive(index, audio) {
+  received[index].resolve(audio);
 }
 
 function load(track) {
   if (!track.sidecar) {
     const element = byId(`audio-${track.index}`);
+    if (!element) return; // the page around this one calls receive()
     receive(track.index, element.textContent);
     element.remove();
     return;
@@ -56,10 +59,10 @@ function load(track) {
   document.head.append(make("script", { src: track.sidecar, onerror }));
 }
 
-async function decode(track, base64) {
-  const bytes = bytesOf(base64);
+async function decode(track, audio) {
   const context = new OfflineAudioContext(1, 1, data.sampleRate);
-  track.buffer = padded(await context.decodeAudioData(bytes.buffer));
+  const isText = typeof audio === "string";
+  track.buffer = padded(isText ? await context.decodeAudioData(bytesOf(audio).buffer) : audio);
   const done = tracks.filter((other) => other.buffer).length;
   say(`Decoding: ${done} of ${tracks.length}`);
 }

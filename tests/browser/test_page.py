@@ -1,0 +1,235 @@
+"""The page that separates in the browser, in Chromium and Firefox. `make site` builds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.files import snr
+
+from openunmix import predict
+from openunmix.audio import read_audio
+
+pytestmark = pytest.mark.browser
+
+RATE = 44100
+TARGETS = ["vocals", "drums", "bass", "other"]
+
+
+@pytest.fixture(scope="session")
+def song():
+    """Return the real song in the package stempeg, six seconds of stereo (channels, samples)."""
+    package = importlib.util.find_spec("stempeg")
+    folder = Path(package.submodule_search_locations[0], "data")
+    return read_audio(next(folder.glob("*.stem.mp4"))).waveform
+
+
+@pytest.fixture
+def songs(song, tmp_path):
+    """Return a function that writes a part of the song, and gives the file."""
+
+    def write(seconds=3.0, name="song.wav", channels=2, rate=RATE):
+        path = tmp_path / name
+        samples = song[:channels, : int(seconds * RATE)].T.numpy()
+        soundfile.write(path, samples, rate, subtype="FLOAT")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def ready(page, site):
+    """Return a function that opens the page and waits until it takes songs."""
+
+    def open_page(query=""):
+        page.goto(site.url + query)
+        page.locator("#files:enabled").wait_for(state="attached")
+        return page
+
+    return open_page
+
+
+def view(tab):
+    return tab.evaluate("document.body.dataset.view")
+
+
+def problem(tab):
+    """Wait for a message, and return it."""
+    message = tab.get_by_role("alert")
+    message.wait_for()
+    return message.inner_text()
+
+
+def separated(tab, file):
+    """Separate a file; return the frame with the player."""
+    tab.set_input_files("#files", file)
+    tab.locator("#result").wait_for()
+    tab.wait_for_timeout(500)
+    frame = tab.frame(url="**/player.html")
+    frame.get_by_text("Ready").wait_for()
+    return frame
+
+
+def stems_of(download, tab):
+    """Save all stems; return them (channels, samples) by name."""
+    path, name = download(tab, tab.get_by_role("button", name="Save all"))
+    assert re.fullmatch(r"song(\(\d\))?\.zip", name)  # Firefox counts where there is one already
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        return {
+            Path(entry).stem: soundfile.read(io.BytesIO(archive.read(entry)), always_2d=True)[0].T
+            for entry in archive.namelist()
+        }
+
+
+def test_stems_are_those_of_the_package(ready, songs, song, download):
+    """In 16 bit, from float16; the package sees the whole song at once, the page 12 s more."""
+    tab = ready("?precision=float16")
+    frame = separated(tab, songs(seconds=6.0))
+    stems = stems_of(download, tab)
+    assert list(stems) == TARGETS
+    length = int(6.0 * RATE)
+    package = predict.separate(song[:, :length], RATE, model_str_or_path="umxs")
+    for name, stem in stems.items():
+        assert stem.shape == (2, length)
+        assert snr(package[name][0].numpy(), stem) > 40, name
+    state = frame.evaluate("player.state()")
+    assert [stem["name"] for stem in state["stems"]] == TARGETS
+    assert frame.evaluate(
+        "player.render(4).then((buffer) => buffer.getChannelData(1)[RATE])".replace(
+            "RATE", str(RATE)
+        )
+    ) == pytest.approx(float(song[1, RATE]), abs=1e-4)  # the original
+    assert "float16" in frame.locator("#details").inner_text()
+    path, name = download(tab, frame.get_by_role("link", name="Download bass"))
+    assert name == "song - bass.wav"
+    assert np.array_equal(soundfile.read(path)[0].T, stems["bass"])
+
+
+def test_mono_stays_mono(ready, songs, download):
+    tab = ready()
+    separated(tab, songs(channels=1))
+    stems = stems_of(download, tab)
+    assert {stem.shape for stem in stems.values()} == {(1, 3 * RATE)}
+
+
+def test_other_rates_are_resampled(ready, songs, download):
+    tab = ready()
+    separated(tab, songs(rate=22050))  # six seconds, an octave lower
+    stems = stems_of(download, tab)
+    assert {stem.shape for stem in stems.values()} == {(2, 6 * RATE)}
+
+
+def test_a_file_without_audio_is_refused_and_another_can_be_chosen(ready, songs, tmp_path):
+    tab = ready()
+    text = tmp_path / "notes.txt"
+    text.write_text("no music")
+    tab.set_input_files("#files", text)
+    assert problem(tab).startswith("notes.txt: the browser finds no audio in it")
+    assert view(tab) == "choose"
+    separated(tab, songs(0.2))
+    assert tab.get_by_role("alert").is_hidden()
+
+
+def test_cancel(ready, songs):
+    tab = ready()
+    tab.set_input_files("#files", songs(6.0))
+    tab.get_by_role("button", name="Cancel").click()
+    tab.locator("#drop").wait_for()
+    assert view(tab) == "choose"
+    separated(tab, songs(0.2, "another.wav"))
+    assert tab.frame(url="**/player.html").locator("h1").inner_text() == "another"
+    tab.get_by_role("button", name="Another song").click()
+    assert view(tab) == "choose"
+
+
+def test_a_browser_without_simd_is_told(page, site):
+    page.add_init_script("WebAssembly.validate = () => false")
+    page.goto(site.url)
+    assert "no WebAssembly with SIMD" in problem(page)
+    assert page.locator("#files").is_disabled()
+
+
+def test_too_little_memory_is_told(ready, songs):
+    tab = ready()
+    fails = "OfflineAudioContext.prototype.decodeAudioData = async () => new Float32Array(1e15)"
+    tab.evaluate(f"() => {{ {fails} }}")
+    tab.set_input_files("#files", songs(0.2))
+    assert problem(tab).startswith("The browser ran out of memory")
+
+
+def test_page_asks_only_its_server_and_works_offline_then(ready, songs, site):
+    tab = ready()
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
+    site.shutdown()
+    site.server_close()
+    tab.reload()
+    tab.locator("#files:enabled").wait_for(state="attached")
+    separated(tab, songs(0.2))
+    assert all(url.startswith((site.url, "blob:", "data:")) for url in asked)
+
+
+def test_page_says_licence_and_privacy(ready):
+    text = ready().locator("body").inner_text()
+    assert "research and personal, non-commercial use" in text
+    assert "sends nothing anywhere" in text
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_page_fits(ready, songs, width):
+    tab = ready()
+    tab.set_viewport_size({"width": width, "height": 700})
+    frame = separated(tab, songs(0.2))
+    for document in (tab, frame):
+        element = "document.documentElement"
+        assert document.evaluate(f"{element}.scrollWidth <= {element}.clientWidth")
+
+
+def largest_tab():
+    """Return the private memory, in bytes, of the largest process of a browser that shows pages."""
+    sizes = [0]
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            if b"--type=renderer" in command or b"-contentproc" in command:
+                status = (folder / "status").read_text()
+                sizes += [1024 * int(kb) for kb in re.findall(r"RssAnon:\s+(\d+)", status)]
+        except OSError:  # it has ended
+            continue
+    return max(sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_ten_minutes_are_separated_and_played_below_a_gigabyte(
+    ready, song, tmp_path, record_property
+):
+    path = tmp_path / "long.wav"
+    samples = torch.cat([song] * 99, dim=1)[:, : 600 * RATE]
+    soundfile.write(path, samples.T.numpy(), RATE, subtype="PCM_16")
+    tab = ready()
+    tab.set_input_files("#files", path)
+    sizes = []
+    while view(tab) != "result":
+        assert tab.get_by_role("alert").is_hidden()
+        sizes.append(largest_tab())
+        tab.wait_for_timeout(500)
+    frame = tab.frame_locator("#player")
+    while frame.locator("#status").inner_text() != "Ready":
+        sizes.append(largest_tab())
+        tab.wait_for_timeout(200)
+    frame.get_by_role("button", name="Play").click()
+    tab.wait_for_timeout(2000)
+    sizes.append(largest_tab())
+    assert tab.frame(url="**/player.html").evaluate("player.state()")["duration"] == 600
+    record_property("megabytes", max(sizes) // 10**6)
+    assert max(sizes) < 1e9
