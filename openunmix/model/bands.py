@@ -3,7 +3,8 @@
 The spectrum is cut into bands, narrow where notes are. A dense layer of each band reduces a frame
 to a few features. A recurrent layer over time, the same for all bands, and one across bands, the
 same for all frames, alternate; each adds its result to its input. A small perceptron of each band
-makes the mask. Layers that all bands share need few weights [1]_.
+makes the mask. Layers that all bands share need few weights [1]_. Frames overlap, so that the
+recurrent layers may take ``stride`` of them as one step.
 
 References
 ----------
@@ -36,6 +37,17 @@ class BandArchitecture(Architecture):
     compression: float = field(default=0.25)
     #: Probability that a band of an excerpt is left out of the input in training.
     dropout: float = field(default=0.0)
+    #: Frames that are one step of the recurrent layers.
+    stride: int = field(
+        default=1,
+        metadata={"help": "frames that recurrent layers take as one step", "metavar": "N"},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        super().__post_init__()
+        if self.stride < 1:
+            raise ValueError(f"stride={self.stride} must be 1 or more")
 
 
 class BandUnmix(MaskNetwork):
@@ -52,7 +64,7 @@ class BandUnmix(MaskNetwork):
     """
 
     options = BandArchitecture
-    trunk_layers = ("reduce", "over_time", "across_bands")
+    trunk_layers = ("reduce", "stack", "over_time", "across_bands", "unstack")
 
     def __init__(
         self, architecture: Architecture, nb_output_bins: int, nb_channels: int, max_bin: int
@@ -64,6 +76,10 @@ class BandUnmix(MaskNetwork):
         is_bidirectional = not architecture.unidirectional
         sizes = [(bands, nb_channels * bins) for bands, bins in self.groups]
         self.reduce = nn.ModuleList(PerBand(bands, size, width) for bands, size in sizes)
+        self.stride = architecture.stride
+        dense = nn.Linear if self.stride > 1 else nn.Identity
+        self.stack = dense(self.stride * width, width)
+        self.unstack = dense(width, self.stride * width)
         self.over_time = nn.ModuleList(Recurrent(width, is_bidirectional) for _ in layers)
         self.across_bands = nn.ModuleList(Recurrent(width, True) for _ in layers)
         self.mix = nn.ModuleList(PerBand(bands, width, 2 * width) for bands, _ in sizes)
@@ -86,12 +102,25 @@ class BandUnmix(MaskNetwork):
 
     def recur(self, features: Tensor) -> Tensor:
         """Hidden states, (frames, batch, bands, width) as the features."""
-        x, (frames, batch, bands, width) = features, features.shape
+        x = self.to_steps(features)
+        steps, batch, bands, width = x.shape
         for over_time, across_bands in zip(self.over_time, self.across_bands, strict=True):
-            x = over_time(x.reshape(frames, batch * bands, width))
-            x = across_bands(x.reshape(frames * batch, bands, width).transpose(0, 1))
-            x = x.transpose(0, 1).reshape(frames, batch, bands, width)
-        return x
+            x = over_time(x.reshape(steps, batch * bands, width))
+            x = across_bands(x.reshape(steps * batch, bands, width).transpose(0, 1))
+            x = x.transpose(0, 1).reshape(steps, batch, bands, width)
+        return self.to_frames(x, features)
+
+    def to_steps(self, features: Tensor) -> Tensor:
+        """Join each ``stride`` frames of features (frames, ..., width), silent after the last."""
+        after = features.new_zeros(-len(features) % self.stride, *features.shape[1:])
+        frames = torch.cat([features, after]).unflatten(0, (-1, self.stride))
+        joined: Tensor = self.stack(frames.movedim(1, -2).flatten(-2))
+        return joined
+
+    def to_frames(self, steps: Tensor, features: Tensor) -> Tensor:
+        """Add what steps (steps, ..., width) say of each frame to its features."""
+        frames = self.unstack(steps).unflatten(-1, (self.stride, -1)).movedim(-2, 1).flatten(0, 1)
+        return features + frames[: len(features)]
 
     def decode(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Mask (frames, batch, channels, bins) of hidden states (frames, batch, bands, width)."""

@@ -7,6 +7,7 @@ run parts of the signal side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -37,6 +38,7 @@ class BandNetworks:
         trunks = {network.trunk: network for network in networks}
         self.trunk_of = [list(trunks).index(network.trunk) for network in networks]
         self.trunks = list(trunks.values())
+        self.stride = math.lcm(*(trunk.stride for trunk in self.trunks))
         # Layers over time of each trunk, and their LSTMs as one per direction.
         self.over_time = [
             [layer for layer in trunk.over_time if isinstance(layer, Recurrent)]
@@ -67,22 +69,25 @@ class BandNetworks:
         """Hidden states of a trunk: (frames + lookahead, features) to (frames, bands * width).
 
         Takes the states of the forward layers before the first frame; returns those after the last
-        of ``frames``.
+        of ``frames``, which are whole steps unless the signal ends.
         """
         network, after = self.trunks[trunk], []
         seen = features if self.exact else features[: frames + _LOOKAHEAD]
-        x = seen.chunk(len(self.trunks), dim=1)[trunk]
-        x = x.reshape(len(x), -1, network.architecture.hidden_size)  # (frames, bands, width)
-        with self._autocast(x.device):
+        encoded = seen.chunk(len(self.trunks), dim=1)[trunk]
+        encoded = encoded.reshape(len(seen), -1, network.architecture.hidden_size)
+        steps = -(-frames // network.stride)
+        with self._autocast(encoded.device):
+            x = network.to_steps(encoded)  # (steps, bands, width)
             for number, layer in enumerate(self.over_time[trunk]):
                 directions = self.recurrent[trunk][number]
                 before = states[number] if states else None
                 normal = layer.norm(x)
-                hidden, state = run_directions(directions, normal, frames, before, True, tasks)
+                hidden, state = run_directions(directions, normal, steps, before, True, tasks)
                 after.append(state)
                 x = x + layer.project(hidden)
                 x = torch.cat(tasks.map(partial(_across, network, number), x.split(_PART)))
-        return x[:frames].flatten(1), after
+            hidden = network.to_frames(x, encoded)
+        return hidden[:frames].flatten(1), after
 
     def decode(
         self, network: int, features: Tensor, hidden: Tensor, magnitude: Tensor, out: Tensor

@@ -42,6 +42,8 @@ class FoldedNetworks:
     :func:`run_layer`.
     """
 
+    stride = 1  #: Frames that a chunk must have multiples of.
+
     def __init__(
         self,
         networks: Sequence[OpenUnmix],

@@ -24,6 +24,8 @@ class ModuleNetworks:
     takes segments of ``segment`` frames, or all at once, and ``lookahead`` frames on both sides.
     """
 
+    stride = 1  #: Frames that a chunk must have multiples of.
+
     def __init__(
         self,
         modules: Iterable[torch.nn.Module],

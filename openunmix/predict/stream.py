@@ -14,6 +14,7 @@ other steps work on single frames, or on the same windows as in
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -213,12 +214,12 @@ class _Separation:
             yield from torch.split(block.to(self.device, torch.float32), _PART, dim=-1)
 
     def _next_chunk(self) -> int:
-        """Frames of the next chunk, whole windows of the filter; 0 for the whole signal."""
+        """Frames of the next chunk, whole windows and steps; 0 for the whole signal."""
         if self.window is None or self.config.exact:
             return 0
         config = self.config
         frames = config.chunk if self.emitted else min(config.chunk, config.first_chunk)
-        return whole_windows(frames, self.window)
+        return whole_windows(frames, math.lcm(self.window, self.networks.stride))
 
     def _separate(self, frames: int, samples: int, waveform: Iterator[Tensor]) -> Iterator[Tensor]:
         """Separate the next chunk, the windows of the filter in several threads."""

@@ -60,6 +60,23 @@ def test_items_of_a_batch_do_not_influence_each_other():
     torch.testing.assert_close(network().mask(x)[:, 1:2], network().mask(x[:, 1:2]))
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 20])
+@pytest.mark.parametrize("shared", [True, False])
+def test_steps_of_several_frames_give_a_mask_for_each_of_them(frames, shared):
+    nets = [network(replace(SMALL, stride=3), seed) for seed in (1, 2)]
+    if shared:
+        share(nets)
+    x = magnitude(frames)
+    for mask in masks(nets, x):
+        assert mask.shape == x.shape
+        assert frames == 1 or (mask[0] != mask[1]).any()
+
+
+def test_a_stride_below_1_is_refused():
+    with pytest.raises(ValueError, match="stride=0 must be 1 or more"):
+        BandArchitecture(stride=0)
+
+
 @pytest.mark.parametrize("unidirectional", [True, False])
 def test_only_a_unidirectional_network_is_causal(unidirectional):
     net = network(replace(SMALL, unidirectional=unidirectional))

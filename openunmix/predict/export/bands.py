@@ -44,27 +44,54 @@ def add_band_trunk(graph: Graph, networks: BandNetworks, index: int, x: str, chu
         part = graph.reshape(graph.transpose(part, 2, 0, 1, 3), bands, -1, channels * bins)
         features.append(add_dense(graph, graph.normalise(part, np.ones(channels * bins)), reduce))
     bands = sum(count for count, _ in network.groups)
-    x = graph.transpose(graph.add("Concat", *features, axis=0), 1, 0, 2)
+    encoded = graph.transpose(graph.add("Concat", *features, axis=0), 1, 0, 2)
+    x = add_steps(graph, network, encoded, bands)
+    steps = graph.add("Div", chunk, graph.constant(np.array([network.stride])))
     layers = networks.over_time[index]
     state = States(graph, index, len(layers), bands, width)
     for number, (over_time, across) in enumerate(zip(layers, network.across_bands, strict=True)):
         assert isinstance(across, Recurrent)
         y = add_norm(graph, x, over_time.norm)
         directions = [lstm_weights(layer) for layer in networks.recurrent[index][number]]
-        y = state.run(number, y, directions, chunk)
+        y = state.run(number, y, directions, steps)
         x = graph.add("Add", x, add_projection(graph, y, over_time.project))
-        x = graph.transpose(x, 1, 0, 2)  # (bands, frames, width)
+        x = graph.transpose(x, 1, 0, 2)  # (bands, steps, width)
         y = add_norm(graph, x, across.norm)
         ways = zip(split_lstm(across.lstm, torch.float32)[0], ("forward", "reverse"), strict=True)
         both = [graph.lstm(y, lstm_weights(lstm), way=way)[0] for lstm, way in ways]
         y = graph.add("Concat", *both, axis=-1)
         x = graph.add("Add", x, add_projection(graph, y, across.project))
-        if number + 1 < len(layers):
-            x = graph.transpose(x, 1, 0, 2)
+        x = graph.transpose(x, 1, 0, 2)
     state.finish()
+    x = add_frames(graph, network, x, encoded, bands)
     if not network.architecture.unidirectional:  # no mask of the lookahead is wanted
-        x = graph.part(x, 1, 0, chunk)
-    return str(x)
+        x = graph.part(x, 0, 0, chunk)
+    return graph.transpose(x, 1, 0, 2)
+
+
+def add_steps(graph: Graph, network: BandUnmix, x: str, bands: int) -> str:
+    """Add the layer that joins frames, (frames, bands, width) to (steps, bands, width)."""
+    if network.stride == 1:
+        return x
+    stride, width = network.stride, network.architecture.hidden_size
+    # As many silent frames as may be missing, then whole steps.
+    after = graph.constant(np.zeros((stride - 1, bands, width), np.float32))
+    x = graph.add("Concat", x, after, axis=0)
+    size = graph.constant(np.array([stride]))
+    steps = graph.add("Div", graph.add("Shape", x, start=0, end=1), size)
+    x = graph.part(x, 0, 0, graph.add("Mul", steps, size))
+    joined = graph.transpose(graph.reshape(x, -1, stride, bands, width), 0, 2, 1, 3)
+    return add_projection(graph, graph.reshape(joined, -1, bands, stride * width), network.stack)
+
+
+def add_frames(graph: Graph, network: BandUnmix, x: str, encoded: str, bands: int) -> str:
+    """Add the layer from steps to frames, (steps, bands, width) to (frames, bands, width)."""
+    stride, width = network.stride, network.architecture.hidden_size
+    if stride > 1:
+        x = graph.reshape(add_projection(graph, x, network.unstack), -1, bands, stride, width)
+        x = graph.reshape(graph.transpose(x, 0, 2, 1, 3), -1, bands, width)
+        x = graph.part(x, 0, 0, graph.add("Shape", encoded, start=0, end=1))
+    return str(graph.add("Add", encoded, x))
 
 
 def add_band_decoder(graph: Graph, network: BandUnmix, hidden: str) -> str:
@@ -92,8 +119,9 @@ def add_norm(graph: Graph, x: str, layer: nn.LayerNorm) -> str:
     return graph.normalise(x, array(layer.weight), array(layer.bias), layer.eps)
 
 
-def add_projection(graph: Graph, x: str, layer: nn.Linear) -> str:
+def add_projection(graph: Graph, x: str, layer: nn.Module) -> str:
     """Add a dense layer (..., inputs) to (..., outputs)."""
+    assert isinstance(layer, nn.Linear)
     return graph.affine(x, array(layer.weight).T, array(layer.bias))
 
 

@@ -35,6 +35,7 @@ KINDS = {
     "bands": [BANDS] * 2,
     "bands, shared": [replace(BANDS, shared=True, bandwidth=3000.0)] * 2,
     "bands, causal": [replace(BANDS, shared=True, unidirectional=True)] * 2,
+    "bands, stride": [replace(BANDS, shared=True, stride=3)] * 2,
 }
 CAUSAL = [kind for kind in KINDS if "causal" in kind]
 BIDIRECTIONAL = ["apart", "shared", "bands, shared"]
