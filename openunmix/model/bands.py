@@ -38,10 +38,7 @@ class BandArchitecture(Architecture):
     #: Probability that a band of an excerpt is left out of the input in training.
     dropout: float = field(default=0.0)
     #: Frames that are one step of the recurrent layers.
-    stride: int = field(
-        default=1,
-        metadata={"help": "frames that recurrent layers take as one step", "metavar": "N"},
-    )
+    stride: int = field(default=2)
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -55,7 +52,7 @@ class BandUnmix(MaskNetwork):
 
     Parameters
     ----------
-    architecture : Architecture
+    architecture : BandArchitecture
         Its options.
     nb_output_bins, nb_channels : int
         Frequency bins and audio channels of its input and of its mask.
@@ -67,7 +64,7 @@ class BandUnmix(MaskNetwork):
     trunk_layers = ("reduce", "stack", "over_time", "across_bands", "unstack")
 
     def __init__(
-        self, architecture: Architecture, nb_output_bins: int, nb_channels: int, max_bin: int
+        self, architecture: BandArchitecture, nb_output_bins: int, nb_channels: int, max_bin: int
     ) -> None:
         super().__init__(architecture, nb_output_bins, nb_channels)
         self.max_bin = max_bin
@@ -113,14 +110,15 @@ class BandUnmix(MaskNetwork):
     def to_steps(self, features: Tensor) -> Tensor:
         """Join each ``stride`` frames of features (frames, ..., width), silent after the last."""
         after = features.new_zeros(-len(features) % self.stride, *features.shape[1:])
-        frames = torch.cat([features, after]).unflatten(0, (-1, self.stride))
+        frames = torch.cat([features, after]).reshape(-1, self.stride, *features.shape[1:])
         joined: Tensor = self.stack(frames.movedim(1, -2).flatten(-2))
         return joined
 
     def to_frames(self, steps: Tensor, features: Tensor) -> Tensor:
         """Add what steps (steps, ..., width) say of each frame to its features."""
-        frames = self.unstack(steps).unflatten(-1, (self.stride, -1)).movedim(-2, 1).flatten(0, 1)
-        return features + frames[: len(features)]
+        frames = self.unstack(steps).reshape(*steps.shape[:-1], self.stride, -1).movedim(-2, 1)
+        total: Tensor = features + frames.flatten(0, 1)[: len(features)]
+        return total
 
     def decode(self, features: Tensor, hidden: Tensor) -> Tensor:
         """Mask (frames, batch, channels, bins) of hidden states (frames, batch, bands, width)."""
@@ -140,6 +138,7 @@ class BandUnmix(MaskNetwork):
     def from_architecture(  # noqa: D102
         cls, architecture: Architecture, stft: STFTConfig, nb_channels: int = 2
     ) -> BandUnmix:
+        assert isinstance(architecture, BandArchitecture)
         bandwidth = architecture.bandwidth or stft.sample_rate
         max_bin = bandwidth_to_max_bin(stft.sample_rate, stft.n_fft, bandwidth)
         return cls(architecture, stft.bins, nb_channels, min(max_bin, stft.bins))
