@@ -72,7 +72,8 @@ def export_onnx(
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is unknown; choose from {list(PRECISIONS)}")
     networks = networks_of(separator, torch.float32, None, 0)
-    content = _graph(separator, networks, precision).model(_metadata(separator, metadata or {}))
+    graph = _graph(separator, networks, precision)
+    content = graph.model(_metadata(separator, {"stride": networks.stride, **(metadata or {})}))
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(content.SerializeToString())
         _compare(separator, temporary, _TOLERANCES[precision])
