@@ -66,6 +66,7 @@ if os.environ.get("INTERSPHINX"):
 
 html_theme = "furo"
 html_title = f"Open-Unmix {__version__}"
+html_favicon = html_logo = "../openunmix/web/static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_copyright = False

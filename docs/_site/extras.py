@@ -14,21 +14,21 @@ SUMMARY = "Open-Unmix 2 separates music into vocals, drums, bass and other instr
 #: Page and description, in a table of the first page.
 DESCRIBED = r"\| \[[^\]]*\]\(([^)]*)\.md\) \| (.*?) \|"
 
-OFFERED = """
-<p><a class="try" href="../try/index.html">Open the page</a></p>
+PLACE = "<!-- page -->"
+OFFERED = """<p><a class="try" href="../try/index.html">Open the page</a></p>
 
-(From a server only: pages that were opened from a disk may not compute in the background. In the
-folder of the site, `python -m http.server` is one.)
-"""
-MISSING = """
-This copy of the site was built without the page. In a checkout, `make site docs` adds it.
-"""
+[Separation in the browser](../browser.md) tells how it works and what it needs. It works from a
+server only, as pages from a disk may not compute in the background: in the folder of the site,
+`python -m http.server` is one."""
+MISSING = (
+    "This copy of the site was built without the page. In a checkout, `make site docs` adds it."
+)
 
 
 def _offer(_: Sphinx, page: str, source: list[str]) -> None:
     """Link to the browser page, or report that it is missing."""
     if page == "project/try":
-        source[0] += OFFERED if BROWSER_PAGE.is_dir() else MISSING
+        source[0] = source[0].replace(PLACE, OFFERED if BROWSER_PAGE.is_dir() else MISSING)
 
 
 def _finish(app: Sphinx, error: Exception | None) -> None:
