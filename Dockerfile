@@ -1,5 +1,4 @@
-# Open-Unmix on a CPU. Nothing in this project has built this image yet: if it does not build for
-# you, that is a defect worth reporting.
+# Open-Unmix on a CPU. What was tried of this image is in docs/quickstart.md.
 #
 #   docker build --tag open-unmix .
 #   docker run --rm --volume "$PWD:/data" open-unmix song.mp3
@@ -15,12 +14,16 @@ RUN pip install --no-cache-dir --constraint /src/constraints.txt --index-url "$T
 
 COPY pyproject.toml README.md LICENSE /src/
 COPY openunmix /src/openunmix
-RUN pip install --no-cache-dir --constraint /src/constraints.txt /src
+# Extras of the package: the server; others as --build-arg EXTRAS=serve,onnx.
+ARG EXTRAS=serve
+RUN pip install --no-cache-dir --constraint /src/constraints.txt "/src[${EXTRAS}]"
 
 # Downloaded weights are kept in /models, which any user may write: mount a volume to keep them.
 ENV TORCH_HOME=/models
 RUN mkdir --mode=777 /models /data
 COPY --chmod=755 scripts/docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 WORKDIR /data
+# Of umx-serve.
+EXPOSE 8765
 ENTRYPOINT ["docker-entrypoint.sh"]
 CMD ["--help"]

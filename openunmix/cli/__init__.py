@@ -6,6 +6,7 @@ import os
 import sys
 
 from openunmix.cli._streams import open_closed_streams
+from openunmix.errors import MissingExtraError
 
 __all__ = ["evaluate", "models", "separate", "serve", "train"]
 
@@ -55,6 +56,8 @@ def models() -> None:
 def serve() -> None:
     """Run ``umx-serve``."""
     _prepare()
-    from openunmix.cli import _serve
-
+    try:
+        from openunmix.cli import _serve
+    except MissingExtraError as error:
+        sys.exit(f"umx-serve: {error}")
     sys.exit(_serve.main())

@@ -29,6 +29,7 @@ from openunmix.filtering._fast import WienerFilter
 from openunmix.model import Separator
 from openunmix.predict._networks import ModuleNetworks, Networks, networks_of
 from openunmix.predict._runtime import SEQUENTIAL, Task, Tasks, usable_precision
+from openunmix.predict._trust import trusted
 from openunmix.transforms.fourier import magnitude
 from openunmix.transforms.streaming import Analysis, Synthesis
 
@@ -312,9 +313,12 @@ def separate_blocks(
     >>> sum(estimate.shape[-1] for estimate in separate_blocks(separator, noise))
     200000
     """
-    separation = _Separation(separator, config or StreamConfig())
-    with separation.tasks:
-        yield from separation.run(blocks)
+
+    def run(made: Separator, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        with (separation := _Separation(made, config or StreamConfig())).tasks:
+            yield from separation.run(blocks)
+
+    yield from run(*trusted(separator, blocks, run))
 
 
 def separate_channels(
@@ -381,10 +385,9 @@ def separate_waveform(
             "least one sample"
         )
     channels, samples = waveform.shape
-    device = next(separator.parameters()).device
     # Filled part by part: joining the parts at the end would need twice the memory.
     shape = (len(separator.sources), channels, samples)
-    estimates = torch.empty(shape, dtype=torch.float32, device=device)
+    estimates = torch.empty(shape, dtype=torch.float32, device=next(separator.parameters()).device)
     done = 0
     config = config or StreamConfig()
     # As few chunks of equal length as five times the configured length allows.

@@ -24,3 +24,17 @@ def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith("usage:")
     assert os.environ["OMP_WAIT_POLICY"] == (chosen or "passive")
+
+
+def test_server_without_its_extra_is_a_line_on_stderr(monkeypatch, capsys):
+    for name in [
+        name for name in sys.modules if name.startswith(("openunmix.web.server", "uvicorn"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "openunmix.cli._serve", raising=False)
+    monkeypatch.delattr(cli, "_serve", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SystemExit) as end:
+        cli.serve()
+    assert str(end.value).startswith("umx-serve: the server needs a package")
+    assert "openunmix[serve]" in str(end.value)
