@@ -32,7 +32,13 @@ from typing import Any
 from openunmix._files import sha256_of
 from openunmix._version import __version__
 from openunmix.errors import DownloadError, UnreachableError
-from openunmix.pretrained.registry import BUNDLED_MODEL, ModelEntry, WeightFile, bundled_folder
+from openunmix.pretrained.registry import (
+    BUNDLED_MODEL,
+    MODELS,
+    ModelEntry,
+    WeightFile,
+    bundled_folder,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -126,10 +132,11 @@ def fetch(
 
 def _advice(entry: ModelEntry, target: str) -> str:
     """Return what a user can do about a failed download."""
+    bundled = (model.name for model in MODELS.values() if model.bundled and target in model.files)
     return (
         f"Try again later, or put {entry.url_of(target)} into the folder {cache_folder()}, or set "
         f"OPENUNMIX_MIRROR to folders or URLs that have {entry.files[target].name}, or use the "
-        f"bundled model: --model {BUNDLED_MODEL}"
+        f"bundled model: --model {next(bundled, BUNDLED_MODEL)}"
     )
 
 
@@ -245,8 +252,10 @@ def _check_readable(source: Path) -> None:
     """Raise for a file that is not there; errors of copying are those of the cache."""
     try:
         source.open("rb").close()
+    except FileNotFoundError as error:
+        raise _AbsentError(f"there is no file {source}") from error
     except OSError as error:
-        raise _AbsentError(f"there is no file {source} to read: {error.strerror}") from error
+        raise _AbsentError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def _download(url: str, part: Path, progress: bool) -> None:

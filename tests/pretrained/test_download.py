@@ -181,6 +181,20 @@ def test_refused_connection_is_unreachable_and_says_what_to_do(entry):
     assert "\n" not in message
 
 
+def test_bundled_model_of_the_same_kind_is_recommended(monkeypatch):
+    monkeypatch.setenv("OPENUNMIX_OFFLINE", "1")
+    for name, bundled in (("umxhq", "umxs"), ("umxse", "umxses")):
+        with pytest.raises(UnreachableError, match=f"--model {bundled}$"):
+            fetch(MODELS[name], MODELS[name].targets[0], progress=False)
+
+
+def test_mirror_that_may_not_be_read_is_passed_over(entry, tmp_path, monkeypatch, caplog):
+    (tmp_path / entry.files["vocals"].name).mkdir()
+    monkeypatch.setenv("OPENUNMIX_MIRROR", f"{tmp_path},zenodo")
+    assert fetch(entry, "vocals", progress=False).read_bytes() == CONTENT
+    assert "cannot be read" in caplog.text
+
+
 def test_silent_server_is_given_up_within_5_seconds(entry, plan):
     plan.delay = 30
     with taking_at_most(5), pytest.raises(UnreachableError, match="did not respond"):
