@@ -33,3 +33,7 @@ class TrainingError(OpenUnmixError, ArithmeticError):
 
 class MissingExtraError(OpenUnmixError, ImportError):
     """A feature needs a package that is not installed; the message names the extra."""
+
+
+class StorageError(OpenUnmixError, OSError):
+    """A file of a catalogue cannot be read, listed or written where it is stored."""

@@ -8,7 +8,7 @@ import sys
 from openunmix.cli._streams import open_closed_streams
 from openunmix.errors import MissingExtraError
 
-__all__ = ["evaluate", "models", "separate", "serve", "train"]
+__all__ = ["catalogue", "evaluate", "models", "separate", "serve", "train"]
 
 
 def _prepare() -> None:
@@ -61,3 +61,11 @@ def serve() -> None:
     except MissingExtraError as error:
         sys.exit(f"umx-serve: {error}")
     sys.exit(_serve.main())
+
+
+def catalogue() -> None:
+    """Run ``umx-catalogue``."""
+    _prepare()
+    from openunmix.cli import _catalogue
+
+    sys.exit(_catalogue.main())
