@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs scores tables wheel oldest smoke site clean
+.PHONY: help demo test check docs ray scores tables wheel oldest smoke site clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,8 +19,8 @@ demo: $(VENV)/.demo  ## Separate a real song with the bundled model, and score t
 	$(BIN)/python scripts/demo.py
 
 test: check  ## Run all checks, then the tests
-	$(BIN)/python -m pytest -m "not slow and not browser" --numprocesses auto --maxprocesses 4 \
-		--dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not browser and not ray" --numprocesses auto \
+		--maxprocesses 4 --dist loadfile
 	$(BIN)/python -m pytest -m browser tests/web
 
 check: $(VENV)/.tests  ## Check style, types, imports and docstrings
@@ -34,6 +34,13 @@ docs: $(VENV)/.docs  ## Build the documentation site in build/docs, and check it
 	rm -rf build/docs build/doctrees docs/gallery
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d build/doctrees docs build/docs
 	$(BIN)/python scripts/check_links.py build/docs
+
+ray:  ## Test umx-catalogue on Ray clusters, in an environment of its own
+	rm -rf build/ray
+	$(PYTHON) -m venv build/ray
+	build/ray/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]' \
+		pytest hypothesis
+	build/ray/bin/python -m pytest -m ray tests/catalogue
 
 scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/data
 	@if [ -d "$(DATA)" ]; then $(BIN)/python scripts/update_scores.py "$(DATA)"; else \

@@ -23,7 +23,7 @@ from helpers.sounds import mixture
 from openunmix import pretrained
 from openunmix._version import __version__
 from openunmix.audio import AudioWriter
-from openunmix.cli import _evaluate, _models, _separate, _serve, _train
+from openunmix.cli import _catalogue, _evaluate, _models, _separate, _serve, _train
 from openunmix.model import NETWORKS, OpenUnmix, Separator
 from openunmix.pretrained.registry import MODELS
 
@@ -33,6 +33,7 @@ RATE = 44100
 
 PARSERS = {
     "umx": _separate.parser,
+    "umx-catalogue": _catalogue.parser,
     "umx-evaluate": _evaluate.parser,
     "umx-models": _models.parser,
     "umx-serve": _serve.parser,
@@ -42,6 +43,7 @@ PARSERS = {
 # Commands that are not checked, and why.
 EXCLUDED = {
     "pip": "changes the environment, and needs a registry",
+    "ray": "needs a cloud",
     "docker": "needs a daemon; the entry point has a test of its own",
     "torchrun": "needs several GPUs; processes on the CPU have tests of their own",
     "accelerate": "as torchrun",
