@@ -1,6 +1,6 @@
-"""Throughput of ``umx-catalogue`` in 1, 2 and 4 processes and in Ray, and what that costs.
+"""Throughput of ``umx-catalogue`` in 1, 2 and 4 processes and in Ray, and the costs.
 
-Prints the tables of ``docs/catalogue.md``. Prices are assumptions, given as options. Ray is left out
+Prints the tables of ``docs/catalogue.md``. Prices are options: assumptions. Ray is left out
 where it is not installed.
 """
 
