@@ -34,6 +34,20 @@ def plan(
     """Rows of all audio below a folder or URL, or in a text file of URLs, one a line.
 
     Files on disks of this machine are identified by their content, others by URL and etag.
+
+    Parameters
+    ----------
+    source : str or path
+        Folder, URL, or text file.
+    jobs : int > 0
+        Files that are probed at a time.
+    progress : callable, optional
+        Called with the number of files that are probed, and of all.
+
+    Returns
+    -------
+    list of dict
+        Rows with the keys ``id``, ``uri``, ``bytes``, ``seconds``, ``error``.
     """
     uris = _listed(source) if Path(os.fspath(source)).suffix == ".txt" else _found(Place(source))
     rows: list[dict[str, Any]] = []
@@ -168,7 +182,23 @@ def write_manifest(url: str | os.PathLike[str], rows: Sequence[Row]) -> None:
 
 
 def read_manifest(url: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Rows of a manifest; StorageError if it is none."""
+    """Rows of a manifest.
+
+    Parameters
+    ----------
+    url : str or path
+        A Parquet file of :func:`plan`'s rows.
+
+    Returns
+    -------
+    list of dict
+        The rows.
+
+    Raises
+    ------
+    StorageError
+        If it is no manifest.
+    """
     pyarrow, parquet = _pyarrow()
     content = Place(url).read()
     if content is None:

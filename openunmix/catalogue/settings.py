@@ -73,7 +73,20 @@ class Settings:
 
 
 def prepare(settings: Settings, progress: bool = False) -> Settings:
-    """Find the model, and record the hashes of its weights: to be done once, before all rows."""
+    """Find the model, and record the hashes of its weights: to be done once, before all rows.
+
+    Parameters
+    ----------
+    settings : Settings
+        What a run shall do.
+    progress : bool
+        Show progress bars of downloads on stderr.
+
+    Returns
+    -------
+    Settings
+        The same with model, targets and weights.
+    """
     resolved = resolve_model(settings.model, settings.targets, progress=progress)
     settings.file_options.names(resolved.targets)
     return replace(
