@@ -194,8 +194,8 @@ def test_documents_name_paths():
 
 # What stands at the top of the package; a new idea belongs in one of the packages.
 TOP = """
-_files _pages _signals _version audio cli data errors evaluate filtering model predict pretrained
-separate training transforms utils web
+_files _pages _signals _version audio catalogue cli data errors evaluate filtering model predict
+pretrained separate training transforms utils web
 """
 
 
