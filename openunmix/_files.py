@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from openunmix.errors import AudioFileError
+from openunmix.errors import AudioFileError, OpenUnmixError
 
 _PREFIX, _SUFFIX = ".umx-", ".part"
 
@@ -39,7 +39,7 @@ def workspace(folder: Path) -> Iterator[Path]:
             trial = work.joinpath("trial", *(name for name in missing if name != ".."))
             trial.mkdir(parents=True)  # raises for a name that is too long
             yield work
-    except AudioFileError:
+    except OpenUnmixError:  # of what is done in the workspace
         raise
     except OSError as error:
         raise AudioFileError(f"{str(folder)!r} cannot be written: {error.strerror}") from error

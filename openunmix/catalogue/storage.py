@@ -142,8 +142,11 @@ class Place:
             yield Path(self.path)
             return
         copy = work / Path(self.path).name[-100:]
-        with self.errors("read"):
-            self.fs.get_file(self.path, os.fspath(copy))
+        try:
+            with self.errors("read"):
+                self.fs.get_file(self.path, os.fspath(copy))
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.url!r} does not exist any more; plan again") from error
         try:
             yield copy
         finally:
