@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openunmix.errors import MissingExtraError, StorageError
+from openunmix.errors import MissingExtraError, OpenUnmixError, StorageError
 
 # What temporary keys contain; they are no outputs.
 PART = ".part-"
@@ -66,7 +66,7 @@ class Place:
         """Raise StorageError for whatever a storage raises, FileNotFoundError as it is."""
         try:
             yield
-        except (FileNotFoundError, StorageError):
+        except (FileNotFoundError, OpenUnmixError):
             raise
         except Exception as error:  # each storage has exceptions of its own
             raise StorageError(f"{self.url!r} cannot be {action}: {_reason(error)}") from error
