@@ -69,11 +69,8 @@ class FoldedNetworks:
             for group in groups.values()
         ]
         self.recurrent = [split_lstm(network.lstm, dtype) for network in self.trunks]
-        self.mixers = [_cast(fold_mixer(network.state_dict()), dtype) for network in networks]
-        self.decoders = [
-            _cast(fold_decoder(network.state_dict(), network.nb_channels), dtype)
-            for network in networks
-        ]
+        self.mixers = [_cast(_fold_mixer(network), dtype) for network in networks]
+        self.decoders = [_cast(_fold_decoder(network), dtype) for network in networks]
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """Features c of all trunks: (frames, channels, bins) to (frames, sum of hidden sizes).
@@ -134,8 +131,23 @@ class FoldedNetworks:
 
 def _fold_encoder(network: OpenUnmix, bins: int) -> Affine:
     """A_1 and b_1 for an input of ``bins`` bins; those the network does not see weigh zero."""
-    weight, bias = fold_encoder(network.state_dict(), network.nb_channels)
-    return Affine(functional.pad(weight, (0, bins - network.nb_bins)).flatten(1), bias)
+    channels = network.nb_channels
+    rows, columns, bias = fold_encoder(network.state_dict(), channels)
+    weight = network.fc1.weight.detach().reshape(-1, channels, network.nb_bins)
+    folded = rows[:, None, None] * weight * columns
+    return Affine(functional.pad(folded, (0, bins - network.nb_bins)).flatten(1), bias)
+
+
+def _fold_mixer(network: OpenUnmix) -> Affine:
+    """A_2 and b_2."""
+    rows, bias = fold_mixer(network.state_dict())
+    return Affine(rows[:, None] * network.fc2.weight, bias)
+
+
+def _fold_decoder(network: OpenUnmix) -> Affine:
+    """A_3 and b_3."""
+    rows, bias = fold_decoder(network.state_dict(), network.nb_channels)
+    return Affine(rows[:, None] * network.fc3.weight, bias)
 
 
 def _cast(tensors: Iterable[Tensor], dtype: torch.dtype) -> Affine:

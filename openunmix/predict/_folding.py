@@ -18,27 +18,29 @@ if TYPE_CHECKING:
 _EPS = 1e-5  # of all batch normalisations
 
 
-def fold_encoder(state: Mapping[str, Array], channels: int) -> tuple[Array, Array]:
-    """Return A_1 (hidden, channels, bins) and b_1 of the weights of a network, by name."""
+def fold_encoder(state: Mapping[str, Array], channels: int) -> tuple[Array, Array, Array]:
+    """Return the gains of the rows and of the columns of ``fc1``, (hidden,) and (bins,), and b_1.
+
+    A_1 is ``fc1`` with both: what is stored in 16 bits need not be rounded again.
+    """
     scale, offset = _normalisation(state, "bn1")
-    # scale W ((x + shift) gain) + offset = scale (W gain) x + scale (W gain) shift + offset
-    weight = state["fc1.weight"].reshape(len(scale), channels, -1) * state["input_scale"]
-    bias = scale * (weight @ state["input_mean"]).sum(-1) + offset
-    return scale[:, None, None] * weight, bias
+    gain, shift = state["input_scale"], state["input_mean"]
+    # scale W ((x + shift) gain) + offset = scale W gain x + scale W gain shift + offset
+    weight = state["fc1.weight"].reshape(len(scale), channels, -1)
+    return scale, gain, scale * (weight @ (gain * shift)).sum(-1) + offset
 
 
 def fold_mixer(state: Mapping[str, Array]) -> tuple[Array, Array]:
-    """Return A_2 and b_2: scale (W x) + offset."""
-    scale, offset = _normalisation(state, "bn2")
-    return scale[:, None] * state["fc2.weight"], offset
+    """Return the gains of the rows of ``fc2``, which make it A_2, and b_2."""
+    return _normalisation(state, "bn2")  # scale (W x) + offset
 
 
 def fold_decoder(state: Mapping[str, Array], channels: int) -> tuple[Array, Array]:
-    """Return A_3 and b_3: gain (scale W x + offset) + shift."""
+    """Return the gains of the rows of ``fc3``, which make it A_3, and b_3."""
+    # gain (scale W x + offset) + shift
     scale, offset = (part.reshape(channels, -1) for part in _normalisation(state, "bn3"))
     gain, shift = state["output_scale"], state["output_mean"]
-    weight = (gain * scale).reshape(-1)[:, None] * state["fc3.weight"]
-    return weight, (gain * offset + shift).reshape(-1)
+    return (gain * scale).reshape(-1), (gain * offset + shift).reshape(-1)
 
 
 def _normalisation(state: Mapping[str, Array], name: str) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -72,12 +73,17 @@ class Graph:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def matrix(self, values: Array) -> str:
-        """Add a matrix, stored as float16 if the graph is not of float32."""
+    def matrix(self, values: Array, gains: Sequence[Array] = ()) -> str:
+        """Add a matrix, stored as float16 if the graph is not of float32, and multiplied by gains.
+
+        Runtimes compute what follows from weights alone when they load the file.
+        """
         if self.precision == "float32":
-            return self.vector(values)
-        stored = self.constant(values.astype(np.float16))
-        return str(self.add("Cast", stored, to=1))  # to float32
+            return self.vector(math.prod(gains, start=values))
+        x = self.add("Cast", self.constant(values.astype(np.float16)), to=1)  # to float32
+        for gain in gains:
+            x = self.add("Mul", x, self.vector(gain))
+        return str(x)
 
     def vector(self, values: Array) -> str:
         """Add a vector in float32: some of its values are too large for float16."""
@@ -136,13 +142,13 @@ class Graph:
         )
         return str(self.add("Slice", x, first, last, self.constant(np.array([axis], np.int64))))
 
-    def affine(self, x: str, weight: Array, bias: Array) -> str:
-        """``x @ weight + bias``, weight (..., inputs, outputs)."""
+    def affine(self, x: str, weight: Array, bias: Array, gains: Sequence[Array] = ()) -> str:
+        """``x @ weight + bias``, weight (..., inputs, outputs), which is multiplied by gains."""
         if self.precision == "int8" and weight.ndim == 2:
-            matrix = quantise(weight)
+            matrix = quantise(math.prod(gains, start=weight))
             inputs = [x, *map(self.constant, matrix), self.vector(bias)]
             return str(self.add("DynamicQuantizeMatMul", *inputs, domain=_MICROSOFT))
-        product = str(self.add("MatMul", x, self.matrix(weight)))
+        product = str(self.add("MatMul", x, self.matrix(weight, gains)))
         return str(self.add("Add", product, self.vector(bias)))
 
     def normalise(self, x: str, weight: Array, bias: Array | None = None, eps: float = 1e-5) -> str:

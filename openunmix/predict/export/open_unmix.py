@@ -57,18 +57,19 @@ def _averaged(graph: Graph, values: Sequence[str]) -> list[str]:
 
 def add_encoder(graph: Graph, trunk: Mapping[str, Array], channels: int, x: str) -> str:
     """Add the features of single frames, (frames, channels, bins) to (frames, hidden)."""
-    weight, bias = fold_encoder(trunk, channels)
-    seen = graph.part(x, 2, 0, weight.shape[2])
+    rows, columns, bias = fold_encoder(trunk, channels)
+    seen = graph.part(x, 2, 0, len(columns))
     compressed = add_compression(graph, seen, float(trunk.get("compression", 1)))
-    matrix = weight.reshape(len(weight), -1).T
-    flat = graph.reshape(compressed, 0, len(matrix))
-    return str(graph.add("Tanh", graph.affine(flat, matrix, bias)))
+    flat = graph.reshape(compressed, 0, channels * len(columns))
+    gains = [rows, np.tile(columns, channels)[:, None]]  # of the transposed matrix
+    return str(graph.add("Tanh", graph.affine(flat, trunk["fc1.weight"].T, bias, gains)))
 
 
 def add_decoder(graph: Graph, network: Mapping[str, Array], channels: int, x: str) -> str:
     """Add a mask, features and hidden states (frames, 2 hidden) to (1, frames, channels, bins)."""
-    for weight, bias in (fold_mixer(network), fold_decoder(network, channels)):
-        x = graph.add("Relu", graph.affine(x, weight.T, bias))
+    layers = {"fc2.weight": fold_mixer(network), "fc3.weight": fold_decoder(network, channels)}
+    for name, (rows, bias) in layers.items():
+        x = graph.add("Relu", graph.affine(x, network[name].T, bias, [rows]))
     return graph.reshape(x, 1, -1, channels, len(bias) // channels)
 
 
