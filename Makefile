@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs ray scores tables wheel oldest smoke site clean
+.PHONY: help demo test check docs ray scores tables wheel lite oldest smoke site clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,6 +53,14 @@ tables: $(VENV)/.package  ## Fill the tables of the documentation from docs/data
 wheel: $(VENV)/.package  ## Build dist/*.whl
 	rm -rf build/lib build/bdist.* dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+lite:  ## Build the light package, install it where there is no torch, and run its tests
+	rm -rf build/lite
+	$(PYTHON) -m venv build/lite
+	build/lite/bin/python -m pip install --quiet --constraint constraints.txt ./lite
+	! build/lite/bin/python -c 'import torch' 2>/dev/null
+	build/lite/bin/python -m pip install --quiet --target build/lite/tests pytest
+	cd lite && PYTHONPATH=../build/lite/tests ../build/lite/bin/python -m pytest -q tests
 
 # Peaks of memory depend on the version of torch, and torch 2.4 warns of how it unpickles itself.
 oldest:  ## Run the tests of the core with the oldest versions that pyproject.toml allows

@@ -25,6 +25,7 @@ from openunmix.predict._folded import FoldedNetworks
 from openunmix.predict._networks import Networks, networks_of
 from openunmix.predict.export.bands import add_bands, array
 from openunmix.predict.export.graph import Graph
+from openunmix.predict.export.layers import add_inputs, add_masks
 from openunmix.predict.export.open_unmix import add_open_unmix
 
 __all__ = ["PRECISIONS", "export_onnx"]
@@ -95,9 +96,7 @@ def _graph(separator: Separator, networks: Networks, precision: str) -> Graph:
     """Build the graph of all networks."""
     graph = Graph(precision)
     channels, bins = separator.nb_channels, separator.n_fft // 2 + 1
-    x = graph.input("magnitude", ("frames", channels, bins))
-    # Frames before the lookahead: states are those after them.
-    chunk = graph.input("chunk", (1,), np.array([np.iinfo(np.int64).max]))
+    x, chunk = add_inputs(graph, channels, bins)
     if isinstance(networks, FoldedNetworks):
         weights = [_weights(network) for network in separator.target_models.values()]
         bridged = separator.bridged
@@ -106,9 +105,7 @@ def _graph(separator: Separator, networks: Networks, precision: str) -> Graph:
         parts = add_bands(graph, networks, x, chunk)
     else:
         raise ValueError("only networks of OpenUnmix or BandUnmix can be exported")
-    shape = (len(parts), "frames of the chunk", channels, bins)
-    graph.output(graph.add("Concat", *parts, axis=0), "masks", shape)
-    graph.outputs.insert(0, graph.outputs.pop())  # masks first, then states
+    add_masks(graph, parts, channels, bins)
     return graph
 
 

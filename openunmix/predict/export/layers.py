@@ -1,4 +1,4 @@
-"""What the graphs of all networks have in common: stacked LSTM layers, and compression.
+"""What the graphs of all networks have in common: inputs, output, LSTM layers, compression.
 
 Like ``graph.py``, this file needs no torch.
 """
@@ -12,6 +12,20 @@ import numpy as np
 from openunmix.predict.export.graph import Graph, LSTMWeights
 
 _SMALLEST = 1e-12  # SMALLEST of openunmix.model.architecture, which needs torch
+
+
+def add_inputs(graph: Graph, channels: int, bins: int) -> tuple[str, str]:
+    """Add the magnitude (frames, channels, bins), and the frames of the chunk."""
+    x = graph.input("magnitude", ("frames", channels, bins))
+    # Frames before the lookahead: states are those after them.
+    return x, graph.input("chunk", (1,), np.array([np.iinfo(np.int64).max]))
+
+
+def add_masks(graph: Graph, masks: Sequence[str], channels: int, bins: int) -> None:
+    """Join masks (1, frames, channels, bins) to the output, which comes before the states."""
+    shape = (len(masks), "frames of the chunk", channels, bins)
+    graph.output(graph.add("Concat", *masks, axis=0), "masks", shape)
+    graph.outputs.insert(0, graph.outputs.pop())
 
 
 def add_layers(
