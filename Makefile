@@ -60,7 +60,7 @@ lite:  ## Build the light package, install it where there is no torch, and run i
 	build/lite/bin/python -m pip install --quiet --constraint constraints.txt ./lite
 	! build/lite/bin/python -c 'import torch' 2>/dev/null
 	build/lite/bin/python -m pip install --quiet --target build/lite/tests pytest
-	cd lite && PYTHONPATH=../build/lite/tests ../build/lite/bin/python -m pytest -q tests
+	cd build/lite && PYTHONPATH=tests bin/python -m pytest -q -c ../../lite/pyproject.toml ../../lite/tests
 
 # Peaks of memory depend on the version of torch, and torch 2.4 warns of how it unpickles itself.
 oldest:  ## Run the tests of the core with the oldest versions that pyproject.toml allows

@@ -1,9 +1,9 @@
 """Accuracy, speed and size of the light package, beside `umx` with the same model.
 
-Prints the tables of ``docs/lite.md`` and, with ``--json FILE``, stores the figures::
+Prints the tables of ``docs/lite.md`` and, with ``--save``, stores them::
 
     make lite
-    python benchmarks/lite.py DATA --python build/lite/bin/python --json docs/lite.json
+    python benchmarks/lite.py DATA --minutes 3 20 --save
 
 ``DATA`` is a folder of songs with their stems; ``--python`` belongs to an environment with
 openunmix-lite and nothing else. Accuracy needs the extra ``onnx``, for the 8-bit model.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import statistics
@@ -28,6 +27,10 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from tables import Table, add_save_option, save
+from tables import main as fill_pages
 
 import openunmix
 from openunmix.data.tracks import find_tracks
@@ -54,23 +57,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="of audio, for the speed")
     parser.add_argument("--repeats", type=int, default=3, help="runs for medians; 0 for no speed")
     parser.add_argument("--minutes", type=float, nargs="*", default=[], help="lengths for memory")
-    parser.add_argument("--json", type=Path, help="file for the figures; those there are kept")
+    add_save_option(parser)
     args = parser.parse_args()
-    figures: dict[str, Any] = {}
-    if args.json and args.json.exists():
-        figures = json.loads(args.json.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        figures["size"] = size(args.python)
+        folder, python = Path(name), args.python.absolute()
+        tables = {"size": size(python)}
         if args.repeats:
-            figures["speed"] = speed(args.python, folder, args.seconds, args.repeats)
+            tables["speed"] = speed(python, folder, args.seconds, args.repeats)
         if args.minutes:
-            figures["memory"] = [memory(args.python, folder, minutes) for minutes in args.minutes]
+            tables["memory"] = memory(python, folder, args.minutes)
         if args.data:
-            figures["accuracy"] = accuracy(args.python, folder, args.data)
-    print_tables(figures)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            tables["accuracy"] = accuracy(python, folder, args.data)
+    for key, table in tables.items():
+        print(machine(), table.markdown(), sep="\n\n")
+        if args.save:
+            save(f"lite-{key}", "benchmarks/lite.py", machine(), {"table": table})
+    if args.save:
+        fill_pages()
 
 
 def machine() -> str:
@@ -87,27 +90,28 @@ def _cpuinfo() -> str:
     return path.read_text() if path.exists() else ""
 
 
-def size(python: Path) -> dict[str, Any]:
-    """Size of the packages installed beside a Python, in MB, without pip and setuptools."""
+def size(python: Path) -> Table:
+    """Size of the packages installed beside a Python, without pip and setuptools."""
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     home = Path(_run([python, "-c", code]).strip())
-    largest: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     for entry in home.iterdir():
-        if entry.name.startswith(("pip", "setuptools", "_distutils", "pkg_resources")):
-            continue
-        files = [entry] if entry.is_file() else [f for f in entry.rglob("*") if f.is_file()]
-        largest[entry.name] = sum(file.stat().st_size for file in files) / 1e6
-    parts = sorted(largest.items(), key=lambda item: -item[1])
-    return {"total": sum(largest.values()), "largest": dict(parts[:6])}
+        if not entry.name.startswith(("pip", "setuptools", "_distutils", "pkg_resources")):
+            files = entry.rglob("*") if entry.is_dir() else [entry]
+            sizes[entry.name] = sum(f.stat().st_size for f in files if f.is_file()) / 1e6
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:6]
+    rows: list[list[str | float | None]] = [[name, megabytes] for name, megabytes in largest]
+    total = ["everything, with the model", sum(sizes.values())]
+    return Table(["installed", "MB"], ["", "{:.0f}"], [*rows, total])
 
 
-def speed(python: Path, folder: Path, seconds: int, repeats: int) -> dict[str, Any]:
+def speed(python: Path, folder: Path, seconds: int, repeats: int) -> Table:
     """Wall times of both commands on a file, in turn, and of the first part of the estimates."""
     song = noise_file(folder / "song.wav", seconds)
     commands: dict[str, list[Any]] = {
-        "umx": [UMX, song, "--model", "umxs", "--outdir", folder / "umx", "--quiet"],
-        "umx-lite": [lite(python), song, "--outdir", folder / "lite", "--quiet"],
-        "first": [python, "-c", FIRST, song],
+        "`umx`": [UMX, song, "--model", "umxs", "--outdir", folder / "umx", "--quiet"],
+        "`umx-lite`": [lite(python), song, "--outdir", folder / "lite", "--quiet"],
+        "light package, to the first estimates": [python, "-c", FIRST, song],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
@@ -115,18 +119,22 @@ def speed(python: Path, folder: Path, seconds: int, repeats: int) -> dict[str, A
             begun = time.perf_counter()
             _run(command)
             times[name].append(time.perf_counter() - begun)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {"seconds": seconds, "repeats": repeats, "medians": medians, "machine": machine()}
+    title = f"From the start of the process, {seconds} s of stereo, medians of {repeats} turns:"
+    rows = [[name, statistics.median(values)] for name, values in times.items()]
+    return Table(["", "seconds"], ["", "{:.2f}"], rows, title)
 
 
-def memory(python: Path, folder: Path, minutes: float) -> dict[str, float]:
-    """Peak memory of the light command, in MB, for a song of some minutes."""
-    song = noise_file(folder / "long.wav", round(60 * minutes))
-    command = [lite(python), song, "--outdir", folder / "long", "--quiet", "--targets", "vocals"]
+def memory(python: Path, folder: Path, lengths: Sequence[float]) -> Table:
+    """Peak memory of the light command for songs of some minutes."""
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
     code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    peak = int(_run([sys.executable, "-c", code, *command]))
-    return {"minutes": minutes, "peak": peak * 1024 / 1e6}  # Linux counts KiB
+    table = Table(["minutes of stereo", "peak MB"], ["{:g}", "{:.0f}"])
+    for minutes in lengths:
+        song = noise_file(folder / "long.wav", round(60 * minutes))
+        command = [lite(python), song, "--outdir", folder / "long", "--quiet"]
+        kibibytes = int(_run([sys.executable, "-c", code, *command]))
+        table.rows.append([minutes, kibibytes * 1024 / 1e6])
+    return table
 
 
 def noise_file(path: Path, seconds: int) -> Path:
@@ -143,7 +151,7 @@ def lite(python: Path) -> Path:
     return python.with_name("umx-lite")
 
 
-def accuracy(python: Path, folder: Path, data: Path) -> dict[str, Any]:
+def accuracy(python: Path, folder: Path, data: Path) -> Table:
     """Differences from `umx`, and changes of the SDR, means over songs."""
     int8 = folder / "umxs-int8.onnx"
     _run([sys.executable, ROOT / "lite" / "build_model.py", int8, "int8"])
@@ -166,7 +174,7 @@ def accuracy(python: Path, folder: Path, data: Path) -> dict[str, Any]:
             }
         rows += [_row(track.name, target, stem, found) for target, stem in stems.items()]
         print(track.name, file=sys.stderr)
-    return {"songs": len({row["song"] for row in rows}), "rows": rows, "machine": machine()}
+    return summary(rows)
 
 
 def _row(song: str, target: str, stem: Any, found: dict[str, Any]) -> dict[str, Any]:
@@ -195,46 +203,22 @@ def _run(command: Sequence[Any]) -> str:
     ).stdout
 
 
-def print_tables(figures: dict[str, Any]) -> None:
-    """Print all tables in Markdown."""
-    installed = figures["size"]
-    print("| installed | MB |\n|---|---|")
-    for name, megabytes in installed["largest"].items():
-        print(f"| {name} | {megabytes:.0f} |")
-    print(f"| **everything** | **{installed['total']:.0f}** |")
-    if "speed" in figures:
-        measured = figures["speed"]
-        print(f"\n{measured['machine']}; medians of {measured['repeats']} runs in turn\n")
-        print(f"| {measured['seconds']} s of stereo, from start to end of the process | seconds |")
-        print("|---|---|")
-        for name in ("umx", "umx-lite"):
-            print(f"| `{name}` | {measured['medians'][name]:.2f} |")
-        print(f"| to the first estimates, light package | {measured['medians']['first']:.2f} |")
-    if "memory" in figures:
-        print("\n| minutes of stereo | peak MB |\n|---|---|")
-        for row in figures["memory"]:
-            print(f"| {row['minutes']:g} | {row['peak']:.0f} |")
-    if "accuracy" in figures:
-        print_accuracy(figures["accuracy"])
-
-
-def print_accuracy(measured: dict[str, Any]) -> None:
-    """Print means over songs by target."""
-    print(f"\n{measured['songs']} songs, {measured['machine']}\n")
-    print("| | SDR of `umx` | change, float16 | change, int8 | worst difference, float16 | int8 |")
-    print("|---|---|---|---|---|---|")
-    for target in dict.fromkeys(row["target"] for row in measured["rows"]):
-        rows = [row for row in measured["rows"] if row["target"] == target]
-        sdr = statistics.fmean(row["sdr umx"] for row in rows)
+def summary(rows: list[dict[str, Any]]) -> Table:
+    """Means over songs by target."""
+    table = Table(
+        ["", "SDR of `umx`", "change, float16", "change, int8", "difference, float16", "int8"],
+        ["", "{:.2f} dB", "{:+.4f} dB", "{:+.3f} dB", "{:.0f} dB", "{:.0f} dB"],
+    )
+    for target in dict.fromkeys(row["target"] for row in rows):
+        of_target = [row for row in rows if row["target"] == target]
         changes = [
-            statistics.fmean(row[f"sdr {name}"] - row["sdr umx"] for row in rows)
+            statistics.fmean(row[f"sdr {name}"] - row["sdr umx"] for row in of_target)
             for name in ("float16", "int8")
         ]
-        nulls = [max(row[f"null {name}"] for row in rows) for name in ("float16", "int8")]
-        print(
-            f"| {target} | {sdr:.2f} dB | {changes[0]:+.4f} dB | {changes[1]:+.3f} dB | "
-            f"{nulls[0]:.0f} dB | {nulls[1]:.0f} dB |"
-        )
+        worst = [max(row[f"null {name}"] for row in of_target) for name in ("float16", "int8")]
+        sdr = statistics.fmean(row["sdr umx"] for row in of_target)
+        table.rows.append([target, sdr, *changes, *worst])
+    return table
 
 
 if __name__ == "__main__":
