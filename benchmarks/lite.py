@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import platform
 import statistics
@@ -210,7 +211,10 @@ def summary(rows: list[dict[str, Any]]) -> Table:
         ["", "{:.2f} dB", "{:+.4f} dB", "{:+.3f} dB", "{:.0f} dB", "{:.0f} dB"],
     )
     for target in dict.fromkeys(row["target"] for row in rows):
-        of_target = [row for row in rows if row["target"] == target]
+        # A song without the target has no SDR.
+        of_target = [
+            row for row in rows if row["target"] == target and math.isfinite(row["sdr umx"])
+        ]
         changes = [
             statistics.fmean(row[f"sdr {name}"] - row["sdr umx"] for row in of_target)
             for name in ("float16", "int8")

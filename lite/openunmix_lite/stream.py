@@ -32,7 +32,7 @@ from openunmix_lite.wiener import blocks as blocks_of
 #: Frames after a chunk that the network sees, 24 s at 44.1 kHz.
 LOOKAHEAD = 1024
 #: Frames of a chunk, and of the first one, for a low latency.
-CHUNK, FIRST_CHUNK = 1200, 300
+CHUNK, FIRST_CHUNK = 600, 300
 
 # Windows of the filter that are computed at the same time.
 _WINDOWS = 4
