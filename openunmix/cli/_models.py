@@ -61,7 +61,17 @@ def parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--dtype", choices=_DTYPES, help="type of the matrices in the files (default: unchanged)"
     )
-    export = add("export", _export, "write a model as one file of ONNX, to use without torch")
+    _add_export_arguments(
+        add("export", _export, "write a model as one file of ONNX, to use without torch")
+    )
+    add("path", _path, "print the folder of downloads")
+    _add_licence_arguments(
+        add("licences", _licences, "print terms of use, training data, citations")
+    )
+    return parser
+
+
+def _add_export_arguments(export: argparse.ArgumentParser) -> None:
     export.add_argument("source", help="a known model, a model folder, or a file of weights")
     export.add_argument("destination", type=Path, metavar="FILE.onnx", help="the file to write")
     export.add_argument(
@@ -71,8 +81,9 @@ def parser() -> argparse.ArgumentParser:
         help="of the matrices in the file (default: %(default)s)",
     )
     export.add_argument("--targets", nargs="+", metavar="TARGET", help="some targets of the model")
-    add("path", _path, "print the folder of downloads")
-    licences = add("licences", _licences, "print terms of use, training data, citations")
+
+
+def _add_licence_arguments(licences: argparse.ArgumentParser) -> None:
     licences.add_argument(
         "--commercial",
         nargs="?",
@@ -82,7 +93,6 @@ def parser() -> argparse.ArgumentParser:
         "known; data: only if the terms of their training data do, too",
     )
     licences.add_argument("--json", action="store_true", help="print all of it as JSON")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
