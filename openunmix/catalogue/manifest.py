@@ -14,8 +14,8 @@ from typing import Any
 
 from openunmix._files import sha256_of, workspace
 from openunmix.audio import AUDIO_EXTENSIONS, probe
-from openunmix.catalogue.storage import PART, Place
-from openunmix.errors import AudioFileError, MissingExtraError, OpenUnmixError, StorageError
+from openunmix.catalogue.storage import PART, Place, catalogue_extra
+from openunmix.errors import AudioFileError, OpenUnmixError, StorageError
 
 #: Columns, in order; `error` says why a row cannot be used, or is null.
 COLUMNS = ("id", "uri", "bytes", "seconds", "error")
@@ -119,8 +119,7 @@ def _digest(*words: str) -> str:
 def _seconds(place: Place, work: Path, size: int | None) -> float | None:
     """Duration; None if the header does not state it. AudioFileError if it is no audio."""
     if place.is_local:
-        duration = probe(Path(place.path)).duration
-        return None if duration is None else round(duration, 3)
+        return _duration(Path(place.path))
     work.mkdir()
     if size and size > 2 * _PROBED:
         # Headers are at the begin, or at the end: the hole between them takes no time and space.
@@ -130,17 +129,21 @@ def _seconds(place: Place, work: Path, size: int | None) -> float | None:
             file.seek(size - _PROBED)
             file.write(place.fs.cat_file(place.path, start=size - _PROBED, end=size))
         try:
-            duration = probe(sparse).duration
-            return None if duration is None else round(duration, 3)
+            return _duration(sparse)
         except AudioFileError:
             pass  # perhaps because of the hole
         finally:
             sparse.unlink()
     with place.local_copy(work) as path:
         try:
-            duration = probe(path).duration
+            return _duration(path)
         except AudioFileError as error:
             raise AudioFileError(str(error).replace(str(path), place.url)) from error
+
+
+def _duration(path: Path) -> float | None:
+    """Duration that a local file states, to milliseconds."""
+    duration = probe(path).duration
     return None if duration is None else round(duration, 3)
 
 
@@ -154,14 +157,9 @@ def _refuse_repeated(rows: Iterable[dict[str, Any]]) -> None:
 
 def _pyarrow() -> tuple[Any, Any]:
     """Import pyarrow and its Parquet module."""
-    try:
+    with catalogue_extra():
         import pyarrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            "catalogues need the extra packages fsspec and pyarrow: "
-            "pip install 'openunmix[catalogue]'"
-        ) from error
     return pyarrow, parquet
 
 

@@ -18,6 +18,18 @@ PART = ".part-"
 Info = Mapping[str, Any]
 
 
+@contextmanager
+def catalogue_extra() -> Iterator[None]:
+    """Raise MissingExtraError if what is imported within is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            "catalogues need the extra packages fsspec and pyarrow: "
+            "pip install 'openunmix[catalogue]'"
+        ) from error
+
+
 class Place:
     """A file or folder, by path or URL; every failure is a StorageError that names it."""
 
@@ -30,13 +42,8 @@ class Place:
     @cached_property
     def _opened(self) -> tuple[Any, str]:
         """The fsspec file system and the path in it."""
-        try:
+        with catalogue_extra():
             from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise MissingExtraError(
-                "catalogues need the extra packages fsspec and pyarrow: "
-                "pip install 'openunmix[catalogue]'"
-            ) from error
         try:
             fs, path = url_to_fs(self.url)
         except ImportError as error:
