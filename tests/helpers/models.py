@@ -7,10 +7,31 @@ import json
 import torch
 
 from helpers.weights_server import tiny_network
+from openunmix.model import Separator, share
 from openunmix.pretrained.folder import SeparatorConfig, save_config, save_network
 from openunmix.transforms.fourier import STFTConfig
 
-__all__ = ["same", "save_model", "write_1_3_0_folder"]
+__all__ = ["frozen_separator", "same", "save_model", "write_1_3_0_folder"]
+
+
+def frozen_separator(architectures, stft, channels=2, **options):
+    """Build a separator of random networks, one for each target, as their architectures say."""
+    torch.manual_seed(5)
+    networks = {name: kind.build(stft, channels) for name, kind in architectures.items()}
+    first = next(iter(architectures.values()))
+    if first.shared:
+        share(networks.values())
+    made = Separator(
+        networks,
+        n_fft=stft.n_fft,
+        n_hop=stft.n_hop,
+        sample_rate=stft.sample_rate,
+        nb_channels=channels,
+        bridged=first.bridged,
+        **options,
+    )
+    made.freeze()
+    return made
 
 
 def save_model(folder, separator):

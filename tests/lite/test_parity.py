@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.models import frozen_separator
 
-from openunmix.model import Architecture, BandArchitecture, Separator, share
+from openunmix.model import Architecture, BandArchitecture
 from openunmix.predict import separate
 from openunmix.predict.export import export_onnx
 from openunmix.predict.file_stream import blocks_of, separate_stream
@@ -35,21 +36,7 @@ KINDS = {
 
 
 def separator(architecture, channels=2, targets=("vocals", "drums")):
-    torch.manual_seed(5)
-    networks = {target: architecture.build(STFT, channels) for target in targets}
-    if architecture.shared:
-        share(networks.values())
-    made = Separator(
-        networks,
-        n_fft=256,
-        n_hop=64,
-        sample_rate=8000.0,
-        nb_channels=channels,
-        bridged=architecture.bridged,
-        niter=1,
-    )
-    made.freeze()
-    return made
+    return frozen_separator(dict.fromkeys(targets, architecture), STFT, channels, niter=1)
 
 
 def song(channels, samples):

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.models import frozen_separator
 
 from openunmix.errors import MissingExtraError
-from openunmix.model import Architecture, BandArchitecture, Separator, share
+from openunmix.model import Architecture, BandArchitecture, Separator
 from openunmix.model.architecture import SMALLEST
 from openunmix.predict._networks import networks_of
 from openunmix.predict.export import export_onnx
@@ -42,24 +43,8 @@ BIDIRECTIONAL = ["apart", "shared", "bands, shared"]
 
 
 def separator(kind, channels=2):
-    torch.manual_seed(5)
-    networks = {
-        name: architecture.build(STFT, channels)
-        for name, architecture in zip(("vocals", "drums"), KINDS[kind], strict=False)
-    }
-    architecture = KINDS[kind][0]
-    if architecture.shared:
-        share(networks.values())
-    made = Separator(
-        networks,
-        n_fft=256,
-        n_hop=64,
-        sample_rate=8000.0,
-        nb_channels=channels,
-        bridged=architecture.bridged,
-    )
-    made.freeze()
-    return made
+    architectures = dict(zip(("vocals", "drums"), KINDS[kind], strict=False))
+    return frozen_separator(architectures, STFT, channels)
 
 
 def magnitudes(frames, channels=2, seed=0):
