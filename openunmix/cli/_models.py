@@ -16,12 +16,17 @@ from openunmix.errors import CheckpointError, DownloadError
 from openunmix.predict.export import PRECISIONS, export_onnx
 from openunmix.pretrained import load_separator, resolve_model
 from openunmix.pretrained.download import cache_folder, fetch_model, is_intact, local_files
-from openunmix.pretrained.folder import load_network, load_networks, save_folder
+from openunmix.pretrained.folder import MatrixType, load_network, load_networks, save_folder
 from openunmix.pretrained.registry import MODELS, ModelEntry, bundled_folder, find_model
 
 Action = Callable[[argparse.Namespace], int | None]  # returns an exit code; None for 0
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_DTYPES: dict[str, MatrixType] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int4": "int4",
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,8 +19,12 @@ from torch import Tensor
 from openunmix._files import replacing
 from openunmix.errors import CheckpointError
 from openunmix.model import Architecture, MaskNetwork
+from openunmix.pretrained._int4 import pack, unpack
 from openunmix.pretrained.config import CONFIG_NAME, SeparatorConfig
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
+
+#: How matrices are stored: a type of torch, or ``"int4"``, four bits a value; None is unchanged.
+MatrixType: TypeAlias = torch.dtype | Literal["int4"] | None
 
 _LAYER = re.compile(r"lstm\.weight_ih_l\d+")
 
@@ -29,6 +34,7 @@ _DTYPES = {
     "F32": torch.float32,
     "F64": torch.float64,
     "I64": torch.int64,
+    "U8": torch.uint8,
 }
 
 # Prefixes of keys that early versions of openunmix saved beside the weights: STFT and sample rate.
@@ -94,7 +100,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path}: {key!r} is {type(value).__name__}, expected a tensor with a name"
             )
-    return _migrate(content, path)
+    return _unpacked(_migrate(content, path), path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -149,7 +155,8 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     if held > path.stat().st_size:  # strides of 0 declare a huge tensor with few values
         raise CheckpointError(f"{path} is damaged: it declares more values than it holds")
     for key, value in state.items():
-        is_number = value.is_floating_point() or key.endswith("num_batches_tracked")
+        is_count = key.endswith("num_batches_tracked")
+        is_number = value.is_floating_point() or is_count or value.dtype == torch.uint8
         is_dense = value.layout == torch.strided and not value.is_nested and not value.is_meta
         if not is_number or not is_dense:
             kind = f"{value.dtype}" if is_dense else f"{value.dtype}, but not dense"
@@ -159,9 +166,28 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         if key.endswith("running_var") and (value < 0).any():
             raise CheckpointError(f"{path}: {key!r} has negative values, expected variances")
     return {
-        key: value.long() if key.endswith("num_batches_tracked") else value.float().contiguous()
+        key: value.long()
+        if key.endswith("num_batches_tracked")
+        else (value if value.dtype == torch.uint8 else value.float()).contiguous()
         for key, value in state.items()
     }
+
+
+def _unpacked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return a state dict with its matrices of four bits a value in float32."""
+    state = dict(state)
+    for key in [key for key, value in state.items() if value.dtype == torch.uint8]:
+        parts = [state.pop(name, torch.empty(0)).numpy() for name in _packed_keys(key)]
+        try:
+            state[key] = torch.from_numpy(unpack(*parts))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: {key!r}: {error}") from error
+    return state
+
+
+def _packed_keys(key: str) -> tuple[str, str, str]:
+    """Return the keys of what a matrix of four bits a value consists of."""
+    return key, f"{key}.step", f"{key}.offset"
 
 
 def _build(state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None) -> MaskNetwork:
@@ -218,19 +244,30 @@ def _bandwidth(config: SeparatorConfig, max_bin: int) -> float | None:
     return None if max_bin == stft.bins else (max_bin - 0.5) / stft.n_fft * stft.sample_rate
 
 
-def write_network(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
+def write_network(path: Path, state: Mapping[str, Tensor], dtype: MatrixType) -> None:
     """Write weights as safetensors, matrices as ``dtype``; ValueError if it overflows."""
     from safetensors.torch import save
 
-    stored = {}
+    stored: dict[str, Tensor] = {}
     for key, value in state.items():
         tensor = value.detach().cpu().contiguous()
-        if dtype is not None and tensor.ndim >= 2:
-            tensor = tensor.to(dtype)
-            if not tensor.isfinite().all():
-                raise ValueError(
-                    f"{key!r} has values that {dtype} cannot hold; choose another dtype"
-                )
-        stored[key] = tensor
+        stored |= {key: tensor} if tensor.ndim < 2 else _stored_matrix(key, tensor, dtype)
     with replacing(path) as temporary:
         temporary.write_bytes(save(stored, {"format": "pt"}))
+
+
+def _stored_matrix(key: str, matrix: Tensor, dtype: MatrixType) -> dict[str, Tensor]:
+    """Return the tensors that a file has of a matrix."""
+    if dtype is None:
+        return {key: matrix}
+    if dtype == "int4" and matrix.shape[-1] % 2 == 0:
+        try:
+            parts = pack(matrix.float().numpy())
+        except ValueError as error:
+            raise ValueError(f"{key!r}: {error}; choose another dtype") from error
+        return dict(zip(_packed_keys(key), map(torch.from_numpy, parts), strict=True))
+    kind = torch.float16 if dtype == "int4" else dtype  # two codes share a byte
+    tensor = matrix.to(kind)
+    if not tensor.isfinite().all():
+        raise ValueError(f"{key!r} has values that {kind} cannot hold; choose another dtype")
+    return {key: tensor}

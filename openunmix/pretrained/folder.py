@@ -28,7 +28,7 @@ import torch
 from openunmix._files import replacing, sha256_of
 from openunmix.errors import CheckpointError
 from openunmix.model import MaskNetwork, OpenUnmix, share
-from openunmix.pretrained._weights import load_network, write_network
+from openunmix.pretrained._weights import MatrixType, load_network, write_network
 from openunmix.pretrained.config import (
     CONFIG_NAME,
     SHARED_NAME,
@@ -42,6 +42,7 @@ from openunmix.pretrained.registry import MODELS
 from openunmix.transforms.fourier import STFTConfig
 
 __all__ = [
+    "MatrixType",
     "ModelFolder",
     "SeparatorConfig",
     "config_of",
@@ -231,7 +232,7 @@ def save_folder(
     networks: Mapping[str, MaskNetwork],
     config: SeparatorConfig,
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: MatrixType = None,
 ) -> None:
     """Write a model folder, which :func:`load_folder` reads; see :func:`save_network`."""
     folder = Path(folder)
@@ -264,15 +265,15 @@ def save_network(
     target: str,
     network: MaskNetwork,
     metadata: Mapping[str, Any] | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: MatrixType = None,
     shared: bool = False,
 ) -> Path:
     """Write ``<target>.safetensors``, whose path is returned, and ``<target>.json``.
 
     The JSON file holds the metadata, with the architecture added under ``args``. ``dtype`` is that
-    of the matrices in the file; vectors, a thousandth of the values, keep theirs, as some are too
-    large for float16. With ``shared``, shared layers are left out. The recorded hash of the file
-    is removed; :func:`save_config` records the new one.
+    of the matrices in the file, a type of torch or ``"int4"``; vectors, a thousandth of the values,
+    keep theirs, as some are too large for float16. With ``shared``, shared layers are left out. The
+    recorded hash of the file is removed; :func:`save_config` records the new one.
     """
     folder = Path(folder)
     _check_target(target)

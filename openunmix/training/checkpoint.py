@@ -13,13 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from openunmix._files import replacing
 from openunmix._version import __version__
 from openunmix.errors import CheckpointError
-from openunmix.pretrained.folder import SeparatorConfig, save_checkpoint, save_folder
+from openunmix.pretrained.folder import (
+    MatrixType,
+    SeparatorConfig,
+    save_checkpoint,
+    save_folder,
+)
 from openunmix.training.config import TrainingConfig
 from openunmix.training.trainer import Trainer
 
@@ -32,7 +36,7 @@ def save_model(
     folder: Path,
     trainer: Trainer,
     metadata: Mapping[str, Any] | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: MatrixType = None,
 ) -> None:
     """Write the averaged networks of a run as a model folder, its matrices as ``dtype``.
 

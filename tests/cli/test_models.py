@@ -175,6 +175,14 @@ def test_known_model_is_converted_to_a_folder(tiny, tmp_path, dtype):
     assert len(origin["sha256"]) == 64
 
 
+def test_model_is_converted_to_four_bits(tiny, tmp_path):
+    assert main(["convert", "tiny", str(tmp_path / "out"), "--dtype", "int4"]) == 0
+    networks, _, files = load_folder(tmp_path / "out")
+    expected = tiny_network(0).fc2.weight
+    assert 0 < (networks["vocals"].fc2.weight - expected).abs().max() < 0.1
+    assert b"fc2.weight.step" in files["vocals"].read_bytes()
+
+
 def test_folder_of_1_3_0_is_converted(tmp_path):
     folder = tmp_path / "old"
     folder.mkdir()

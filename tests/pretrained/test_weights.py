@@ -262,12 +262,71 @@ def test_half_precision_keeps_vectors_exact(tmp_path):
     assert path.stat().st_size < 0.8 * full
 
 
-def test_matrix_too_large_for_half_precision_is_refused(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float16, "int4"])
+def test_matrix_too_large_for_half_precision_is_refused(tmp_path, dtype):
     network = tiny_network()
     network.fc1.weight.data[0, 0] = 1e6
     with pytest.raises(ValueError, match=r"fc1.weight.*float16"):
-        save_network(tmp_path, "vocals", network, dtype=torch.float16)
+        save_network(tmp_path, "vocals", network, dtype=dtype)
     assert not (tmp_path / "vocals.safetensors").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"unidirectional": True, "hidden_size": 7}])
+def test_four_bits_are_within_half_a_step_of_each_value(tmp_path, changes):
+    network = tiny_network(**changes)
+    path = save_network(tmp_path, "vocals", network, dtype="int4")
+    loaded = load_network(path).state_dict()
+    for key, value in network.state_dict().items():
+        if value.ndim < 2:
+            assert torch.equal(loaded[key], value)
+        elif value.shape[-1] % 2:
+            assert torch.equal(loaded[key], value.half().float())
+        else:
+            for columns in range(0, value.shape[-1], 32):
+                group, found = value[:, columns : columns + 32], loaded[key][:, columns:][:, :32]
+                span = group.amax(-1) - group.amin(-1)
+                assert ((group - found).abs().amax(-1) <= span / 30 * 1.02 + 1e-4).all()
+
+
+def test_four_bits_take_an_eighth_of_the_space(tmp_path):
+    network = tiny_network(hidden_size=256)
+    packed, full = (
+        save_network(tmp_path, target, network, dtype=dtype).stat().st_size
+        for target, dtype in (("vocals", "int4"), ("drums", None))
+    )
+    assert packed < full / 5
+
+
+def test_groups_of_equal_values_survive_four_bits(tmp_path):
+    network = tiny_network()
+    network.fc1.weight.data.fill_(0.25)
+    network.fc2.weight.data.fill_(0)
+    loaded = load_network(save_network(tmp_path, "vocals", network, dtype="int4"))
+    assert torch.equal(loaded.fc1.weight, network.fc1.weight)
+    assert torch.equal(loaded.fc2.weight, network.fc2.weight)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda state: state.pop("fc1.weight.step"),
+        lambda state: state.pop("fc1.weight"),
+        lambda state: state.update({"fc1.weight": state["fc1.weight"][:, :-1].clone()}),
+        lambda state: state.update({"fc1.weight.offset": state["fc1.weight.offset"][:1].clone()}),
+        lambda state: state.update({"fc1.weight.step": state["fc1.weight.step"] * np.nan}),
+        lambda state: state.update({"fc1.weight": torch.tensor(3, dtype=torch.uint8)}),
+        lambda state: state.update({"bn1.bias": state["bn1.bias"].byte()}),
+    ],
+)
+def test_damaged_matrices_of_four_bits_are_refused(tmp_path, fault):
+    from safetensors.torch import load_file, save_file
+
+    path = save_network(tmp_path, "vocals", tiny_network(), dtype="int4")
+    state = load_file(path)
+    fault(state)
+    save_file(state, path)
+    with pytest.raises(CheckpointError, match=r"vocals\.safetensors"):
+        load_network(path)
 
 
 def test_files_are_readable_by_the_safetensors_package(tmp_path):
