@@ -3,6 +3,7 @@
 The last axis is cut into groups of 32 values. Of a group the smallest value, ``offset``, and the
 distance of neighbouring levels, ``step``, are kept as float16; of a value, how many steps it is
 above the offset: 0 to 15 [1]_. Two of these numbers share a byte, the first one its lower half.
+A file has these codes in place of ``NAME``, and beside them ``NAME.step`` and ``NAME.offset``.
 
 References
 ----------
@@ -12,7 +13,8 @@ References
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,3 +61,20 @@ def unpack(codes: Codes, step: Half, offset: Half) -> NDArray[np.float32]:
         np.repeat(x.astype(np.float32), GROUP, axis=-1)[..., :columns] for x in (step, offset)
     )
     return offsets + steps * levels.astype(np.float32)
+
+
+def unpack_state(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return named arrays with matrices in place of codes; ValueError if parts do not fit."""
+    found = dict(state)
+    for name in [name for name, values in state.items() if values.dtype == np.uint8]:
+        parts = [found.pop(key, np.empty(0)) for key in keys_of(name)]
+        try:
+            found[name] = unpack(*parts)
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+    return found
+
+
+def keys_of(name: str) -> tuple[str, str, str]:
+    """Return the keys of codes, steps and offsets of a matrix."""
+    return name, f"{name}.step", f"{name}.offset"

@@ -19,7 +19,7 @@ from torch import Tensor
 from openunmix._files import replacing
 from openunmix.errors import CheckpointError
 from openunmix.model import Architecture, MaskNetwork
-from openunmix.pretrained._int4 import pack, unpack
+from openunmix.pretrained._int4 import keys_of, pack, unpack_state
 from openunmix.pretrained.config import CONFIG_NAME, SeparatorConfig
 from openunmix.transforms.fourier import STFTConfig, bandwidth_to_max_bin
 
@@ -175,19 +175,11 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 def _unpacked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return a state dict with its matrices of four bits a value in float32."""
-    state = dict(state)
-    for key in [key for key, value in state.items() if value.dtype == torch.uint8]:
-        parts = [state.pop(name, torch.empty(0)).numpy() for name in _packed_keys(key)]
-        try:
-            state[key] = torch.from_numpy(unpack(*parts))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {key!r}: {error}") from error
-    return state
-
-
-def _packed_keys(key: str) -> tuple[str, str, str]:
-    """Return the keys of what a matrix of four bits a value consists of."""
-    return key, f"{key}.step", f"{key}.offset"
+    try:
+        arrays = unpack_state({key: value.numpy() for key, value in state.items()})
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 
 def _build(state: Mapping[str, Tensor], path: Path, config: SeparatorConfig | None) -> MaskNetwork:
@@ -265,7 +257,7 @@ def _stored_matrix(key: str, matrix: Tensor, dtype: MatrixType) -> dict[str, Ten
             parts = pack(matrix.float().numpy())
         except ValueError as error:
             raise ValueError(f"{key!r}: {error}; choose another dtype") from error
-        return dict(zip(_packed_keys(key), map(torch.from_numpy, parts), strict=True))
+        return dict(zip(keys_of(key), map(torch.from_numpy, parts), strict=True))
     kind = torch.float16 if dtype == "int4" else dtype  # two codes share a byte
     tensor = matrix.to(kind)
     if not tensor.isfinite().all():
