@@ -30,11 +30,11 @@ from openunmix.predict.export.open_unmix import add_open_unmix
 
 __all__ = ["PRECISIONS", "export_onnx"]
 
-#: Number formats of the matrices in a file: as trained, half of the size, a quarter, a sixth.
-PRECISIONS = ("float32", "float16", "int8", "int4")
+#: Number formats of the matrices in a file: as trained, half of the size, a quarter.
+PRECISIONS = ("float32", "float16", "int8")
 
 # Largest difference of a mask from that of torch, by precision.
-_TOLERANCES = {"float32": 1e-5, "float16": 2e-2, "int8": 0.5, "int4": 0.5}
+_TOLERANCES = {"float32": 1e-5, "float16": 2e-2, "int8": 0.5}
 # Frames of the comparison.
 _FRAMES = 64
 
@@ -57,8 +57,7 @@ def export_onnx(
     path : str or Path
         The file to write, as a whole or not at all.
     precision : str
-        One of :data:`PRECISIONS`. ``"int8"`` quantises the matrices of OpenUnmix by channel,
-        and computes with integers; ``"int4"`` stores them as ``umx-models convert`` does.
+        One of :data:`PRECISIONS`. ``"int8"`` quantises the matrices of OpenUnmix by channel.
     metadata : mapping, optional
         Added to what the file says of itself: licence, hash of the weights.
 

@@ -17,13 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from openunmix.pretrained._int4 import GROUP, pack
-
 Array: TypeAlias = npt.NDArray[Any]
 
 #: Operators of this version are in onnxruntime since 1.12; the format is as old.
 _OPSET, _IR_VERSION = 17, 8
-_FLOAT = 1  # float32 in ONNX
 _LARGEST = 63  # of quantised weights
 _MICROSOFT = "com.microsoft"  # the domain of operators that onnxruntime adds
 _LAST = np.iinfo(np.int64).max  # where a slice to the end stops
@@ -76,41 +73,17 @@ class Graph:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def matrix(self, values: Array, gains: Sequence[Array] = (), inputs: int = -2) -> str:
-        """Add a matrix, stored in the precision of the graph, and multiplied by gains.
+    def matrix(self, values: Array, gains: Sequence[Array] = ()) -> str:
+        """Add a matrix, stored as float16 if the graph is not of float32, and multiplied by gains.
 
-        ``inputs`` is the axis of its inputs, the last one or that before. Runtimes compute what
-        follows from weights alone when they load the file.
+        Runtimes compute what follows from weights alone when they load the file.
         """
         if self.precision == "float32":
             return self.vector(math.prod(gains, start=values))
-        if self.precision == "int4" and values.shape[inputs] % 2 == 0:
-            x = self.four_bits(values.swapaxes(inputs, -1))
-            if inputs == -2:
-                x = self.transpose(x, *range(values.ndim - 2), values.ndim - 1, values.ndim - 2)
-        else:
-            x = self.add("Cast", self.constant(values.astype(np.float16)), to=_FLOAT)
+        x = self.add("Cast", self.constant(values.astype(np.float16)), to=1)  # to float32
         for gain in gains:
             x = self.add("Mul", x, self.vector(gain))
         return str(x)
-
-    def four_bits(self, values: Array) -> str:
-        """Add a matrix (..., outputs, inputs) in four bits a value, as files of weights have it."""
-        codes, step, offset = pack(values)
-        # Whole groups of bytes: (..., groups, 16, 1), so that the next axis takes both halves.
-        padding = [(0, 0)] * (codes.ndim - 1) + [(0, step.shape[-1] * GROUP // 2 - codes.shape[-1])]
-        pairs = np.pad(codes, padding).reshape(*step.shape, GROUP // 2, 1)
-        both = self.add("Cast", self.constant(pairs), to=_FLOAT)
-        sixteen = self.vector(np.array(16))
-        high = self.add("Floor", self.add("Div", both, sixteen))
-        low = self.add("Sub", both, self.add("Mul", high, sixteen))
-        levels = self.add("Concat", low, high, axis=-1)
-        steps, offsets = (
-            self.add("Cast", self.constant(x[..., None, None]), to=_FLOAT) for x in (step, offset)
-        )
-        x = self.add("Add", self.add("Mul", levels, steps), offsets)
-        x = self.reshape(x, *values.shape[:-1], -1)
-        return self.part(x, values.ndim - 1, 0, values.shape[-1])
 
     def vector(self, values: Array) -> str:
         """Add a vector in float32: some of its values are too large for float16."""
@@ -120,9 +93,9 @@ class Graph:
         self, name: str, shape: Sequence[int | str], default: npt.ArrayLike | None = None
     ) -> str:
         """Declare an input, which may be left out if it has a default; strings are free axes."""
-        from onnx import helper
+        from onnx import TensorProto, helper
 
-        kind = _FLOAT
+        kind = TensorProto.FLOAT
         if default is not None:
             self.constant(default, name)
             kind = self.weights[-1].data_type
@@ -131,10 +104,10 @@ class Graph:
 
     def output(self, value: str, name: str, shape: Sequence[int | str]) -> None:
         """Declare a value as an output of this name."""
-        from onnx import helper
+        from onnx import TensorProto, helper
 
         self.nodes.append(helper.make_node("Identity", [value], [name]))
-        self.outputs.append(helper.make_tensor_value_info(name, _FLOAT, shape))
+        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def model(self, metadata: dict[str, str]) -> Any:
         """Return the finished and checked model."""
@@ -233,7 +206,7 @@ class Graph:
             # Left out: the state, if there is none, and peephole weights.
             scales = [*[""] * (3 - len(state)), *quantised[0][1:], *quantised[1][1:]]
         else:
-            names = [self.matrix(kernel, inputs=-1) for kernel in kernels]
+            names = [self.matrix(kernel) for kernel in kernels]
         inputs = [x, *names, bias, "", *state, *scales]
         outputs, *after = self.add(
             operator, *inputs, outputs=3, hidden_size=width, direction=way, **options
