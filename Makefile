@@ -42,7 +42,7 @@ ray:  ## Test umx-catalogue on Ray clusters, in an environment of its own
 		pytest hypothesis
 	build/ray/bin/python -m pytest -m ray tests/catalogue
 
-scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled model on DATA, into docs/data
+scores: $(if $(wildcard $(DATA)),$(VENV)/.package)  ## Score the bundled models on DATA, into docs/data
 	@if [ -d "$(DATA)" ]; then $(BIN)/python scripts/update_scores.py "$(DATA)"; else \
 		echo "$(DATA): no such folder of songs; give one with stems: make scores DATA=FOLDER"; fi
 

@@ -33,6 +33,8 @@ __all__ = [
     "umxhq_spec",
     "umxl",
     "umxl_spec",
+    "umxlive",
+    "umxlive_spec",
     "umxs",
     "umxs_spec",
     "umxse",
@@ -132,6 +134,28 @@ def umxs(
     """Return the separator ``umxs``, small, bundled with the package."""
     return utils.load_separator(
         "umxs", targets, niter, residual, wiener_win_len, device, pretrained, filterbank
+    )
+
+
+def umxlive_spec(
+    targets: _Targets = None, device: _Device = "cpu", pretrained: bool = True
+) -> _Networks:
+    """Return the networks of ``umxlive``: vocals, drums, bass and other."""
+    return utils.load_target_models(targets, "umxlive", device, pretrained)
+
+
+def umxlive(
+    targets: _Targets = None,
+    residual: bool = False,
+    niter: int = 1,
+    device: _Device = "cpu",
+    pretrained: bool = True,
+    wiener_win_len: int | None = 300,
+    filterbank: str = "torch",
+) -> model.Separator:
+    """Return the separator ``umxlive``, causal and small, bundled with the package."""
+    return utils.load_separator(
+        "umxlive", targets, niter, residual, wiener_win_len, device, pretrained, filterbank
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "models"
-NAMES = ("umxs", "umxses")
+NAMES = ("umxs", "umxlive", "umxses")
 
 # What the site replaces by a player.
 PLAYER = "<!-- player -->"

@@ -47,7 +47,7 @@ def main() -> None:
         package = files("openunmix")
         check(Path(str(package)).resolve() != checkout, "this is the checkout, not the wheel")
         check(package.joinpath("py.typed").is_file(), "the wheel has no py.typed")
-        for name in ("umxs", "umxses"):
+        for name in ("umxs", "umxlive", "umxses"):
             card = package.joinpath("weights", name, "README.md")
             check(card.is_file(), f"the wheel has no card of the bundled model {name}")
             print(command("umx-models", "verify", name), end="")

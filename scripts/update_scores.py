@@ -1,4 +1,4 @@
-"""Evaluate the bundled model, and update its tables of scores, docs/data/scores-umxs.json.
+"""Evaluate the bundled models of music, and update their tables, docs/data/scores-NAME.json.
 
 ::
 
@@ -32,29 +32,35 @@ from openunmix.evaluate import (
     median_over_tracks,
 )
 from openunmix.pretrained import resolve_model
-from openunmix.pretrained.registry import BUNDLED_MODEL
 
 ROOT = Path(__file__).parent.parent
-NAME = "scores-umxs"
+MODELS = ("umxs", "umxlive")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write ``docs/data`` and fill the pages; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("songs", type=Path, help="folder of track folders of stems")
-    parser.add_argument("--model", default=BUNDLED_MODEL, help="name of a model, or a model folder")
+    parser.add_argument("--models", nargs="+", default=MODELS, help="names, or model folders")
     args = parser.parse_args(argv)
     if not args.songs.is_dir():
         print(f"{args.songs}: no such folder of songs, so the tables stay as they are; give")
         print("one with true stems: make scores DATA=FOLDER")
         return 0
-    model = resolve_model(args.model)
-    system = System(model, targets=tuple(model.targets))
-    scores = measured(find_tracks(args.songs), system)
-    mixture = measured(find_tracks(args.songs), replace(system, model=None, oracle="mixture"))
-    tables = {"frames": framewise(scores, mixture), "tracks": whole_track(scores, mixture)}
-    report(NAME, "make scores", caption(system, len(scores)), tables, write=True)
+    for name in args.models:
+        update(name, args.songs)
     return 0
+
+
+def update(name: str, songs: Path) -> None:
+    """Evaluate one model, and write its tables."""
+    model = resolve_model(name)
+    system = System(model, targets=tuple(model.targets))
+    scores = measured(find_tracks(songs), system)
+    mixture = measured(find_tracks(songs), replace(system, model=None, oracle="mixture"))
+    tables = {"frames": framewise(scores, mixture), "tracks": whole_track(scores, mixture)}
+    described = caption(system, len(scores))
+    report(f"scores-{model.name}", "make scores", described, tables, write=True)
 
 
 def caption(system: System, songs: int) -> str:

@@ -13,7 +13,7 @@ import torch
 from openunmix.model import OpenUnmix, Separator
 
 ROOT = Path(__file__).parent.parent
-NAMES = ["umx", "umxhq", "umxl", "umxs", "umxse", "umxses"]
+NAMES = ["umx", "umxhq", "umxl", "umxs", "umxlive", "umxse", "umxses"]
 
 
 def test_every_model_is_exported():

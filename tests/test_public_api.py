@@ -32,7 +32,7 @@ SPEECH = (
 
 SIGNATURES = {
     "openunmix": {
-        **dict.fromkeys(["umx", "umxhq", "umxl", "umxs"], MUSIC),
+        **dict.fromkeys(["umx", "umxhq", "umxl", "umxs", "umxlive"], MUSIC),
         **dict.fromkeys(["umxse", "umxses"], SPEECH),
         **dict.fromkeys([f"{name}_spec" for name in MODELS], SPEC),
     },

@@ -19,6 +19,7 @@ SONG = (
 )
 CAPTIONS = {
     "umxs": f"Six seconds of {SONG}. A hard song for this model: its vocals have much of the rest.",
+    "umxlive": f"The same six seconds of {SONG}.",
     "umxses": f"The sung voice of {SONG}, in pink noise of the same power.",
 }
 FRAME = '<iframe title="Stem player" src="../players/{name}/index.html" loading="lazy"></iframe>'
@@ -55,7 +56,8 @@ def _write_players(app: Sphinx, error: Exception | None) -> None:
     """Separate the examples and write their players."""
     if error or app.builder.format != "html":
         return
-    for name, (mixture, rate) in {"umxs": _stream("mixture"), "umxses": _noisy_voice()}.items():
+    song, voice = _stream("mixture"), _noisy_voice()
+    for name, (mixture, rate) in {"umxs": song, "umxlive": song, "umxses": voice}.items():
         estimates = predict.separate(mixture, rate=rate, model_str_or_path=name)
         waveforms = {target: estimate[0] for target, estimate in estimates.items()}
         with tempfile.TemporaryDirectory() as folder:

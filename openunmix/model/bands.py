@@ -79,8 +79,9 @@ class BandUnmix(MaskNetwork):
         self.unstack = dense(width, self.stride * width)
         self.over_time = nn.ModuleList(Recurrent(width, is_bidirectional) for _ in layers)
         self.across_bands = nn.ModuleList(Recurrent(width, True) for _ in layers)
-        self.mix = nn.ModuleList(PerBand(bands, width, 2 * width) for bands, _ in sizes)
-        self.expand = nn.ModuleList(PerBand(bands, 2 * width, size) for bands, size in sizes)
+        inner = 4 * width // 3  # of the perceptrons, which have most of the weights
+        self.mix = nn.ModuleList(PerBand(bands, width, inner) for bands, _ in sizes)
+        self.expand = nn.ModuleList(PerBand(bands, inner, size) for bands, size in sizes)
 
     def encode(self, magnitude: Tensor) -> Tensor:
         """(frames, batch, channels, bins) to features (frames, batch, bands, width)."""

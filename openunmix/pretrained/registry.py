@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openunmix.errors import UnknownModelError
-from openunmix.model import Architecture
+from openunmix.model import Architecture, BandArchitecture
 from openunmix.pretrained import terms
 from openunmix.pretrained.config import SeparatorConfig
 from openunmix.pretrained.terms import Terms
@@ -141,6 +141,17 @@ _ENTRIES = (
         files=_bundled_files("vocals", "drums", "bass", "other"),
         config=_of_music(hidden_size=448),
         trained_on="free songs, partly with stems from another separator; see recipes/umxs",
+        terms=terms.UMXS,
+        citation="Open-Unmix 2",
+    ),
+    ModelEntry(
+        name="umxlive",
+        url="",
+        files=_bundled_files("vocals", "drums", "bass", "other"),
+        config=SeparatorConfig(
+            architecture=BandArchitecture(unidirectional=True, bandwidth=16000.0, shared=True)
+        ),
+        trained_on="free songs, partly with stems from another separator; see recipes/umxlive",
         terms=terms.UMXS,
         citation="Open-Unmix 2",
     ),

@@ -205,7 +205,7 @@ def test_missing_bundled_weights_are_a_clear_error(tmp_path, monkeypatch):
         load_separator("umxs")
 
 
-@pytest.mark.parametrize("name", ["umxs", "umxses"])
+@pytest.mark.parametrize("name", ["umxs", "umxlive", "umxses"])
 def test_bundled_weights_of_this_copy_load(name):
     separator = load_separator(name)
     entry = MODELS[name]

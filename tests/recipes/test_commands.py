@@ -11,6 +11,7 @@ import pytest
 from openunmix.cli import _train
 from openunmix.cli._train_options import settings
 from openunmix.data.augment.effects import Effects
+from openunmix.pretrained.registry import MODELS
 from openunmix.training import TrainingConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -46,6 +47,15 @@ def test_umxs(configurations):
     for folder in config.mixing.extra:
         shares[folder.target] += folder.share
     assert shares == pytest.approx({"vocals": 0.5, "drums": 0.2, "bass": 0.2, "other": 0.2})
+
+
+def test_umxlive(configurations):
+    (config,) = configurations("umxlive/train.sh", "DATA", "PACKAGES", "OUTPUT")
+    assert config.architecture == MODELS["umxlive"].config.architecture
+    assert config.mixing is not None
+    excluded = {track for track, targets in config.mixing.exclude.items() if len(targets) == 4}
+    assert len(excluded) == 4
+    assert (config.batch_size, config.steps, config.schedule) == (8, 6000, "trapezoid")
 
 
 def test_umxses(configurations):

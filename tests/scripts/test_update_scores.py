@@ -13,7 +13,7 @@ from helpers.models import save_model
 from helpers.sounds import noise
 
 ROOT = Path(__file__).parents[2]
-PAGE = "before\n\n<!-- table: scores-umxs -->\nold\n<!-- /table -->\n\nafter\n"
+PAGE = "before\n\n<!-- table: scores-tiny -->\nold\n<!-- /table -->\n\nafter\n"
 TARGETS = ("vocals", "drums", "bass")
 
 
@@ -30,7 +30,7 @@ def update(tiny_separator, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "DATA", tmp_path / "docs" / "data")
     main = runpy.run_path(str(ROOT / "scripts" / "update_scores.py"))["main"]
     model = str(save_model(tmp_path / "tiny", tiny_separator(TARGETS, nb_channels=1)))
-    return lambda songs: main([str(songs), "--model", model])
+    return lambda songs: main([str(songs), "--models", model])
 
 
 def songs(track_folder, count=2, silent=None):
@@ -49,7 +49,7 @@ def songs(track_folder, count=2, silent=None):
 def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
     assert update(songs(track_folder, silent="vocals")) == 0
     page = (tmp_path / "docs" / "models.md").read_text()
-    assert page.startswith("before\n\n<!-- table: scores-umxs -->\ntiny, niter 1, 2")
+    assert page.startswith("before\n\n<!-- table: scores-tiny -->\ntiny, niter 1, 2")
     assert page.endswith("<!-- /table -->\n\nafter\n")
     assert "old" not in page
     assert "(commit " in page
@@ -60,7 +60,7 @@ def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
         assert len(re.findall(r"-?\d+\.\d\d", row)) == len(TARGETS)
     (row,) = [line for line in lines if line.startswith("| song 1 |")]
     assert row.endswith("|  |")  # no vocals there
-    data = json.loads((tmp_path / "docs" / "data" / "scores-umxs.json").read_text())
+    data = json.loads((tmp_path / "docs" / "data" / "scores-tiny.json").read_text())
     assert data["script"] == "make scores"
     assert data["tables"]["tracks"]["rows"][1][-1] is None
 
