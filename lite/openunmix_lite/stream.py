@@ -310,11 +310,13 @@ def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
 def in_order(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """Apply a function in several threads, and yield its results in order."""
+    """Apply a function in several threads; yield its results in order, the first at once."""
     waiting: deque[Future[Result]] = deque()
+    allowed = 0
     for item in items:
         waiting.append(pool.submit(function, item))
-        if len(waiting) > ahead:
+        if len(waiting) > allowed:
             yield waiting.popleft().result()
+            allowed = ahead
     while waiting:
         yield waiting.popleft().result()

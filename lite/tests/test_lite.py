@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,19 @@ def test_the_result_does_not_depend_on_the_blocks(rng, bundled):
     assert parts[777].shape == (4, *signal.shape)
     np.testing.assert_allclose(parts[777], parts[65536], atol=1e-6)
     np.testing.assert_allclose(parts[777], parts[10**7], atol=1e-6)
+
+
+def test_the_first_part_does_not_wait_for_more(rng, tiny):
+    is_out = threading.Event()
+
+    def blocks():
+        yield noise(rng, 2, 64 * 1400)  # the first chunk and its lookahead
+        assert is_out.wait(10)
+
+    parts = separate_blocks(tiny, blocks())
+    assert next(parts).shape[-1] > 0
+    is_out.set()
+    assert sum(part.shape[-1] for part in parts) > 64 * 1000
 
 
 def test_chunks_with_lookahead_are_the_whole_signal(rng, tiny, monkeypatch):
