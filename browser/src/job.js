@@ -1,5 +1,6 @@
 // One song from file to stems, in a worker that is terminated at the end, or to cancel.
 import { decode } from "./decode.js";
+import { emptyFolder } from "./storage.js";
 
 // Messages for the user, of what browsers say in many ways.
 export class Problem extends Error {}
@@ -21,8 +22,8 @@ export function check() {
 }
 
 export class Job {
-  constructor(file, model, report) {
-    Object.assign(this, { file, model, report, worker: null, isCancelled: false });
+  constructor(file, model, folder, report) {
+    Object.assign(this, { file, model, folder, report, worker: null, isCancelled: false });
     this.result = this.run();
   }
 
@@ -30,6 +31,7 @@ export class Job {
   async run() {
     check();
     this.report({ stage: "decoding" });
+    await emptyFolder(this.folder);
     const mixture = await this.decoded();
     if (this.isCancelled) return null;
     const [channels, samples] = [mixture.length, mixture[0].length];
@@ -59,7 +61,7 @@ export class Job {
         else this.report(data);
       };
       this.worker.onerror = (event) => reject(new Problem(explained(event.message ?? "the worker did not start")));
-      this.worker.postMessage({ mixture, model: this.model }, mixture.map((channel) => channel.buffer));
+      this.worker.postMessage({ mixture, model: this.model, folder: this.folder }, mixture.map((channel) => channel.buffer));
     }).finally(() => this.worker.terminate());
   }
 

@@ -4,8 +4,10 @@
 import { downloadZip } from "client-zip";
 import { check, Job } from "./job.js";
 import { closePlayer, openPlayer } from "./player.js";
+import { emptyFolder, openFolder, removeFolder } from "./storage.js";
 
 let site = null; // site.json: models, licence
+let folder = null; // of files on disk
 let job = null;
 let result = null;
 let startedAt = 0; // of the separation
@@ -31,7 +33,7 @@ async function start([file]) {
   show("work");
   const model = chosenModel();
   startedAt = 0;
-  job = new Job(file, model, report);
+  job = new Job(file, model, folder, report);
   try {
     result = await job.result;
     if (!result) return show("choose");
@@ -105,9 +107,12 @@ async function setUp() {
   byId("cancel").onclick = () => job?.cancel();
   byId("back").onclick = () => {
     closeResult();
+    emptyFolder(folder);
     byId("files").focus();
   };
   check();
+  folder = await openFolder();
+  addEventListener("pagehide", () => removeFolder(folder));
   site = await (await fetch("site.json")).json();
   byId("model").replaceChildren(
     ...site.models.map(({ name, file, size, precision }) => new Option(`${name}, ${precision}, ${megabytes(size)}`, file)),

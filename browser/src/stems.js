@@ -1,49 +1,41 @@
-// Stems as 16-bit WAV files in Blobs, which browsers may keep on disk: those of ten minutes in
-// 32 bit would be 850 MB.
+// Stems as 16-bit WAV files, in memory or on disk: those of ten minutes in 32 bit would be 850 MB.
 
 const LARGEST = 32767;
 export const HEADER = 44; // bytes
 
 export class Stems {
-  constructor(count, channels, sampleRate) {
-    Object.assign(this, { channels, sampleRate, loudest: 1, samples: 0 });
-    this.parts = Array.from({ length: count }, () => []);
+  // `files` are those of storage.js.
+  constructor(files, channels, sampleRate) {
+    Object.assign(this, { files, channels, sampleRate, loudest: 1, samples: 0, scales: [] });
   }
 
   // Append (stems, channels) of Float32Arrays.
   add(estimates) {
-    const { channels, parts } = this;
+    const { channels, files } = this;
     // The scale of a part is its own, as that of the song is not known yet.
     const scale = estimates.flat().reduce((most, values) => values.reduce((a, b) => Math.max(a, Math.abs(b)), most), 1);
     const length = estimates[0][0].length;
+    const values = new Int16Array(length * channels);
     estimates.forEach((signal, stem) => {
-      const values = new Int16Array(length * channels);
       signal.forEach((channel, c) => {
         for (let n = 0; n < length; n++) values[n * channels + c] = Math.round((channel[n] / scale) * LARGEST);
       });
-      parts[stem].push({ scale, blob: new Blob([values]) });
+      files[stem].append(values);
     });
+    this.scales.push(scale);
     this.loudest = Math.max(this.loudest, scale);
     this.samples += length;
   }
 
   // Return the files. All are scaled by 1 / loudest, so that none clips.
   async finish() {
-    const size = 2 * this.channels * this.samples;
-    const files = [];
-    for (const parts of this.parts) {
-      const blobs = [];
-      for (const part of parts) blobs.push(await rescaled(part, this.loudest));
-      files.push(new Blob([header(size, this.channels, this.sampleRate), ...blobs], { type: "audio/wav" }));
+    const { files, channels, sampleRate, loudest, scales } = this;
+    for (const [number, scale] of scales.entries()) {
+      const rescaled = (values) => values.map((value) => Math.round((value * scale) / loudest));
+      if (scale < loudest) for (const file of files) await file.replace(number, rescaled);
     }
-    return files;
+    return Promise.all(files.map((file) => file.finish(header(2 * channels * this.samples, channels, sampleRate))));
   }
-}
-
-async function rescaled({ scale, blob }, loudest) {
-  if (scale === loudest) return blob;
-  const values = new Int16Array(await blob.arrayBuffer());
-  return new Blob([values.map((value) => Math.round((value * scale) / loudest))]);
 }
 
 function header(size, channels, sampleRate) {
@@ -54,22 +46,24 @@ function header(size, channels, sampleRate) {
   text(0, "RIFF"), word(4, HEADER - 8 + size), text(8, "WAVEfmt "), word(16, 16);
   short(20, 1), short(22, channels), word(24, sampleRate), word(28, 2 * channels * sampleRate);
   short(32, 2 * channels), short(34, 16), text(36, "data"), word(40, size);
-  return view.buffer;
+  return view;
 }
 
 // Read such a file into an AudioBuffer, piece by piece.
 export async function audioBuffer(file, channels, sampleRate) {
   const length = (file.size - HEADER) / (2 * channels);
   const buffer = new AudioBuffer({ numberOfChannels: channels, length, sampleRate });
-  const step = 1 << 20;
+  const signal = Array.from({ length: channels }, (_, c) => buffer.getChannelData(c));
+  const step = 1 << 18;
   for (let start = 0; start < length; start += step) {
     const first = HEADER + 2 * channels * start;
-    const values = new Int16Array(await file.slice(first, first + 2 * channels * step).arrayBuffer());
-    for (let c = 0; c < channels; c++) {
-      const samples = new Float32Array(values.length / channels);
-      for (let n = 0; n < samples.length; n++) samples[n] = values[n * channels + c] / LARGEST;
-      buffer.copyToChannel(samples, c, start);
-    }
+    const bytes = await file.slice(first, first + 2 * channels * step).arrayBuffer();
+    const values = new Int16Array(bytes);
+    const count = values.length / channels;
+    signal.forEach((samples, c) => {
+      for (let n = 0; n < count; n++) samples[start + n] = values[n * channels + c] / LARGEST;
+    });
+    bytes.transfer?.(0); // frees it at once
   }
   return buffer;
 }

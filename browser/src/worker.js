@@ -1,4 +1,4 @@
-// The worker: everything heavy. It gets {mixture, model}, and posts {stage, done, total} while it
+// The worker: everything heavy. It gets {mixture, model, folder}, and posts {stage, done, total} while it
 // works, then {files, pictures, loudest} or {error}. Files and pictures are those of the targets
 // and, unless the song is long, of the original. To cancel, the worker is terminated.
 import * as ort from "onnxruntime-web/wasm";
@@ -6,7 +6,8 @@ import { download } from "./download.js";
 import { Network } from "./network.js";
 import { Picture, playerPictures } from "./picture.js";
 import { separate } from "./separation.js";
-import { Stems } from "./stems.js";
+import { HEADER, Stems } from "./stems.js";
+import { openFiles } from "./storage.js";
 
 const here = (name) => new URL(name, self.location).href;
 
@@ -19,17 +20,18 @@ ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardw
 ort.env.logLevel = "error";
 
 self.onmessage = ({ data }) => {
-  run(data.mixture, data.model).catch(({ name, message }) => postMessage({ error: `${name}: ${message}` }));
+  run(data).catch(({ name, message }) => postMessage({ error: `${name}: ${message}` }));
 };
 
-async function run(mixture, model) {
+async function run({ mixture, model, folder }) {
   const loading = (done) => postMessage({ stage: "loading", done, total: model.size });
   loading(0);
   const network = await Network.load(ort, await download(here(model.file), model.size, loading), model);
   const [samples, rate] = [mixture[0].length, model.sample_rate];
   const hasOriginal = samples / rate <= LONGEST_WITH_ORIGINAL;
   const count = model.targets.length + hasOriginal;
-  const stems = new Stems(count, mixture.length, rate);
+  const bytes = 2 * count * mixture.length * samples;
+  const stems = new Stems(await openFiles(folder, count, HEADER, bytes), mixture.length, rate);
   const pictures = Array.from({ length: count }, () => new Picture(rate, samples));
   // The network is stereo: mono is given to both channels, and the mean is the result.
   const isMono = mixture.length === 1;

@@ -120,4 +120,4 @@ def page(browser):
     )
     yield tab
     context.close()
-    assert not errors
+    assert not errors, errors
