@@ -99,7 +99,8 @@ def test_the_model_that_is_built_without_torch_is_the_exported_one(tmp_path):
     export_onnx(made, tmp_path / "b.onnx", "float16")
     assert _graph(tmp_path / "a.onnx") == _graph(tmp_path / "b.onnx")
     made.niter = 1
-    check_equal(made, tmp_path / "a.onnx", song(2, 100_000), 44100, -80)
+    # float16 rounds values that are stored in four bits with scales of 32.
+    check_equal(made, tmp_path / "a.onnx", song(2, 100_000), 44100, -65)
 
 
 def _graph(path):
