@@ -24,10 +24,10 @@ class Decoder:
         # An open file and no protocol: nothing inside the file can make FFmpeg open another.
         self._file = path.open("rb")
         try:
-            self._container = av.open(
+            self._container: Any = av.open(
                 self._file, options={"protocol_whitelist": "none"}, metadata_errors="replace"
             )
-            stream = self._container.streams.audio[0]
+            stream: Any = self._container.streams.audio[0]
             self.sample_rate, self.channels = stream.sample_rate, stream.channels
         except (av.FFmpegError, IndexError, AttributeError, ValueError) as error:
             self._file.close()
@@ -98,7 +98,7 @@ class Encoder:
 
         self._layout, self._rate, self._position = ("mono", "stereo")[channels - 1], sample_rate, 0
         options = {"movie_timescale": str(sample_rate)}  # by default lengths are rounded to 1 ms
-        self._container = av.open(file, mode="w", format="ipod", options=options)
+        self._container: Any = av.open(file, mode="w", format="ipod", options=options)
         self._stream: Any = self._container.add_stream(
             "aac", rate=sample_rate, layout=self._layout, bit_rate=_BIT_RATE * channels
         )

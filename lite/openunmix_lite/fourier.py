@@ -128,4 +128,4 @@ class Synthesis:
         """Divide, and cut off what lies before the start of the signal."""
         skipped = min(self._skip, numerator.shape[-1])
         self._skip -= skipped
-        return (numerator / np.maximum(denominator, 1e-11))[..., skipped:]
+        return (numerator / np.maximum(denominator, np.float32(1e-11)))[..., skipped:]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -43,39 +43,43 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _Frames:
-    """Queue of spectra (frames, channels, bins)."""
+class Queue:
+    """Arrays in a row along an axis; one thread may push while another takes."""
 
-    def __init__(self) -> None:
-        self._parts: deque[Complex] = deque()
-        self.count = 0
+    def __init__(self, empty: Any, axis: int) -> None:
+        self._parts: deque[Any] = deque()
+        self._empty, self._axis = empty, axis
+        self._pushed = self._taken = 0
 
-    def append(self, spectra: Complex) -> None:
-        if len(spectra):
-            self._parts.append(spectra)
-            self.count += len(spectra)
+    def __len__(self) -> int:
+        return self._pushed - self._taken
+
+    def push(self, array: Any) -> None:
+        """Append an array."""
+        self._parts.append(array)
+        self._pushed += array.shape[self._axis]
+
+    def take(self, length: int) -> Any:
+        """Remove and return the next entries, as many as there are."""
+        taken = [self._empty]
+        while length > 0 and self._parts:
+            part, rest = np.split(self._parts.popleft(), [length], axis=self._axis)
+            if rest.size:
+                self._parts.appendleft(rest)
+            taken.append(part)
+            length -= part.shape[self._axis]
+            self._taken += part.shape[self._axis]
+        return np.concatenate(taken, axis=self._axis)
 
     def magnitude(self, frames: int) -> Real:
         """Return the magnitude of the next frames, which stay in the queue."""
-        result = np.empty((min(frames, self.count), *self._parts[0].shape[1:]), np.float32)
+        result = np.empty((min(frames, len(self)), *self._empty.shape[1:]), np.float32)
         start = 0
         for part in self._parts:
             rows = result[start : start + len(part)]
             np.abs(part[: len(rows)], out=rows)
             start += len(rows)
         return result
-
-    def take(self, frames: int) -> Complex:
-        """Remove and return the next frames."""
-        taken: list[Complex] = []
-        self.count -= frames
-        while frames:
-            part = self._parts.popleft()
-            taken.append(part[:frames])
-            if len(part) > frames:
-                self._parts.appendleft(part[frames:])
-            frames -= len(taken[-1])
-        return np.concatenate(taken)
 
 
 def separate_blocks(
@@ -106,7 +110,8 @@ def _masked_windows(
     model: Model, analysis: Analysis, blocks: Iterable[Real], window: int
 ) -> Iterator[tuple[Real, Complex]]:
     """Yield masks (targets, frames, channels, bins) and spectra of the windows of the filter."""
-    frames, states = _Frames(), None
+    no_frames = np.zeros((0, model.channels, model.n_fft // 2 + 1), np.complex64)
+    frames, states = Queue(no_frames, axis=0), None
     lookahead = 0 if model.is_causal else LOOKAHEAD
     later = window * max(1, round(CHUNK / window))
     chunk = window * max(1, round(FIRST_CHUNK / window))
@@ -118,13 +123,13 @@ def _masked_windows(
         return ((part, frames.take(length)) for part, length in parts), after
 
     for spectra in _spectra(analysis, blocks):
-        frames.append(spectra)
-        while frames.count >= chunk + lookahead:
+        frames.push(spectra)
+        while len(frames) >= chunk + lookahead:
             windows, states = run(chunk, states)
             yield from windows
             chunk = later
-    while frames.count:
-        windows, states = run(min(chunk, frames.count), states)
+    while len(frames):
+        windows, states = run(min(chunk, len(frames)), states)
         yield from windows
         chunk = later
 
@@ -199,13 +204,14 @@ def separate_stream(
     """Separate blocks at any sample rate; yield aligned parts of mixture and estimates."""
     model_rate = round(model.sample_rate)
     rate = model_rate if at_model_rate else sample_rate
-    delayed = _Delay(channels)
+    delayed = Queue(np.zeros((channels, 0), np.float32), axis=1)
 
     def resampled() -> Iterator[Real]:
         resampler = Resampler(sample_rate, model_rate, channels)
         for block in itertools.chain(blocks, [None]):
             block_out = resampler.process(block)
-            delayed.push(block_out if at_model_rate else block)
+            if at_model_rate or block is not None:
+                delayed.push(block_out if at_model_rate else block)
             yield block_out
 
     sources = len(model.targets)
@@ -219,40 +225,8 @@ def separate_stream(
         yield aligned(resampler.process(estimates[:sources].reshape(sources * channels, -1)))
     rest = resampler.process(None)
     # Converting the rate there and back may gain or lose the last sample.
-    missing = max(delayed.samples - rest.shape[1], 0)
-    yield aligned(np.pad(rest, ((0, 0), (0, missing)))[:, : delayed.samples])
-
-
-class _Delay:
-    """Delay line that holds the mixture until its estimates are computed.
-
-    One thread may push while another takes.
-    """
-
-    def __init__(self, channels: int) -> None:
-        self._blocks: deque[Real] = deque()
-        self._empty = np.zeros((channels, 0), np.float32)
-        self._pushed = self._taken = 0
-
-    @property
-    def samples(self) -> int:
-        return self._pushed - self._taken
-
-    def push(self, block: Real | None) -> None:
-        if block is not None:
-            self._blocks.append(block)
-            self._pushed += block.shape[1]
-
-    def take(self, samples: int) -> Real:
-        parts = [self._empty]
-        while samples > 0 and self._blocks:
-            block = self._blocks.popleft()
-            parts.append(block[:, :samples])
-            if block.shape[1] > samples:
-                self._blocks.appendleft(block[:, samples:])
-            samples -= parts[-1].shape[1]
-            self._taken += parts[-1].shape[1]
-        return np.concatenate(parts, axis=1)
+    missing = max(len(delayed) - rest.shape[1], 0)
+    yield aligned(np.pad(rest, ((0, 0), (0, missing)))[:, : len(delayed)])
 
 
 def separate(

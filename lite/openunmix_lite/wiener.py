@@ -90,12 +90,12 @@ def fit(masks: Real, mixture: Complex, options: FilterOptions) -> tuple[float, l
             factors_of_blocks.append(factors)
             if number + 1 < niter:
                 y = posterior_mean(psd, factors, x)
-    joined = [Factors(*map(_join_bins, zip(*parts, strict=True))) for parts in found]
-    return scale, joined
+    return scale, [join_bins(parts) for parts in found]
 
 
-def _join_bins(parts: Sequence[Complex]) -> Complex:
-    return np.concatenate(parts, axis=-1)
+def join_bins(parts: Sequence[Factors]) -> Factors:
+    """Join the factors of blocks of bins."""
+    return Factors(*(np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)))
 
 
 def blocks(length: int, step: int) -> Iterator[slice]:
