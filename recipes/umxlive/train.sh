@@ -22,7 +22,7 @@ for song in us-karissa-hobbs-lets-go-fishin us-joshua-morin-on-the-run \
 done
 
 umx-train --root "$data" --output "$output" --architecture BandUnmix --shared --unidirectional \
-  --batch-size 8 --steps 6000 --lr 1.5e-3 --validate-every 6000 --seed 7 --equalise 3.5 \
+  --batch-size 8 --steps 5400 --lr 1.5e-3 --validate-every 5400 --seed 7 --equalise 3.5 \
   --levels original --coherent 0.3 --independent vocals --transpose 1.5 --transpose-source vocals=4 \
   --effects vocals=voice --effects other=band $exclude \
   --extra vocals="$data/vocals/gtsinger=12.5%" --extra vocals="$data/vocals/m4singer=6%" \

@@ -55,7 +55,7 @@ def test_umxlive(configurations):
     assert config.mixing is not None
     excluded = {track for track, targets in config.mixing.exclude.items() if len(targets) == 4}
     assert len(excluded) == 4
-    assert (config.batch_size, config.steps, config.schedule) == (8, 6000, "trapezoid")
+    assert (config.batch_size, config.steps, config.schedule) == (8, 5400, "trapezoid")
 
 
 def test_umxses(configurations):
