@@ -176,7 +176,7 @@ def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 def _unpacked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return a state dict with its matrices of four bits a value in float32."""
     try:
-        arrays = unpack_state({key: value.numpy() for key, value in state.items()})
+        arrays = unpack_state({key: value.detach().numpy() for key, value in state.items()})
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     return {key: torch.from_numpy(array) for key, array in arrays.items()}

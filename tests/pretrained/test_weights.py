@@ -56,6 +56,13 @@ def test_loading_leaves_the_random_generator_alone(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_parameters_in_place_of_tensors_are_read(tmp_path):
+    network = tiny_network()
+    parameters = dict(network.named_parameters())
+    torch.save({**network.state_dict(), **parameters}, tmp_path / "vocals.pth")
+    assert same(network, load_network(tmp_path / "vocals.pth"))
+
+
 def test_loaded_network_can_be_trained(tmp_path):
     network = load_network(save_network(tmp_path, "vocals", tiny_network())).train()
     network(torch.rand(2, 2, 33, 4)).sum().backward()
