@@ -2,12 +2,13 @@
 
 ::
 
-    python benchmarks/browser.py accuracy data/valid
-    python benchmarks/browser.py speed song.wav
+    python benchmarks/browser.py accuracy data/valid --save
+    python benchmarks/browser.py speed song.wav --save
 
-Prints the tables of ``docs/browser.md``, after ``make site``. Accuracy is that of the page's
-pipeline in Node, which computes as Chromium does; a folder is a track with stems, or contains such
-tracks. Speed is that of the package, of Node, and of the page itself in Chromium and Firefox.
+Prints the tables of ``docs/browser.md``, after ``make site``; ``--save`` stores them. Accuracy is
+that of the page's pipeline in Node, which computes as Chromium does; a folder is a track with
+stems, or contains such tracks. Speed is that of the package, of Node, and of the page itself in
+Chromium and Firefox.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from accuracy import find_songs
 from separation import machine
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+from tables import Table, add_save_option, report
+
 from openunmix.audio import read_audio
 from openunmix.evaluate.metrics import sdr_mdx21
 from openunmix.predict.stream import separate_waveform
@@ -45,19 +49,19 @@ PRECISIONS = ("int8", "float16")
 
 
 def main() -> None:
-    """Print one of the tables."""
+    """Measure one of the tables, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=["accuracy", "speed"])
     parser.add_argument("paths", type=Path, nargs="+", help="folders of songs, or one song")
+    add_save_option(parser)
     args = parser.parse_args()
     if not (SITE / "index.html").exists():
         sys.exit("build/site is missing: make site")
     torch.set_num_threads(1)
-    print(f"{machine()}, {datetime.date.today()}\n")
-    if args.table == "accuracy":
-        print_accuracy(args.paths)
-    else:
-        print_speed(args.paths[0])
+    table = accuracy(args.paths) if args.table == "accuracy" else speed(args.paths[0])
+    caption = f"{machine()}, {datetime.date.today()}"
+    tables = {"table": table}
+    report(f"browser-{args.table}", "benchmarks/browser.py", caption, tables, args.save)
 
 
 def in_node(mixture: Tensor, precision: str) -> tuple[Tensor, float]:
@@ -72,8 +76,8 @@ def in_node(mixture: Tensor, precision: str) -> tuple[Tensor, float]:
     return torch.from_numpy(estimates), json.loads(done.stdout)["seconds"]
 
 
-def print_accuracy(folders: list[Path]) -> None:
-    """Print the SDR of every target by the package, and what the page loses."""
+def accuracy(folders: list[Path]) -> Table:
+    """SDR of every target by the package, and what the page changes."""
     separator = load_separator("umxs", niter=1)
     targets = list(separator.target_models)
     songs = [song for folder in folders for song in find_songs(folder, targets)]
@@ -85,33 +89,35 @@ def print_accuracy(folders: list[Path]) -> None:
         for precision in PRECISIONS:
             scores[precision].append(sdr_mdx21(song.stacked, in_node(song.mixture, precision)[0]))
     means = {name: torch.stack(values).nanmean(dim=0) for name, values in scores.items()}
-    print(f"| SDR in dB, mean of {len(songs)} songs | " + " | ".join(targets) + " |")
-    print("|---" * (len(targets) + 1) + "|")
-    print("| package, float32 | " + " | ".join(f"{v:.2f}" for v in means["package"]) + " |")
-    for precision in PRECISIONS:
-        changes = means[precision] - means["package"]
-        print(f"| page, {precision} | " + " | ".join(f"{v:+.3f}" for v in changes) + " |")
+    changes = {name: means[name] - means["package"] for name in PRECISIONS}
+    rows = [
+        [target, means["package"][i].item(), *(change[i].item() for change in changes.values())]
+        for i, target in enumerate(targets)
+    ]
+    columns = ["", "package, float32", *(f"page, {name}" for name in PRECISIONS)]
+    title = f"SDR, mean of {len(songs)} songs, and its change:"
+    return Table(columns, ["", "{:.2f} dB", *["{:+.3f} dB"] * len(PRECISIONS)], rows, title)
 
 
-def print_speed(song: Path) -> None:
-    """Print times real time of the package and the page, in one thread."""
+def speed(song: Path) -> Table:
+    """Measure the speed of the package and the page in one thread, in times real time."""
     audio = read_audio(song).waveform
     seconds = audio.shape[-1] / 44100
     separator = load_separator("umxs", niter=1)
     separate_waveform(separator, audio[:, : 10 * 44100])
     begun = time.perf_counter()
     separate_waveform(separator, audio)
-    rows = {"package, torch, float32": seconds / (time.perf_counter() - begun)}
+    speeds = {"package, torch, float32": seconds / (time.perf_counter() - begun)}
     for precision in PRECISIONS:
-        rows[f"Node, {precision}"] = seconds / in_node(audio, precision)[1]
+        speeds[f"Node, {precision}"] = seconds / in_node(audio, precision)[1]
     with serving() as url:
         for browser in ("chromium", "firefox"):
             for precision in PRECISIONS:
                 page = f"{url}?precision={precision}"
-                rows[f"{browser}, {precision}"] = speed_in_browser(browser, page, song)
-    print(f"| {seconds:.0f} s of stereo, one thread | times real time |\n|---|---|")
-    for name, speed in rows.items():
-        print(f"| {name} | {speed:.1f} |")
+                name = f"{browser.capitalize()}, {precision}"
+                speeds[name] = speed_in_browser(browser, page, song)
+    columns = [f"{seconds:.0f} s of stereo, one thread", "times real time"]
+    return Table(columns, ["", "{:.1f}"], [[name, value] for name, value in speeds.items()])
 
 
 @contextmanager
