@@ -30,7 +30,7 @@ def update(tiny_separator, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "DATA", tmp_path / "docs" / "data")
     main = runpy.run_path(str(ROOT / "scripts" / "update_scores.py"))["main"]
     model = str(save_model(tmp_path / "tiny", tiny_separator(TARGETS, nb_channels=1)))
-    return lambda songs: main([str(songs), "--models", model])
+    return lambda songs, times=1: main([str(songs), "--models", *[model] * times])
 
 
 def songs(track_folder, count=2, silent=None):
@@ -63,6 +63,12 @@ def test_tables_take_the_place_of_the_old_ones(update, track_folder, tmp_path):
     data = json.loads((tmp_path / "docs" / "data" / "scores-tiny.json").read_text())
     assert data["script"] == "make scores"
     assert data["tables"]["tracks"]["rows"][1][-1] is None
+
+
+def test_mixture_is_scored_once_for_all_models(update, track_folder, capsys):
+    assert update(songs(track_folder), times=2) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [said.count(f"{name}, song 0") for name in ("tiny", "mixture")] == [2, 1]
 
 
 def test_without_the_folder_it_says_so_and_changes_nothing(update, tmp_path, capsys):
