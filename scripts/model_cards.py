@@ -11,9 +11,11 @@ import re
 import sys
 from pathlib import Path
 
+from openunmix.pretrained.registry import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "models"
-NAMES = ("umxs", "umxlive", "umxses")
+NAMES = [name for name, entry in MODELS.items() if entry.bundled]
 
 # What the site replaces by a player.
 PLAYER = "<!-- player -->"

@@ -41,13 +41,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         os.environ.update(OPENUNMIX_OFFLINE="1", TORCH_HOME=folder)
+        from openunmix import predict
+        from openunmix.pretrained.registry import MODELS
+
         noise = 0.1 * np.random.default_rng(0).standard_normal((2 * RATE, 2), dtype=np.float32)
         soundfile.write("song.wav", noise, RATE, subtype="FLOAT")
 
         package = files("openunmix")
         check(Path(str(package)).resolve() != checkout, "this is the checkout, not the wheel")
         check(package.joinpath("py.typed").is_file(), "the wheel has no py.typed")
-        for name in ("umxs", "umxlive", "umxses"):
+        for name in (name for name, entry in MODELS.items() if entry.bundled):
             card = package.joinpath("weights", name, "README.md")
             check(card.is_file(), f"the wheel has no card of the bundled model {name}")
             print(command("umx-models", "verify", name), end="")
@@ -60,8 +63,6 @@ def main() -> None:
             estimate, rate = soundfile.read(f"song_umxs/{target}.wav", always_2d=True)
             check(estimate.shape == noise.shape and rate == RATE, f"{target}.wav has another shape")
             check(bool(np.isfinite(estimate).all()), f"{target}.wav is not finite")
-
-        from openunmix import predict
 
         estimates = predict.separate(noise.T, RATE, "umxs", targets=["vocals"])
         check(estimates["vocals"].shape == (1, *noise.T.shape), "the estimate has another shape")
