@@ -4,6 +4,7 @@ The last axis is cut into groups of 32 values. Of a group the smallest value, ``
 distance of neighbouring levels, ``step``, are kept as float16; of a value, how many steps it is
 above the offset: 0 to 15 [1]_. Two of these numbers share a byte, the first one its lower half.
 A file has these codes in place of ``NAME``, and beside them ``NAME.step`` and ``NAME.offset``.
+Vectors are float16, if their values fit.
 
 References
 ----------
@@ -64,7 +65,10 @@ def unpack(codes: Codes, step: Half, offset: Half) -> NDArray[np.float32]:
 
 
 def unpack_state(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return named arrays with matrices in place of codes; ValueError if parts do not fit."""
+    """Return named arrays: matrices in place of codes, float32 in place of float16.
+
+    ValueError if parts of a matrix do not fit each other.
+    """
     found = dict(state)
     for name in [name for name, values in state.items() if values.dtype == np.uint8]:
         parts = [found.pop(key, np.empty(0)) for key in keys_of(name)]
@@ -72,7 +76,8 @@ def unpack_state(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
             found[name] = unpack(*parts)
         except ValueError as error:
             raise ValueError(f"{name!r}: {error}") from error
-    return found
+    half = [name for name, values in found.items() if values.dtype == np.float16]
+    return found | {name: found[name].astype(np.float32) for name in half}
 
 
 def keys_of(name: str) -> tuple[str, str, str]:

@@ -243,9 +243,20 @@ def write_network(path: Path, state: Mapping[str, Tensor], dtype: MatrixType) ->
     stored: dict[str, Tensor] = {}
     for key, value in state.items():
         tensor = value.detach().cpu().contiguous()
-        stored |= {key: tensor} if tensor.ndim < 2 else _stored_matrix(key, tensor, dtype)
+        if tensor.ndim < 2:
+            stored[key] = _halved(tensor) if dtype == "int4" else tensor
+        else:
+            stored |= _stored_matrix(key, tensor, dtype)
     with replacing(path) as temporary:
         temporary.write_bytes(save(stored, {"format": "pt"}))
+
+
+def _halved(values: Tensor) -> Tensor:
+    """Return numbers in float16 if none of them changes by a thousandth of the largest."""
+    half = values.half()
+    change = (half.double() - values).abs().amax()
+    fits = values.is_floating_point() and change <= 1e-3 * values.abs().amax()
+    return half if fits else values
 
 
 def _stored_matrix(key: str, matrix: Tensor, dtype: MatrixType) -> dict[str, Tensor]:

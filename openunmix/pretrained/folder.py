@@ -271,9 +271,10 @@ def save_network(
     """Write ``<target>.safetensors``, whose path is returned, and ``<target>.json``.
 
     The JSON file holds the metadata, with the architecture added under ``args``. ``dtype`` is that
-    of the matrices in the file, a type of torch or ``"int4"``; vectors, a thousandth of the values,
-    keep theirs, as some are too large for float16. With ``shared``, shared layers are left out. The
-    recorded hash of the file is removed; :func:`save_config` records the new one.
+    of the matrices in the file, a type of torch or ``"int4"``. Vectors, a thousandth of the values,
+    keep theirs, as some are too large for float16; with ``"int4"`` the others are float16. With
+    ``shared``, shared layers are left out. The recorded hash of the file is removed;
+    :func:`save_config` records the new one.
     """
     folder = Path(folder)
     _check_target(target)
