@@ -2,7 +2,10 @@
 # Train umxlive on one core: ./train.sh DATA PACKAGES OUTPUT. Started again, it resumes.
 # DATA and PACKAGES are those of recipes/umxs, and DATA has vocals/pjs as well.
 set -eu
-data=$1 packages=$2 output=$3
+data=$1 packages=$2 output=$3 here=$(dirname "$0")
+# Songs of four acts, set aside to judge by.
+aside="us-karissa-hobbs-lets-go-fishin us-joshua-morin-on-the-run
+  x2-wasaru-seculaire x2-projekt-eva-let-it-rain"
 # Stems in which the source sounds elsewhere, or hardly at all.
 exclude="
   --exclude eif-Hydrogen=bass,other
@@ -15,14 +18,16 @@ exclude="
 for song in cdoltm gitmo got-one-shoe happiness-blues immaterial-things umbrellas; do
   exclude="$exclude --exclude x2-the-lack-thereof-$song=drums,bass"
 done
-# Songs of four acts, set aside to judge by.
-for song in us-karissa-hobbs-lets-go-fishin us-joshua-morin-on-the-run \
-  x2-wasaru-seculaire x2-projekt-eva-let-it-rain; do
+for song in $aside; do
   exclude="$exclude --exclude $song=vocals,drums,bass,other"
 done
 
-umx-train --root "$data" --output "$output" --architecture BandUnmix --shared --unidirectional \
-  --batch-size 8 --steps 5400 --lr 1.5e-3 --validate-every 5400 --seed 7 --equalise 3.5 \
+# shellcheck disable=SC2086 # names of songs have no spaces
+[ -d "$output/start" ] || python "$here/narrow.py" \
+  "$data/train" "$here/../../openunmix/weights/umxs" "$output/start" $aside
+
+umx-train --root "$data" --output "$output/umxlive" --model "$output/start" \
+  --batch-size 8 --steps 3600 --lr 1e-3 --validate-every 3600 --seed 13 --equalise 3.5 \
   --levels original --coherent 0.3 --independent vocals --transpose 1.5 --transpose-source vocals=4 \
   --effects vocals=voice --effects other=band $exclude \
   --extra vocals="$data/vocals/gtsinger=12.5%" --extra vocals="$data/vocals/m4singer=6%" \
