@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -19,11 +19,13 @@ import torch
 from openunmix._signals import stopping
 from openunmix.catalogue.settings import Settings, load
 from openunmix.catalogue.worker import Record, failed, separate_row
+from openunmix.errors import OpenUnmixError
 from openunmix.predict.memory import estimate_memory
 
 Row = Mapping[str, Any]
 
-# Processes that a row may take down, by a damaged file or too little memory, before it is given up.
+# Processes that a row may take down, by a damaged file or too little memory, before it is given up;
+# and that may be killed, one after the other, while they start.
 _ATTEMPTS = 2
 
 
@@ -54,35 +56,81 @@ def free_memory() -> int:
     return free
 
 
+@dataclass
+class _Task:
+    """A row, and how many processes it has taken down."""
+
+    row: Row
+    deaths: int = 0
+
+
 class _Worker:
-    """A process, the row that it separates, and the connection to it."""
+    """A process that separates a row at a time; another takes its place if it dies."""
 
     def __init__(self, settings: Settings, own: Sequence[int], gpu: int | None) -> None:
+        self._settings, self._own, self._gpu = settings, own, gpu
+        self._starts = 0  # since a process has worked
+        self.task: _Task | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Start a process."""
         # A forked process would inherit locks of thread pools that do not exist in it.
         context = get_context("spawn")
-        self.settings, self.own, self.gpu = settings, own, gpu
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, settings, own, gpu), daemon=True
+            target=_serve, args=(theirs, self._settings, self._own, self._gpu), daemon=True
         )
         self.process.start()
         theirs.close()
-        self.row: Row | None = None
+        self._starts += 1
 
-    def replaced(self) -> _Worker:
-        """Return a new process in the place of one that has died."""
-        self.connection.close()
-        return _Worker(self.settings, self.own, self.gpu)
-
-    def give(self, row: Row | None) -> None:
-        """Let the process separate a row, or end it."""
-        self.row = row
+    def give(self, task: _Task) -> None:
+        """Let the process separate a row."""
+        self.task = task
         with suppress(OSError):  # it has died, which reading from it reports
-            self.connection.send(row)
+            self.connection.send(task.row)
+
+    def receive(self, waiting: deque[_Task]) -> Record | None:
+        """Record of its row; None if it has started, or died, and the row waits for another."""
+        try:
+            message: Record | None = self.connection.recv()
+        except (EOFError, OSError):
+            return self._replace(waiting)
+        if message is None:
+            self._starts = 0
+        else:
+            self.task = None
+        return message
+
+    def _replace(self, waiting: deque[_Task]) -> Record | None:
+        """Start another process; OpenUnmixError if there is no use in that."""
+        self.connection.close()
+        self.process.join()
+        task, self.task, code = self.task, None, self.process.exitcode
+        assert task is not None
+        assert code is not None
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if not self._starts:
+            task.deaths += 1
+        elif code >= 0 or self._starts == _ATTEMPTS:
+            raise OpenUnmixError(
+                f"a process cannot start: it ended by {how}, and printed why; no song is recorded "
+                "as failed for that"
+            )
+        self._start()
+        if task.deaths < _ATTEMPTS:
+            waiting.append(task)
+            return None
+        reason = (
+            f"{task.row['uri']!r} failed: its process ended by {how}, {_ATTEMPTS} times; "
+            "the file is damaged, or there is too little memory"
+        )
+        return failed(task.row, self._settings, reason)
 
 
 def _serve(connection: Connection, settings: Settings, own: Sequence[int], gpu: int | None) -> None:
-    """Separate the rows that arrive, until there are no more, or nobody who sends them."""
+    """Report the start, then separate the rows that arrive, until nobody sends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent ends its processes
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, own)
@@ -90,8 +138,9 @@ def _serve(connection: Connection, settings: Settings, own: Sequence[int], gpu: 
     if gpu is not None:
         settings = replace(settings, device=f"cuda:{gpu}")
     with suppress(EOFError, OSError, KeyboardInterrupt), stopping():
-        while (row := connection.recv()) is not None:
-            connection.send(separate_row(row, settings))
+        connection.send(None)
+        while True:
+            connection.send(separate_row(connection.recv(), settings))
 
 
 def separate_in_processes(
@@ -99,64 +148,50 @@ def separate_in_processes(
 ) -> Iterator[Record]:
     """Separate rows; yield their records as they come.
 
-    A row that ends its process, as by a damaged file or too little memory, is tried again once.
+    A row that ends its process, as by a damaged file or too little memory, is tried again once. A
+    process that cannot start raises OpenUnmixError, whatever it was to separate.
     """
-    waiting = deque((row, 1) for row in rows)
-    processes = max(1, min(processes, len(waiting)))
-    usable, gpus = cores(), torch.cuda.device_count() if settings.device == "cuda" else 0
-    each = max(1, len(usable) // processes)
-    workers = []
-    attempts: dict[int, int] = {}
-    for number in range(processes):
-        own = [usable[(number * each + core) % len(usable)] for core in range(each)]
-        workers.append(_Worker(settings, own, number % gpus if gpus else None))
+    waiting = deque(_Task(row) for row in rows)
+    places = _places(settings, max(1, min(processes, len(waiting))))
+    workers = [_Worker(settings, own, gpu) for own, gpu in places]
     try:
-        while workers:
-            for number, worker in enumerate(workers):
-                if worker.row is None and waiting:
-                    row, attempts[number] = waiting.popleft()
-                    worker.give(row)
-            busy = {
-                worker.connection: number for number, worker in enumerate(workers) if worker.row
-            }
-            if not busy:
-                break
-            for connection in wait(list(busy)):
-                number = busy[connection]  # type: ignore[index]
-                worker = workers[number]
-                assert worker.row is not None
-                try:
-                    record: Record = worker.connection.recv()
-                except (EOFError, OSError):
-                    row = worker.row
-                    worker.process.join()
-                    workers[number] = worker.replaced()
-                    if attempts[number] < _ATTEMPTS:
-                        waiting.append((row, attempts[number] + 1))
-                        continue
-                    record = failed(row, settings, _death(row, worker.process.exitcode))
-                worker.row = None
-                yield record
+        while waiting or any(worker.task for worker in workers):
+            for worker in workers:
+                if worker.task is None and waiting:
+                    worker.give(waiting.popleft())
+            for worker in _answering(workers):
+                record = worker.receive(waiting)
+                if record is not None:
+                    yield record
     finally:
         _end(workers)
 
 
-def _death(row: Row, code: int | None) -> str:
-    """Why a row is given up."""
-    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return (
-        f"{row['uri']!r} failed: its process ended by {how}, {_ATTEMPTS} times; "
-        "the file is damaged, or there is too little memory"
-    )
+def _places(settings: Settings, processes: int) -> list[tuple[list[int], int | None]]:
+    """Cores of each process, and its GPU."""
+    usable, gpus = cores(), torch.cuda.device_count() if settings.device == "cuda" else 0
+    each = max(1, len(usable) // processes)
+    return [
+        (
+            [usable[(number * each + core) % len(usable)] for core in range(each)],
+            number % gpus if gpus else None,
+        )
+        for number in range(processes)
+    ]
+
+
+def _answering(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Workers that have sent something, or died; at least one, of those with a row."""
+    answers = wait([worker.connection for worker in workers if worker.task])
+    return [worker for worker in workers if worker.connection in answers]
 
 
 def _end(workers: Iterable[_Worker]) -> None:
     """End the processes: those that are busy remove their temporary files first."""
     for worker in workers:
-        if worker.row is None:
-            worker.give(None)
-        else:
+        if worker.task:
             worker.process.terminate()
+        worker.connection.close()
     for worker in workers:
         worker.process.join(10)
         if worker.process.is_alive():

@@ -12,6 +12,7 @@ from helpers.catalogues import COMMAND, make_catalogue, marks, stems
 
 from openunmix.catalogue import separate_row
 from openunmix.catalogue.processes import free_memory, separate_in_processes
+from openunmix.errors import OpenUnmixError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 
@@ -52,6 +53,36 @@ def _kill():
 
 def _killing(rows):
     return [{**row, "uri": _Deadly(row["uri"])} for row in rows]
+
+
+@pytest.fixture
+def break_environment(tmp_path, monkeypatch):
+    """Return a function after which processes that start do not find a module."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise ImportError('broken')")
+    return lambda: monkeypatch.syspath_prepend(tmp_path / "broken")
+
+
+def test_processes_that_cannot_start_are_one_error(tmp_path, tiny_separator, break_environment):
+    """It was recorded as a failure of every song."""
+    rows, settings = make_catalogue(tmp_path, tiny_separator(), 4)
+    break_environment()
+    with pytest.raises(OpenUnmixError, match="a process cannot start: it ended by exit code 1"):
+        next(separate_in_processes(rows, settings, 2))
+    assert not list(Path(settings.output).rglob("failed.json"))
+
+
+def test_a_process_that_cannot_start_again_ends_the_run_and_loses_nothing(
+    tmp_path, tiny_separator, break_environment
+):
+    rows, settings = make_catalogue(tmp_path, tiny_separator(), 2)
+    records = separate_in_processes(rows[:1] + _killing(rows[1:]), settings, 1)
+    assert next(records)["status"] == "done"
+    break_environment()
+    with pytest.raises(OpenUnmixError, match="a process cannot start"):
+        list(records)
+    assert not list(Path(settings.output).rglob("failed.json"))
+    assert len(marks(settings.output)) == 1
 
 
 def test_memory_is_known_here():
