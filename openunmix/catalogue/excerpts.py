@@ -5,22 +5,22 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
 
 from openunmix._files import workspace
 from openunmix.audio import AudioWriter, read_audio
+from openunmix.catalogue.manifest import Row
 from openunmix.catalogue.status import records_of
 from openunmix.catalogue.storage import Place
 from openunmix.catalogue.worker import Record, row_folder
 
 
 def write_excerpts(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     output: str,
     folder: str,
     seconds: float = 10.0,

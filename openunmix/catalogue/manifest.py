@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -17,12 +17,22 @@ from openunmix.audio import AUDIO_EXTENSIONS, probe
 from openunmix.catalogue.storage import PART, Place, catalogue_extra
 from openunmix.errors import AudioFileError, OpenUnmixError, StorageError
 
-#: Columns, in order; `error` says why a row cannot be used, or is null.
-COLUMNS = ("id", "uri", "bytes", "seconds", "error")
+#: Columns and their types, in order; `error` says why a row cannot be used, or is null.
+COLUMNS = {
+    "id": "string",
+    "uri": "string",
+    "bytes": "int64",
+    "seconds": "float64",
+    "error": "string",
+}
 
 # Bytes at the begin and at the end of a remote file that are fetched to probe it.
 _PROBED = 1 << 19
 
+# What tells two versions of a remote file apart, by what storages call it.
+_VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified", "LastModified", "size")
+
+#: A row of a manifest.
 Row = Mapping[str, Any]
 
 
@@ -107,10 +117,6 @@ def _row(uri: str, work: Path) -> dict[str, Any]:
     return row
 
 
-# What tells two versions of a remote file apart, by what storages call it.
-_VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "Last-Modified", "LastModified", "size")
-
-
 def _digest(*words: str) -> str:
     """Make an identifier of words."""
     return hashlib.sha256("\n".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:32]
@@ -175,8 +181,7 @@ def write_table(url: str | os.PathLike[str], rows: Sequence[Row], kinds: Mapping
 
 def write_manifest(url: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     """Write a manifest."""
-    kinds = ("string", "string", "int64", "float64", "string")
-    write_table(url, rows, dict(zip(COLUMNS, kinds, strict=True)))
+    write_table(url, rows, COLUMNS)
 
 
 def read_manifest(url: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -212,8 +217,7 @@ def read_manifest(url: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def usable(rows: Iterable[Row], shard: tuple[int, int] = (0, 1)) -> Iterator[Row]:
+def usable(rows: Iterable[Row], shard: tuple[int, int] = (0, 1)) -> list[Row]:
     """Rows that can be separated, of the i-th of n shards; every n-th, so that all take as long."""
     index, count = shard
-    waiting = [row for row in rows if row["error"] is None]
-    return iter(waiting[index::count])
+    return [row for row in rows if row["error"] is None][index::count]

@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from openunmix._signals import stopping
+from openunmix.catalogue.manifest import Row
 from openunmix.catalogue.settings import Settings, load
 from openunmix.catalogue.worker import Record, failed, separate_row
 from openunmix.errors import OpenUnmixError
 from openunmix.predict.memory import estimate_memory
-
-Row = Mapping[str, Any]
 
 # Processes that a row may take down, by a damaged file or too little memory, before it is given up;
 # and that may be killed, one after the other, while they start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -147,10 +148,8 @@ def output_hash(output: str | os.PathLike[str]) -> str:
 
 def _settings_in(content: bytes, url: str) -> Mapping[str, Any]:
     """Parse the settings in a file."""
-    try:
+    with suppress(ValueError):
         settings = json.loads(content)
-    except ValueError as error:
-        raise StorageError(f"{url!r} is damaged; remove it, and run again") from error
-    if not isinstance(settings, dict):
-        raise StorageError(f"{url!r} is damaged; remove it, and run again")
-    return settings
+        if isinstance(settings, dict):
+            return settings
+    raise StorageError(f"{url!r} is damaged; remove it, and run again")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from openunmix.catalogue.manifest import write_table
+from openunmix.catalogue.manifest import Row, usable, write_table
 from openunmix.catalogue.settings import output_hash
 from openunmix.catalogue.storage import PART, Info, Place
 from openunmix.catalogue.worker import (
@@ -19,11 +18,8 @@ from openunmix.catalogue.worker import (
     Record,
     parse_mark,
     row_folder,
-    sha256_at,
 )
 from openunmix.errors import OpenUnmixError
-
-Row = Mapping[str, Any]
 
 # Seconds over which the speed is computed.
 _RECENT = 3600.0
@@ -57,10 +53,11 @@ class Status:
 def status_of(rows: Sequence[Row], output: str) -> Status:
     """State of a run, from the names in its folder."""
     files = {_last_three(path): info for path, info in _files(output).items()}
-    status = Status(songs=len(rows), unusable=sum(row["error"] is not None for row in rows))
+    good = usable(rows)
+    status = Status(songs=len(rows), unusable=len(rows) - len(good))
     finished: list[tuple[float, float]] = []  # time and hours of audio
     failures = []
-    for row in (row for row in rows if row["error"] is None):
+    for row in good:
         hours = (row["seconds"] or 0) / 3600
         status.hours += hours
         mark = files.get(f"{row['id'][:2]}/{row['id']}/{MARK_NAME}")
@@ -122,7 +119,7 @@ def _reason(content: bytes | None) -> str:
 def records_of(rows: Sequence[Row], output: str) -> Iterator[Record]:
     """Record of every row: done, with what its mark says; failed, waiting or unusable."""
     key = output_hash(output)
-    good = [row for row in rows if row["error"] is None]
+    good = usable(rows)
     places = [row_folder(output, row["id"]) for row in good]
     marks = Place(output).read_all([(place / MARK_NAME).path for place in places])
     failures = status_of(rows, output).failed
@@ -166,7 +163,6 @@ def verify(
     output: str,
     quick: bool = False,
     repair: bool = False,
-    progress: Callable[[int], None] | None = None,
 ) -> Iterator[str]:
     """Compare every output with its mark; yield a line for each song that is missing or damaged.
 
@@ -174,7 +170,7 @@ def verify(
     next run separates them again, and temporary files of processes that were killed.
     """
     files = _files(output)
-    for number, record in enumerate(records_of(rows, output)):
+    for record in records_of(rows, output):
         if record["status"] == "done":
             folder = row_folder(output, record["id"])
             damage = _damage(folder, record, files, quick)
@@ -184,13 +180,12 @@ def verify(
                     (folder / MARK_NAME).remove()
         elif record["status"] != "unusable":
             yield f"{record['uri']!r}: {record.get('error') or 'not separated yet'}"
-        if progress:
-            progress(number + 1)
     if repair:
-        for path in (path for path in files if path.rpartition("/")[2].startswith(PART)):
-            with suppress(OpenUnmixError):
-                place = Place(output)
-                Place(place.url_of(path)).remove()
+        place = Place(output)
+        for path in files:
+            if path.rpartition("/")[2].startswith(PART):
+                with suppress(OpenUnmixError):
+                    Place(place.url_of(path)).remove()
 
 
 def _damage(folder: Place, mark: Record, files: Mapping[str, Info], quick: bool) -> str | None:
@@ -202,6 +197,6 @@ def _damage(folder: Place, mark: Record, files: Mapping[str, Info], quick: bool)
             return f"{place.url} is missing"
         if info.get("size") != expected["bytes"]:
             return f"{place.url} has {info.get('size')} bytes instead of {expected['bytes']}"
-        if not quick and sha256_at(place) != expected["sha256"]:
+        if not quick and place.sha256() != expected["sha256"]:
             return f"{place.url} is damaged: it has another SHA-256"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,10 +99,13 @@ class Place:
                 content = found.get(path) if isinstance(found, dict) else found
                 yield content if isinstance(content, bytes) else None
 
-    def open(self) -> Any:
-        """Open a file for reading in blocks."""
-        with self.errors("read"):
-            return self.fs.open(self.path, "rb")
+    def sha256(self) -> str:
+        """SHA-256 of a file; FileNotFoundError if there is none."""
+        digest = hashlib.sha256()
+        with self.errors("read"), self.fs.open(self.path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
 
     def info(self) -> Info:
         """Return what the storage knows about a file."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -19,6 +17,7 @@ import numpy as np
 from openunmix._files import sha256_of, workspace
 from openunmix._version import __version__
 from openunmix.audio import AudioReader, AudioSource
+from openunmix.catalogue.manifest import Row
 from openunmix.catalogue.settings import Settings, load
 from openunmix.catalogue.storage import Place
 from openunmix.errors import OpenUnmixError
@@ -36,7 +35,7 @@ def row_folder(output: str, identifier: str) -> Place:
     return Place(output) / identifier[:2] / identifier
 
 
-def separate_row(row: Mapping[str, Any], settings: Settings) -> Record:
+def separate_row(row: Row, settings: Settings) -> Record:
     """Separate a row of a manifest; return its record. What fails is a record, too.
 
     A row that has a mark of these settings is skipped. The model is loaded once a process.
@@ -81,7 +80,7 @@ def parse_mark(content: bytes | None, settings: str) -> Record | None:
     return None
 
 
-def failed(row: Mapping[str, Any], settings: Settings, reason: str) -> Record:
+def failed(row: Row, settings: Settings, reason: str) -> Record:
     """Record of a row that failed, which is kept where the outputs would be, if that is possible.
 
     If another process has completed the row meanwhile, that counts.
@@ -110,7 +109,7 @@ def _separator(settings: Settings) -> Separator:
     return load(settings)
 
 
-def _separate(row: Mapping[str, Any], settings: Settings, folder: Place) -> Record:
+def _separate(row: Row, settings: Settings, folder: Place) -> Record:
     """Separate a row and write its stems, then its mark; return the mark."""
     separator = _separator(settings)
     (folder / MARK_NAME).remove()  # damaged, or of other settings
@@ -171,12 +170,3 @@ def null_level(path: Path, separator: Separator, result: FileResult) -> float | 
     if power == 0:
         return None
     return round(10 * math.log10(max(error / power, 1e-20)), 1)
-
-
-def sha256_at(place: Place) -> str:
-    """SHA-256 of a file of any storage; FileNotFoundError if there is none."""
-    digest = hashlib.sha256()
-    with place.open() as file, place.errors("read"):
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from openunmix._version import __version__
 from openunmix.audio import OUTPUT_FORMATS
 from openunmix.catalogue import Settings, plan, prepare, read_manifest
 from openunmix.catalogue._ray import separate_with_ray
 from openunmix.catalogue.excerpts import write_excerpts
-from openunmix.catalogue.manifest import usable, write_manifest
+from openunmix.catalogue.manifest import Row, usable, write_manifest
 from openunmix.catalogue.processes import default_processes, separate_in_processes
 from openunmix.catalogue.settings import claim_output
 from openunmix.catalogue.status import Status, status_of, verify, write_results
@@ -217,7 +216,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 def _run(args: argparse.Namespace) -> int:
     """Separate what a manifest lists; return the exit code."""
     everything = read_manifest(args.manifest)
-    rows = list(usable(everything, args.shard))
+    rows = usable(everything, args.shard)
     settings = prepare(_settings(args), progress=not args.quiet)
     claim_output(settings)
     if args.ray:
@@ -232,9 +231,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0 if counts["done"] + counts["skipped"] == len(rows) else 1
 
 
-def _report(
-    records: Iterator[Record], rows: Sequence[Mapping[str, Any]], quiet: bool
-) -> dict[str, int]:
+def _report(records: Iterator[Record], rows: Sequence[Row], quiet: bool) -> dict[str, int]:
     """Print failures and progress; return how many rows ended how."""
     seconds = {row["id"]: row["seconds"] or 0.0 for row in rows}
     left, done = sum(seconds.values()), 0.0
