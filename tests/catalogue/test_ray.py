@@ -1,19 +1,21 @@
 """Ray, on a cluster of several nodes in this machine: run with ``make ray``."""
 
+import os
 import random
+import signal
 import threading
 from dataclasses import replace
 
 import pytest
 from helpers.catalogues import make_catalogue, marks, stems
 
-from openunmix.catalogue import separate_row
+from openunmix.catalogue import Settings, _ray, separate_row
 from openunmix.catalogue._ray import separate_with_ray
 
 pytestmark = [
     pytest.mark.ray,
-    # Ray's own: sockets and processes that it leaves to the garbage collector, old names.
-    pytest.mark.filterwarnings("ignore"),
+    # Ray's own: sockets and processes that it leaves to the garbage collector. Ours: old names.
+    pytest.mark.filterwarnings("ignore", "error:.*will be removed in Ray"),
 ]
 
 
@@ -51,3 +53,18 @@ def test_a_cluster_separates_all_although_a_node_vanishes(tmp_path, tiny_separat
     assert set(again) == {"skipped"}  # none was lost, and none is done twice
     assert marks(settings.output) == done
     assert stems(settings.output) == stems(calm.output)
+
+
+def test_a_song_that_kills_every_process_is_given_up(
+    tmp_path, tiny_separator, cluster, monkeypatch
+):
+    class Deadly(Settings):
+        @property
+        def stream_config(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(_ray, "_ATTEMPTS", 2)
+    rows, settings = make_catalogue(tmp_path, tiny_separator(), 1)
+    (record,) = separate_with_ray(rows, Deadly(**vars(settings)), None, processes=1)
+    assert record["status"] == "failed"
+    assert "its process ended again and again" in record["error"]
