@@ -1,13 +1,13 @@
 // The player of the package, in a frame: player.html is the page that `umx --player` writes, but
 // takes its data and audio from here.
 import { frequencies } from "./picture.js";
-import { audioBuffer } from "./stems.js";
+import { reader } from "./stems.js";
 
 const frame = () => document.getElementById("player");
 
 let urls = []; // of the files on the page
 
-// Show the result of a job: files in the order of model.targets, and the original, if it is there.
+// Show the result of a job: files in the order of model.targets, and the original.
 export async function openPlayer(title, model, result, details) {
   const { files, pictures, channels, samples } = result;
   const rate = model.sample_rate;
@@ -17,7 +17,7 @@ export async function openPlayer(title, model, result, details) {
     sampleRate: rate,
     samples,
     frequencies: frequencies(rate),
-    original: files.length > model.targets.length ? model.targets.length : null,
+    original: model.targets.length,
     details,
     tracks: files.map((_, i) => track(title, model.targets[i] ?? "original", pictures[i], urls[i])),
   };
@@ -26,7 +26,7 @@ export async function openPlayer(title, model, result, details) {
     frame().src = "player.html";
   });
   const { player } = frame().contentWindow;
-  for (const [i, file] of files.entries()) player.receive(i, await audioBuffer(file, channels, rate));
+  files.forEach((file, i) => player.receive(i, reader(file, channels)));
   await player.ready;
   frame().contentWindow.focus(); // for its keys
 }

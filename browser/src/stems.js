@@ -49,21 +49,15 @@ function header(size, channels, sampleRate) {
   return view;
 }
 
-// Read such a file into an AudioBuffer, piece by piece.
-export async function audioBuffer(file, channels, sampleRate) {
-  const length = (file.size - HEADER) / (2 * channels);
-  const buffer = new AudioBuffer({ numberOfChannels: channels, length, sampleRate });
-  const signal = Array.from({ length: channels }, (_, c) => buffer.getChannelData(c));
-  const step = 1 << 18;
-  for (let start = 0; start < length; start += step) {
-    const first = HEADER + 2 * channels * start;
-    const bytes = await file.slice(first, first + 2 * channels * step).arrayBuffer();
-    const values = new Int16Array(bytes);
-    const count = values.length / channels;
+// Return a function that reads samples of such a file, as Float32Arrays, one a channel.
+export function reader(file, channels) {
+  return async (first, last) => {
+    const [from, to] = [first, last].map((sample) => HEADER + 2 * channels * sample);
+    const values = new Int16Array(await file.slice(from, to).arrayBuffer());
+    const signal = Array.from({ length: channels }, () => new Float32Array(last - first));
     signal.forEach((samples, c) => {
-      for (let n = 0; n < count; n++) samples[start + n] = values[n * channels + c] / LARGEST;
+      for (let n = 0; n < samples.length; n++) samples[n] = values[n * channels + c] / LARGEST;
     });
-    bytes.transfer?.(0); // frees it at once
-  }
-  return buffer;
+    return signal;
+  };
 }

@@ -1,6 +1,6 @@
 // The worker: everything heavy. It gets {mixture, model, folder}, and posts {stage, done, total} while it
 // works, then {files, pictures, loudest} or {error}. Files and pictures are those of the targets
-// and, unless the song is long, of the original. To cancel, the worker is terminated.
+// and of the original. To cancel, the worker is terminated.
 import * as ort from "onnxruntime-web/wasm";
 import { download } from "./download.js";
 import { Network } from "./network.js";
@@ -10,10 +10,6 @@ import { HEADER, Stems } from "./stems.js";
 import { openFiles } from "./storage.js";
 
 const here = (name) => new URL(name, self.location).href;
-
-// The player holds everything in memory: the original of a longer song is left out, and the sum of
-// the stems takes its place.
-const LONGEST_WITH_ORIGINAL = 400; // seconds
 
 ort.env.wasm.wasmPaths = { wasm: here("ort-wasm-simd-threaded.wasm"), mjs: here("ort-wasm-simd-threaded.mjs") };
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
@@ -28,8 +24,7 @@ async function run({ mixture, model, folder }) {
   loading(0);
   const network = await Network.load(ort, await download(here(model.file), model.size, loading), model);
   const [samples, rate] = [mixture[0].length, model.sample_rate];
-  const hasOriginal = samples / rate <= LONGEST_WITH_ORIGINAL;
-  const count = model.targets.length + hasOriginal;
+  const count = model.targets.length + 1;
   const bytes = 2 * count * mixture.length * samples;
   const stems = new Stems(await openFiles(folder, count, HEADER, bytes), mixture.length, rate);
   const pictures = Array.from({ length: count }, () => new Picture(rate, samples));
@@ -40,7 +35,7 @@ async function run({ mixture, model, folder }) {
   for await (const estimates of separate(isMono ? [mixture[0], mixture[0]] : mixture, network)) {
     const parts = isMono ? estimates.map(mean) : estimates;
     const [first, last] = [stems.samples, stems.samples + parts[0][0].length];
-    if (hasOriginal) parts.push(mixture.map((channel) => channel.subarray(first, last)));
+    parts.push(mixture.map((channel) => channel.subarray(first, last)));
     stems.add(parts);
     parts.forEach((channels, stem) => pictures[stem].add(channels));
     separating();

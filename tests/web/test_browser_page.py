@@ -54,9 +54,9 @@ def state(tab):
     return tab.evaluate("player.state()")
 
 
-def rendered(tab, what="null"):
-    """Return what the page renders as an array (channels, samples)."""
-    script = f"""player.render({what}).then((buffer) => new Promise((resolve) => {{
+def rendered(tab, what="player.render()"):
+    """Return a promised AudioBuffer of the page as an array (channels, samples)."""
+    script = f"""{what}.then((buffer) => new Promise((resolve) => {{
         const reader = new FileReader();
         reader.onload = () => resolve(reader.result);
         reader.readAsDataURL(player.wav(buffer));
@@ -104,10 +104,45 @@ def test_page_draws_and_plays_all_stems(player):
 
 def test_remix_is_the_sum_of_the_stems_to_the_sample(player):
     tab = player()
-    files = [rendered(tab, number) for number in range(3)]
+    files = [rendered(tab, f"player.render({number})") for number in range(3)]
     assert rendered(tab) == pytest.approx(sum(files), abs=1e-5)
     assert [file.shape for file in files] == [(2, LENGTH)] * 3
     assert amplitudes(rendered(tab)) == [0.2, 0.2, 0.2]
+
+
+# Playback, from a position, as the first seconds of an OfflineAudioContext; pieces of two seconds.
+PLAYED = """(async () => {
+  live = buildGraph(new OfflineAudioContext(2, 5 * data.sampleRate, data.sampleRate));
+  Object.assign(state, { loop: LOOP, looping: LOOP !== null });
+  restart(FROM);
+  while (pieces.length < 3) await new Promise((done) => setTimeout(done, 20));
+  return live.context.startRendering();
+})()"""
+
+
+@pytest.mark.parametrize("loop", [None, (0.5, 3.5), (2.0, 2.06)])
+def test_pieces_of_playback_join_to_the_sample(page, tmp_path, loop):
+    files = {}
+    for channels in (1, 2):
+        files[f"noise {channels}"] = path = tmp_path / f"{channels}.wav"
+        noise = 0.1 * np.random.default_rng(channels).standard_normal((7 * RATE, channels))
+        soundfile.write(path, noise, RATE)
+    page.goto(write_page(tmp_path / "page", files, title="x").as_uri())
+    page.evaluate("player.ready")
+    whole = rendered(page)
+    assert whole == pytest.approx(
+        sum(rendered(page, f"player.render({n})") for n in (0, 1)), abs=1e-5
+    )
+    where = "null" if loop is None else f"{{ start: {loop[0]}, end: {loop[1]} }}"
+    played = rendered(page, PLAYED.replace("LOOP", where).replace("FROM", "2.01"))
+    delay = round(0.02 * RATE)
+    assert not played[:, :delay].any()
+    start, end = (round(time * RATE) for time in loop or (0, 7))
+    at = round(2.01 * RATE) + np.arange(5 * RATE - delay)
+    at = np.where(at < end, at, start + (at - start) % (end - start))
+    expected = whole[:, np.minimum(at, 7 * RATE - 1)]
+    inside = slice(None) if loop else slice(0, 7 * RATE - round(2.01 * RATE))
+    assert played[:, delay:][:, inside] == pytest.approx(expected[:, inside], abs=1e-5)
 
 
 def test_solo_silences_the_others(player):
@@ -163,14 +198,15 @@ def test_drag_loops_a_region(player):
 
 
 def test_stems_of_unequal_length_stay_in_sync_when_looped(page, tmp_path):
-    """A source loops within its own buffer, so the shorter one would have come around earlier."""
+    """The shorter one is silent after its end, and does not come around earlier."""
     files = {}
     for name, length in {"long": LENGTH, "short": LENGTH // 2}.items():
         files[name] = tmp_path / f"{name}.wav"
         soundfile.write(files[name], tone(length, 300.0, RATE).T.numpy(), RATE)
     page.goto(write_page(tmp_path / "page", files, title="x").as_uri())
     page.evaluate("player.ready")
-    assert [rendered(page, stem).shape for stem in (0, 1)] == [(2, LENGTH)] * 2
+    stems = [rendered(page, f"player.render({number})") for number in (0, 1)]
+    assert [stem.shape for stem in stems] == [(2, LENGTH)] * 2
 
 
 def test_original_is_heard_at_the_same_time_and_level(player, tmp_path):

@@ -9,6 +9,8 @@ const duration = data.samples / data.sampleRate;
 const QUIETEST = -40; // dB; the left end of the slider is silence
 const SHORTEST_LOOP = 0.05; // seconds
 const FADE = 0.008; // seconds, time constant of changes of gain, against clicks
+const PIECE = 2 * data.sampleRate; // samples that are scheduled at once
+const AHEAD = 3; // pieces that are scheduled
 
 const tracks = data.tracks.map((track, index) => ({
   ...track,
@@ -18,7 +20,7 @@ const tracks = data.tracks.map((track, index) => ({
   pan: 0,
   solo: false,
   mute: false,
-  buffer: null,
+  read: null, // a range of samples: a list of Float32Arrays, one a channel, or a promise of it
 }));
 const stems = tracks.filter((track) => !track.isOriginal);
 const original = tracks[data.original] ?? null; // null: the sum of the stems
@@ -34,8 +36,8 @@ const state = {
 
 // ---- Decoding
 
-// The audio of each track: in base64 from this page or from a script beside it, or as an
-// AudioBuffer from the page around it.
+// The audio of each track: in base64 from this page or from a script beside it, or as the function
+// `read` from the page around it.
 const received = tracks.map(() => {
   const result = {};
   result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
@@ -60,22 +62,16 @@ function load(track) {
 }
 
 async function decode(track, audio) {
-  const context = new OfflineAudioContext(1, 1, data.sampleRate);
-  const isText = typeof audio === "string";
-  track.buffer = padded(isText ? await context.decodeAudioData(bytesOf(audio).buffer) : audio);
-  const done = tracks.filter((other) => other.buffer).length;
+  track.read = typeof audio === "string" ? await decoded(audio) : audio;
+  const done = tracks.filter((other) => other.read).length;
   say(`Decoding: ${done} of ${tracks.length}`);
 }
 
-// All buffers have the same length: a shorter one would loop earlier than the others.
-function padded(decoded) {
-  const { numberOfChannels, sampleRate, length } = decoded;
-  if (length === data.samples) return decoded;
-  const buffer = new AudioBuffer({ numberOfChannels, sampleRate, length: data.samples });
-  for (let channel = 0; channel < numberOfChannels; channel++) {
-    buffer.copyToChannel(decoded.getChannelData(channel).subarray(0, data.samples), channel);
-  }
-  return buffer;
+async function decoded(base64) {
+  const context = new OfflineAudioContext(1, 1, data.sampleRate);
+  const buffer = await context.decodeAudioData(bytesOf(base64).buffer);
+  const channels = Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
+  return (first, last) => channels.map((values) => values.subarray(first, last));
 }
 
 async function decodeAll() {
@@ -96,7 +92,7 @@ function bytesOf(base64) {
 // ---- The graph, the same for playback and rendering
 
 let live = null; // the graph of playback; browsers allow it after the first key or click
-let sources = [];
+let pieces = []; // that are scheduled: lists of sources
 let startedAt = 0; // time of the context
 let startedFrom = 0; // position in the track
 
@@ -125,22 +121,54 @@ function buildGraph(context) {
   return { context, remix, untouched, output, strips };
 }
 
-function startSources(graph, when, offset) {
-  return tracks.map((track) => {
-    const source = new AudioBufferSourceNode(graph.context, { buffer: track.buffer });
-    if (graph === live && state.looping) {
-      source.loop = true;
-      source.loopStart = state.loop.start;
-      source.loopEnd = state.loop.end;
-    }
+const sampleAt = (time) => Math.round(time * data.sampleRate);
+
+// Ranges of samples that are played from one on, `count` together unless the track ends: a loop
+// comes around.
+function rangesFrom(sample, count) {
+  const { start, end } = state.looping ? state.loop : { start: duration, end: duration };
+  const limit = sampleAt(end);
+  const ranges = [];
+  for (let first = sample; count > 0; ) {
+    if (first === limit) first = sampleAt(start);
+    const last = Math.min(first + count, limit);
+    if (first === last) break;
+    ranges.push([first, last]);
+    count -= last - first;
+    first = last;
+  }
+  return ranges;
+}
+
+// Ranges of a track, one after the other; what it has not is silent.
+async function bufferOf(track, ranges) {
+  const parts = await Promise.all(ranges.map(([first, last]) => track.read(first, last)));
+  const length = ranges.reduce((sum, [first, last]) => sum + last - first, 0);
+  const numberOfChannels = parts[0].length;
+  const buffer = new AudioBuffer({ numberOfChannels, length, sampleRate: data.sampleRate });
+  let start = 0;
+  ranges.forEach(([first, last], number) => {
+    parts[number].forEach((values, channel) => buffer.copyToChannel(values, channel, start));
+    start += last - first;
+  });
+  return buffer;
+}
+
+const buffersOf = (ranges) => Promise.all(tracks.map((track) => bufferOf(track, ranges)));
+
+function startSources(graph, buffers, when) {
+  return tracks.map((track, number) => {
+    const source = new AudioBufferSourceNode(graph.context, { buffer: buffers[number] });
     if (!track.isOriginal) source.connect(graph.strips[track.index].gain);
     if (track.isOriginal || !original) source.connect(graph.untouched);
-    source.start(when, offset);
+    source.start(when);
     return source;
   });
 }
 
-function applySettings(graph, smoothly = false) {
+const settings = () => stems.map((stem) => ({ gain: gainOf(stem), pan: stem.pan }));
+
+function applySettings(graph, ofStems = settings(), smoothly = false) {
   const now = graph.context.currentTime;
   const set = (parameter, value) =>
     smoothly
@@ -149,9 +177,9 @@ function applySettings(graph, smoothly = false) {
   const remixed = graph !== live || state.source === "remix";
   set(graph.remix.gain, remixed ? 1 : 0); // switched by gain, so that time does not jump
   set(graph.untouched.gain, remixed ? 0 : 1);
-  stems.forEach((stem, number) => {
-    set(graph.strips[number].gain.gain, gainOf(stem));
-    set(graph.strips[number].pan.pan, stem.pan);
+  ofStems.forEach(({ gain, pan }, number) => {
+    set(graph.strips[number].gain.gain, gain);
+    set(graph.strips[number].pan.pan, pan);
   });
 }
 
@@ -205,17 +233,39 @@ function pause() {
 }
 
 function stopSources() {
-  for (const source of sources) source.stop();
-  sources = [];
+  for (const source of pieces.flat()) source.stop();
+  pieces = [];
 }
 
 function restart(from) {
   stopSources();
   applySettings(live);
   startedFrom = from;
-  startedAt = live.context.currentTime + 0.02; // far enough ahead for all to start at the same sample
-  sources = startSources(live, startedAt, from);
+  startedAt = Infinity; // until the first piece is read
+  schedule(sampleAt(from), pieces).catch((error) => {
+    pause();
+    say(`The audio cannot be played: ${error.message}`);
+  });
   update();
+}
+
+// Schedule piece after piece, each to the sample, until `scheduled` is replaced or the track ends.
+async function schedule(sample, scheduled) {
+  const rate = data.sampleRate; // of the context, too
+  let ranges = rangesFrom(sample, PIECE);
+  for (let number = 0, frame = 0; ranges.length; number++, frame += PIECE) {
+    const buffers = await buffersOf(ranges);
+    if (scheduled !== pieces) return;
+    // Far enough ahead for all tracks to start at the same sample, even if reading took too long.
+    frame = Math.max(frame, Math.ceil((live.context.currentTime + 0.02) * rate));
+    startedAt = (frame - number * PIECE) / rate;
+    scheduled.push(startSources(live, buffers, frame / rate));
+    if (scheduled.length === AHEAD) {
+      await new Promise((resolve) => (scheduled[0][0].onended = resolve));
+      scheduled.shift();
+    }
+    ranges = rangesFrom(ranges.at(-1)[1], PIECE);
+  }
 }
 
 function seek(time) {
@@ -231,7 +281,7 @@ function moveTo(time) {
 }
 
 function setLoop(start, end) {
-  const [first, last] = [start, end].map((time) => Math.min(Math.max(time, 0), duration));
+  const [first, last] = [start, end].map((time) => sampleAt(Math.min(Math.max(time, 0), duration)) / data.sampleRate);
   if (last - first >= SHORTEST_LOOP) changeLoop({ start: first, end: last }, true);
 }
 
@@ -267,17 +317,24 @@ function reset() {
 }
 
 function settle() {
-  if (live) applySettings(live, state.playing);
+  if (live) applySettings(live, settings(), state.playing);
   update();
 }
 
 async function render(index = null) {
   await ready;
-  if (index !== null) return tracks[index].buffer;
-  const graph = buildGraph(new OfflineAudioContext(2, data.samples, data.sampleRate));
-  applySettings(graph);
-  startSources(graph, 0, 0);
-  return graph.context.startRendering();
+  if (index !== null) return bufferOf(tracks[index], [[0, data.samples]]);
+  const ofStems = settings(); // as they are now
+  const result = new AudioBuffer({ numberOfChannels: 2, length: data.samples, sampleRate: data.sampleRate });
+  for (let first = 0; first < data.samples; first += PIECE) {
+    const last = Math.min(first + PIECE, data.samples);
+    const graph = buildGraph(new OfflineAudioContext(2, last - first, data.sampleRate));
+    applySettings(graph, ofStems);
+    startSources(graph, await buffersOf([[first, last]]), 0);
+    const part = await graph.context.startRendering();
+    for (const channel of [0, 1]) result.copyToChannel(part.getChannelData(channel), channel, first);
+  }
+  return result;
 }
 
 // ---- Files
