@@ -142,7 +142,9 @@ function rangesFrom(sample, count) {
 
 // Ranges of a track, one after the other; what it has not is silent.
 async function bufferOf(track, ranges) {
-  const parts = await Promise.all(ranges.map(([first, last]) => track.read(first, last)));
+  const reads = {}; // by range: that of a short loop is read once
+  for (const range of ranges) reads[range] ??= track.read(...range);
+  const parts = await Promise.all(ranges.map((range) => reads[range]));
   const length = ranges.reduce((sum, [first, last]) => sum + last - first, 0);
   const numberOfChannels = parts[0].length;
   const buffer = new AudioBuffer({ numberOfChannels, length, sampleRate: data.sampleRate });
