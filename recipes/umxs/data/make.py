@@ -10,7 +10,6 @@ from accompaniment import make_accompaniment
 from bassing import make_bass
 from drumming import make_drumming
 from guitars import make_guitars
-from interferers import make_interferers
 from output import Output
 from packages import Cache
 from tunes import make_tunes
@@ -20,7 +19,6 @@ _PARTS = {
     "guitars": make_guitars,
     "accompaniment": make_accompaniment,
     "tunes": make_tunes,
-    "interferers": make_interferers,
 }
 
 

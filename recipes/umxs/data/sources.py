@@ -61,18 +61,6 @@ SOURCES = {
         "guitars of 4 songs", "MIT", "Carlos Viola Iborra (Sectoid)"
     ),
     "growlybass": Source("single notes of a bass guitar", "CC0-1.0", "Karoryfer Samples", False),
-    "warzone2100-music": Source(
-        "soundtracks", "GPL-2.0-or-later", "Eidos Interactive, Warzone 2100 Project"
-    ),
-    "supertux-data": Source(
-        "music", "GPL-2.0-or-later", "Marek Moeckel and the SuperTux Devel Team"
-    ),
-    "hyperrogue-music": Source(
-        "music", "CC-BY-SA-3.0", "Shawn Parrotte, Lincoln Domina, Will Savino"
-    ),
-    "wesnoth-1.16-music": Source("music", "GPL-2.0-or-later", "the Battle for Wesnoth Project"),
-    "singularity-music": Source("music", "CC-BY-SA-3.0", "Max McCracken"),
-    "unknown-horizons": Source("music", "CC-BY-SA-3.0", "Unknown Horizons Team"),
 }
 
 

@@ -29,9 +29,9 @@ class Room:
         Level of the chorus, 0 to 10.
     """
 
-    size: float = 0.4
-    level: float = 0.3
-    chorus: float = 0.6
+    size: float
+    level: float
+    chorus: float
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Room:
