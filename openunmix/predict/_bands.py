@@ -35,6 +35,7 @@ class BandNetworks:
         self.networks = networks
         self.dtype = dtype
         self.exact = exact
+        self.causal = all(network.architecture.unidirectional for network in networks)
         trunks = {network.trunk: network for network in networks}
         self.trunk_of = [list(trunks).index(network.trunk) for network in networks]
         self.trunks = list(trunks.values())

@@ -54,6 +54,8 @@ class FoldedNetworks:
         self.dtype = dtype
         self.bridged = bridged
         self.exact = exact
+        #: Whether later frames change nothing.
+        self.causal = all(network.unidirectional for network in networks)
         trunks = {network.trunk: network for network in networks}
         self.trunk_of = [list(trunks).index(network.trunk) for network in networks]
         self.trunks = list(trunks.values())

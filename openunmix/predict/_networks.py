@@ -25,6 +25,7 @@ class ModuleNetworks:
     """
 
     stride = 1  #: Frames that a chunk must have multiples of.
+    causal = False  # as far as is known
 
     def __init__(
         self,

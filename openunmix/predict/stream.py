@@ -148,11 +148,13 @@ class _Separation:
 
     def __init__(self, separator: Separator, config: StreamConfig) -> None:
         self.separator = separator
-        self.config = config
         self.device = next(separator.parameters()).device
         precision = usable_precision(config.precision, self.device)
         segment = None if config.exact else config.segment
         self.networks = networks_of(separator, _PRECISIONS[precision], segment, config.lookahead)
+        if self.networks.causal:  # they make nothing of later frames
+            config = replace(config, lookahead=0)
+        self.config = config
         # Networks of others that are fewer than torch's threads had better have all of them.
         others = isinstance(self.networks, ModuleNetworks)
         few = len(set(self.networks.trunk_of)) < torch.get_num_threads()

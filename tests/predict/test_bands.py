@@ -58,7 +58,7 @@ def test_chunks_agree_with_the_whole_signal(stride):
 
 def test_a_causal_network_needs_no_lookahead():
     made, mixture = separator(unidirectional=True), synth.mixture(100000)
-    config = StreamConfig(chunk=300, first_chunk=300, lookahead=0)
+    config = StreamConfig(chunk=300, first_chunk=300)
     chunked = torch.cat(list(separate_blocks(made, [mixture], config)), dim=-1)
     expected = made(mixture[None])[0]
     assert decibels(chunked - expected, expected) < -100

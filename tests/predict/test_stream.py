@@ -82,12 +82,31 @@ def test_limited_lookahead_changes_little_and_less_the_longer_it_is(tiny_separat
     assert errors[-1] < -60
 
 
-def test_networks_that_look_only_at_the_past_need_no_lookahead(tiny_separator):
+def test_networks_that_look_only_at_the_past_wait_for_nothing(tiny_separator):
     separator = tiny_separator(network={"unidirectional": True})
+    separator.niter, separator.wiener_win_len = 0, 1
+    audio, fed = synth.mixture(20_000), 0
+
+    def blocks():
+        nonlocal fed
+        for block in audio.split(separator.n_hop, dim=-1):
+            fed += block.shape[-1]
+            yield block
+
+    done = 0
+    for estimates in separate_blocks(separator, blocks(), StreamConfig(chunk=1, first_chunk=1)):
+        done += estimates.shape[-1]
+        assert fed - done <= separator.n_fft
+    assert done == audio.shape[-1]
+
+
+def test_a_causal_network_is_the_same_frame_by_frame(tiny_separator):
+    separator = tiny_separator(network={"unidirectional": True}, niter=0)
     audio = synth.mixture(20_000)
     exact = separate_waveform(separator, audio, StreamConfig(exact=True))
-    blocks = separate_waveform(separator, audio, StreamConfig(chunk=100, lookahead=0))
-    assert decibels(blocks - exact, exact) < -100
+    separator.wiener_win_len = 1
+    live = separate_waveform(separator, audio, StreamConfig(chunk=1, first_chunk=1))
+    assert decibels(live - exact, exact) < -100
 
 
 # Blocks
