@@ -1,7 +1,7 @@
 """Matrices of weights in four bits a value, as ``umx-models convert --dtype int4`` stores them.
 
-The last axis is cut into groups of 32 values. Of a group the smallest value, ``offset``, and the
-distance of neighbouring levels, ``step``, are kept as float16; of a value, how many steps it is
+The last axis is cut into groups of 32 values. Of a group the lowest of 16 levels, ``offset``, and
+the distance of neighbouring levels, ``step``, are kept as float16; of a value, how many steps it is
 above the offset: 0 to 15 [1]_. Two of these numbers share a byte, the first one its lower half.
 A file has these codes in place of ``NAME``, and beside them ``NAME.step`` and ``NAME.offset``.
 Vectors are float16, if their values fit.
@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 
 Codes: TypeAlias = NDArray[np.uint8]
 Half: TypeAlias = NDArray[np.float16]
+Values: TypeAlias = NDArray[np.float32]
 
 GROUP = 32
 _LEVELS = 16
+# Levels begin as equal parts of a group's range, and are fitted to the values nearest to each.
+_FITS = 4
 
 
-def pack(matrix: NDArray[np.float32]) -> tuple[Codes, Half, Half]:
+def pack(matrix: Values) -> tuple[Codes, Half, Half]:
     """Quantise (..., columns), an even number of them: codes, steps and offsets of groups.
 
     Codes are uint8 (..., columns / 2), the others float16 (..., groups). ValueError if float16
@@ -36,20 +39,35 @@ def pack(matrix: NDArray[np.float32]) -> tuple[Codes, Half, Half]:
     columns = matrix.shape[-1]
     groups = -(-columns // GROUP)
     widths = [(0, 0)] * (matrix.ndim - 1) + [(0, groups * GROUP - columns)]
-    grouped = np.pad(matrix, widths, mode="edge").reshape(*matrix.shape[:-1], groups, GROUP)
-    low, high = grouped.min(-1), grouped.max(-1)
+    grouped = np.pad(matrix, widths, mode="symmetric").reshape(*matrix.shape[:-1], groups, GROUP)
+    offset = grouped.min(-1)
+    step = (grouped.max(-1) - offset) / (_LEVELS - 1)
+    for _ in range(_FITS):
+        step, offset = _fit(grouped, _nearest(grouped, step, offset))
     with np.errstate(over="ignore"):  # checked below
-        offset, step = low.astype(np.float16), ((high - low) / (_LEVELS - 1)).astype(np.float16)
-    if not (np.isfinite(offset).all() and np.isfinite(step).all()):
+        steps, offsets = step.astype(np.float16), offset.astype(np.float16)
+    if not (np.isfinite(offsets).all() and np.isfinite(steps).all()):
         raise ValueError("values are too large for float16")
-    divisor = np.where(step > 0, step, 1).astype(np.float32)[..., None]
-    codes = np.rint((grouped - offset.astype(np.float32)[..., None]) / divisor)
-    codes = codes.clip(0, _LEVELS - 1).astype(np.uint8)
-    codes = codes.reshape(*matrix.shape[:-1], -1)[..., :columns]
-    return codes[..., 0::2] | codes[..., 1::2] << 4, step, offset
+    nearest = _nearest(grouped, steps.astype(np.float32), offsets.astype(np.float32))
+    codes: Codes = nearest.astype(np.uint8).reshape(*matrix.shape[:-1], -1)[..., :columns]
+    return codes[..., 0::2] | codes[..., 1::2] << np.uint8(4), steps, offsets
 
 
-def unpack(codes: Codes, step: Half, offset: Half) -> NDArray[np.float32]:
+def _nearest(values: Values, step: Values, offset: Values) -> Values:
+    """Return the codes of the levels nearest to values (..., 32)."""
+    divisor = np.where(step > 0, step, 1)[..., None]
+    return np.rint((values - offset[..., None]) / divisor).clip(0, _LEVELS - 1)
+
+
+def _fit(values: Values, codes: Values) -> tuple[Values, Values]:
+    """Return the steps and offsets with which codes (..., 32) are nearest to values."""
+    centred = codes - codes.mean(-1, keepdims=True)
+    power = (centred**2).sum(-1)
+    step = (centred * values).sum(-1) / np.where(power > 0, power, 1)
+    return step, values.mean(-1) - step * codes.mean(-1)
+
+
+def unpack(codes: Codes, step: Half, offset: Half) -> Values:
     """Return the matrix (..., columns); ValueError if the three do not fit each other."""
     columns = 2 * codes.shape[-1] if codes.ndim else 0
     expected = (*codes.shape[:-1], -(-columns // GROUP))
