@@ -26,11 +26,13 @@ done
 [ -d "$output/start" ] || python "$here/narrow.py" \
   "$data/train" "$here/../../openunmix/weights/umxs" "$output/start" $aside
 
-umx-train --root "$data" --output "$output/umxlive" --model "$output/start" \
-  --batch-size 8 --steps 3600 --lr 1e-3 --validate-every 3600 --seed 13 --equalise 3.5 \
+umx-train --root "$data" --output "$output/run" --model "$output/start" \
+  --batch-size 8 --steps 3600 --keep 1350 3600 --lr 1e-3 --validate-every 3600 --seed 13 --equalise 3.5 \
   --levels original --coherent 0.3 --independent vocals --transpose 1.5 --transpose-source vocals=4 \
   --effects vocals=voice --effects other=band $exclude \
   --extra vocals="$data/vocals/gtsinger=12.5%" --extra vocals="$data/vocals/m4singer=6%" \
   --extra vocals="$data/vocals/mir1k=10%" --extra vocals="$data/vocals/pjs=6%" \
   --also "$packages/train=20%" --extra drums="$packages/drums=20%" \
   --extra bass="$packages/bass=20%" --extra other="$packages/other=20%"
+
+python "$here/../umxs/average.py" "$output/umxlive" "$output/run/1350=1" "$output/run/3600=1"

@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-sys.path += [str(RECIPES / folder) for folder in ("umxs/data", "umxses", "umxs")]
+sys.path += [str(RECIPES / folder) for folder in ("umxs/data", "umxses", "umxs", "umxlive")]
