@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openunmix.errors import UnknownModelError
-from openunmix.model import Architecture, BandArchitecture
+from openunmix.model import Architecture
 from openunmix.pretrained import terms
 from openunmix.pretrained.config import SeparatorConfig
 from openunmix.pretrained.terms import Terms
@@ -91,9 +91,10 @@ def _bundled_files(*targets: str) -> dict[str, WeightFile]:
     return {target: WeightFile(f"{target}.safetensors") for target in targets}
 
 
-def _of_music(hidden_size: int) -> SeparatorConfig:
+def _of_music(hidden_size: int, unidirectional: bool = False) -> SeparatorConfig:
     """Return the settings of a model of music, stereo at 44.1 kHz."""
-    return SeparatorConfig(architecture=Architecture(hidden_size, bandwidth=16000.0))
+    architecture = Architecture(hidden_size, unidirectional=unidirectional, bandwidth=16000.0)
+    return SeparatorConfig(architecture=architecture)
 
 
 _SPEECH = SeparatorConfig(STFTConfig(1024, 512, 16000.0), 1, Architecture(hidden_size=256))
@@ -148,9 +149,7 @@ _ENTRIES = (
         name="umxlive",
         url="",
         files=_bundled_files("vocals", "drums", "bass", "other"),
-        config=SeparatorConfig(
-            architecture=BandArchitecture(unidirectional=True, bandwidth=16000.0, shared=True)
-        ),
+        config=_of_music(hidden_size=224, unidirectional=True),
         trained_on="free songs, partly with stems from another separator; see recipes/umxlive",
         terms=terms.UMXS,
         citation="Open-Unmix 2",
