@@ -149,7 +149,7 @@ def _read_pickle(path: Path) -> object:
 def _migrate(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Convert a state dict of any version to the current keys and types, and check its values."""
     state = {key: value for key, value in state.items() if not key.startswith(_LEGACY_KEYS)}
-    if "input_power" in state:  # its name in the files of the bundled models
+    if "input_power" in state:  # its name in the files of umxses
         state["compression"] = state.pop("input_power")
     held = sum(value.numel() * value.element_size() for value in state.values())
     if held > path.stat().st_size:  # strides of 0 declare a huge tensor with few values
