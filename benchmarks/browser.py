@@ -32,11 +32,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from accuracy import find_songs
-from separation import machine
+from separation import Table, add_save_option, machine, report
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from tables import Table, add_save_option, report
 
 from openunmix.audio import read_audio
 from openunmix.evaluate.metrics import sdr_mdx21
