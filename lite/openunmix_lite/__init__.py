@@ -9,16 +9,13 @@ Arrays are float32 or complex64. A waveform is (channels, samples), full scale a
 (frames, channels, bins).
 """
 
-from __future__ import annotations
-
 from openunmix_lite.errors import LiteError
 from openunmix_lite.files import FileOptions, separate_file
-from openunmix_lite.model import BUNDLED, Model
+from openunmix_lite.model import Model
 from openunmix_lite.stream import separate, separate_blocks
 from openunmix_lite.wiener import FilterOptions
 
 __all__ = [
-    "BUNDLED",
     "FileOptions",
     "FilterOptions",
     "LiteError",

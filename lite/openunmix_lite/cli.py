@@ -1,23 +1,20 @@
 """The command ``umx-lite``: separate audio files."""
 
-from __future__ import annotations
-
 import argparse
-import ctypes
 import json
-import platform
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
+
+from tqdm import tqdm
 
 from openunmix_lite.errors import LiteError
 from openunmix_lite.files import FORMATS, FileOptions, separate_file
 from openunmix_lite.model import BUNDLED, Model
-from openunmix_lite.wiener import FilterOptions
 
 _AUDIO = ("wav", "flac", "aif", "aiff", "ogg", "oga", "opus", "mp3", "m4a", "aac", "mp4", "webm")
 
@@ -32,28 +29,20 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("input", nargs="+", type=Path, help="audio files, or folders of them")
     add("--version", action="version", version=f"openunmix-lite {version('openunmix-lite')}")
-    add(
-        "--model", type=Path, default=BUNDLED, metavar="FILE.onnx", help="made by umx-models export"
-    )
-    add("--targets", nargs="+", metavar="TARGET", help="write only these targets")
+    add("--model", default=BUNDLED, metavar="FILE.onnx", help="made by umx-models export")
+    add("--targets", nargs="+", metavar="TARGET", help="use only these targets")
     add("--outdir", type=Path, help="parent of a folder per song (default: <song>_<model> here)")
-    add("--ext", default=".wav", help=f"format: {', '.join(FORMATS)} (default: .wav)")
+    add("--ext", default=".wav", help=f"{', '.join(FORMATS)} (default: .wav)")
     add("--bit-depth", choices=("16", "24", "32"), help="for .wav (32, float) and .flac (24)")
     add("--rate", choices=("input", "model"), default="input", help="sample rate of the outputs")
     add("--start", type=float, default=0.0, help="start of the excerpt in seconds")
     add("--duration", type=float, help="its duration in seconds")
     add("--residual", nargs="?", const="residual", metavar="NAME", help="also write the residual")
-    add(
-        "--aggregate", type=json.loads, metavar="JSON", help='sums: \'{"name": ["drums", "bass"]}\''
-    )
+    sums = '{"name": ["drums", "bass"]}'
+    add("--aggregate", type=json.loads, metavar="JSON", help=f"sums to write instead: '{sums}'")
     add("--niter", type=int, default=1, help="iterations of the Wiener filter (default: 1)")
-    add(
-        "--wiener-win-len",
-        type=int,
-        default=300,
-        metavar="FRAMES",
-        help="its window (default: 300)",
-    )
+    window = "its window (default: 300)"
+    add("--wiener-win-len", type=int, default=300, dest="window", metavar="FRAMES", help=window)
     add("--softmask", action="store_true", help="initialise the filter with ratio masks")
     add("--threads", type=int, help="threads (default: all cores)")
     add("--quiet", action="store_true", help="no progress, only errors")
@@ -64,9 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     command = parser()
     args = command.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return run(args)
+        args.ext = f".{args.ext.lower().lstrip('.')}"
+        options = FileOptions(
+            **{field.name: vars(args)[field.name] for field in fields(FileOptions)}
+        )
+        model = Model(args.model, args.threads, args.targets)
+        options.sums(model.targets)  # raises for what is impossible
+        inputs = find_inputs(args.input)
+        folders = output_folders(inputs, args.outdir, model.name)
+        done = [
+            separate_one(*pair, model, options, args.quiet)
+            for pair in zip(inputs, folders, strict=True)
+        ]
+        return int(not all(done))
     except LiteError as error:
         say(str(error))
         return 1
@@ -75,57 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; files that were complete are kept")
         return 130
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def run(args: argparse.Namespace) -> int:
-    """Separate all inputs; failures are reported and the rest is still separated."""
-    options = file_options(args)
-    model = Model(args.model, args.threads)
-    options.sums(model)  # raises for what is impossible
-    inputs = find_inputs(args.input)
-    failed = False
-    for path, folder in zip(inputs, output_folders(inputs, args.outdir, model.name), strict=True):
-        try:
-            separate_one(path, folder, model, options, args.quiet)
-        except LiteError as error:
-            failed = True
-            say(str(error))
-    return int(failed)
-
-
-def file_options(args: argparse.Namespace) -> FileOptions:
-    """Return the options of outputs; ValueError for those that contradict each other."""
-    if args.start < 0 or (args.duration is not None and not args.duration > 0):
-        raise ValueError("--start cannot be negative, and --duration must be positive")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError("--threads must be positive")
-    if args.aggregate is not None and not _is_aggregation(args.aggregate):
-        raise ValueError('--aggregate must be of the form {"name": ["target", ...]}')
-    return FileOptions(
-        extension=f".{args.ext.lower().lstrip('.')}",
-        depth=args.bit_depth,
-        model_rate=args.rate == "model",
-        residual=args.residual,
-        aggregate=args.aggregate,
-        targets=args.targets,
-        start=args.start,
-        duration=args.duration,
-        filter=FilterOptions(
-            args.niter, args.wiener_win_len, args.softmask, residual=args.residual is not None
-        ),
-    )
-
-
-def _is_aggregation(value: object) -> bool:
-    """Whether a value has lists of texts by name."""
-    return isinstance(value, dict) and all(
-        isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-        for parts in value.values()
-    )
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
@@ -150,20 +100,23 @@ def output_folders(inputs: Sequence[Path], outdir: Path | None, model: str) -> l
     return list(folders.values())
 
 
-def separate_one(path: Path, folder: Path, model: Model, options: FileOptions, quiet: bool) -> None:
-    """Separate one file, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
+def separate_one(path: Path, folder: Path, model: Model, options: FileOptions, quiet: bool) -> bool:
+    """Separate one file, with progress on a terminal; return whether it succeeded."""
     begun = time.perf_counter()
     hidden = True if quiet else None  # None: only on a terminal
-    with tqdm(desc=printable(path.name), unit="s", leave=False, disable=hidden) as bar:
-        result = separate_file(
-            *(path, folder, model, options), lambda seconds: bar.update(int(seconds) - bar.n)
-        )
+    try:
+        with tqdm(desc=printable(path.name), unit="s", leave=False, disable=hidden) as bar:
+            result = separate_file(
+                *(path, folder, model, options), lambda seconds: bar.update(int(seconds) - bar.n)
+            )
+    except LiteError as error:
+        say(str(error))
+        return False
     if not quiet:
-        line = f"{path.name}: {result.duration:.0f} s in {time.perf_counter() - begun:.1f} s, in "
+        took = f"{result.duration:.0f} s in {time.perf_counter() - begun:.1f} s"
         scaled = f"; all stems scaled by {result.gain:.3f} to avoid clipping"
-        say(f"{line}{folder}{scaled if result.gain != 1 else ''}")
+        say(f"{path.name}: {took}, in {folder}{scaled if result.gain != 1 else ''}")
+    return True
 
 
 def say(line: str) -> None:
@@ -174,19 +127,3 @@ def say(line: str) -> None:
 def printable(line: str) -> str:
     """Escape control characters, which file names may contain."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
-def return_freed_memory() -> None:
-    """Make glibc return large arrays to the system when they are freed.
-
-    By default it keeps gaps between them, of 100 MB.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
-        ctypes.CDLL(None).mallopt(mmap_threshold, 8 << 20)
-
-
-def entry() -> None:
-    """Run the command and end the process."""
-    return_freed_memory()
-    sys.exit(main())

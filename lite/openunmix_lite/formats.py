@@ -1,123 +1,62 @@
-"""What libsndfile does not read or write, through PyAV: the extra ``formats``."""
-
-from __future__ import annotations
+"""What libsndfile does not read, through PyAV: the extra ``formats``."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
+from openunmix_lite.audio import Audio
 from openunmix_lite.errors import LiteError
-from openunmix_lite.types import Real
+from openunmix_lite.fourier import Real
 
-_BIT_RATE = 128_000  # per channel
-
-
-class Decoder:
-    """The first audio stream of any container that FFmpeg knows."""
-
-    def __init__(self, path: Path) -> None:
-        import av
-
-        self._path = path
-        # An open file and no protocol: nothing inside the file can make FFmpeg open another.
-        self._file = path.open("rb")
-        try:
-            self._container: Any = av.open(
-                self._file, options={"protocol_whitelist": "none"}, metadata_errors="replace"
-            )
-            stream: Any = self._container.streams.audio[0]
-            self.sample_rate, self.channels = stream.sample_rate, stream.channels
-        except (av.FFmpegError, IndexError, AttributeError, ValueError) as error:
-            self._file.close()
-            raise LiteError(
-                f"{str(path)!r} is damaged or has no audio; give an audio file"
-            ) from error
-        seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
-        self.samples = round(seconds * self.sample_rate)
-        self.tags = {key.lower(): text for key, text in self._container.metadata.items()}
-        self._stream = stream
-
-    def blocks(self) -> Iterator[Real]:
-        """Yield all of the stream; raise LiteError where audio is lost."""
-        found = 0
-        for block in self._frames():
-            found += block.shape[1]
-            yield block
-        exact = self._container.format.name in ("mp3", "mov,mp4,m4a,3gp,3g2,mj2")
-        if not found or (exact and found < self.samples - self.sample_rate // 4):
-            raise LiteError(
-                f"{str(self._path)!r} is damaged or cut short: decoding stopped after {found} of "
-                f"{self.samples} samples; fetch or export it again"
-            )
-
-    def _frames(self) -> Iterator[Real]:
-        """Yield decoded frames; what cannot be decoded is harmless only before and after them."""
-        import av
-
-        found, damage = 0, None
-        with self._file, self._container:
-            for packet in self._container.demux(self._stream):
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError as error:
-                    damage = error
-                    continue
-                for frame in frames:
-                    if found and damage is not None:
-                        raise LiteError(f"{str(self._path)!r} is damaged after sample {found}")
-                    block = _to_float(frame, self.channels)
-                    if (frame.sample_rate, len(block)) != (self.sample_rate, self.channels):
-                        raise LiteError(
-                            f"{str(self._path)!r} changes its format on the way; convert it to WAV"
-                        )
-                    # The last frame of an MP4 is padded; its packet says what is audio.
-                    is_exact = packet.time_base * self.sample_rate == 1 and packet.duration
-                    found, damage = found + block.shape[1], None
-                    yield block[:, : packet.duration] if is_exact and len(frames) == 1 else block
+_LAYOUTS = {1: "mono", 2: "stereo"}
+_EXACT = ("mp3", "mov,mp4,m4a,3gp,3g2,mj2")  # containers that know how long they are
 
 
-def _to_float(frame: Any, channels: int) -> Real:
-    """Convert a frame to float32, full scale at 1, (channels, samples)."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, channels).T
-    if samples.dtype.kind == "u":
-        return samples.astype(np.float32) / 128 - 1
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
-    return samples.astype(np.float32)
+def open_av(path: Path) -> Audio:
+    """Open the first audio stream of any container that FFmpeg knows."""
+    import av
+
+    # An open file and no protocol: nothing inside the file can make FFmpeg open another.
+    file = path.open("rb")
+    try:
+        options = {"protocol_whitelist": "none"}
+        container: Any = av.open(file, options=options, metadata_errors="replace")
+        stream = container.streams.audio[0]
+        rate, channels = stream.sample_rate, stream.channels
+    except (av.FFmpegError, IndexError, AttributeError, ValueError) as error:
+        file.close()
+        raise LiteError(f"{str(path)!r} is damaged or has no audio; give an audio file") from error
+    if channels > 8:
+        file.close()
+        raise LiteError(f"{str(path)!r} has {channels} channels; mix them to two")
+    samples = 0
+    if stream.duration and container.format.name in _EXACT:
+        samples = round(float(stream.duration * stream.time_base - 0.25) * rate)
+    tags = {key.lower(): text for key, text in container.metadata.items()}
+    return Audio(rate, min(channels, 2), samples, tags, _blocks(path, file, container, stream))
 
 
-class Encoder:
-    """AAC in MP4."""
+def _blocks(path: Path, file: BinaryIO, container: Any, stream: Any) -> Iterator[Real]:
+    """Yield decoded frames, more than two channels mixed down by FFmpeg (ITU-R BS.775)."""
+    import av
 
-    def __init__(self, file: BinaryIO, sample_rate: int, channels: int) -> None:
-        import av
-
-        self._layout, self._rate, self._position = ("mono", "stereo")[channels - 1], sample_rate, 0
-        options = {"movie_timescale": str(sample_rate)}  # by default lengths are rounded to 1 ms
-        self._container: Any = av.open(file, mode="w", format="ipod", options=options)
-        self._stream: Any = self._container.add_stream(
-            "aac", rate=sample_rate, layout=self._layout, bit_rate=_BIT_RATE * channels
-        )
-
-    def write(self, samples: Real) -> None:
-        """Encode (samples, channels)."""
-        import av
-
-        planes = np.ascontiguousarray(samples.T)
-        if planes.shape[1]:
-            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=self._layout)
-            frame.sample_rate, frame.pts = self._rate, self._position
-            self._position += planes.shape[1]
-            self._container.mux(self._stream.encode(frame))
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None and self._position:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+    form = (stream.sample_rate, stream.channels)
+    resampler: Any = av.AudioResampler("fltp", _LAYOUTS[min(stream.channels, 2)])
+    is_started = is_damaged = False
+    with file, container:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:  # harmless before the first frame and after the last one
+                is_damaged = True
+                continue
+            if any((frame.sample_rate, frame.layout.nb_channels) != form for frame in frames):
+                raise LiteError(f"{str(path)!r} changes its format on the way; convert it to WAV")
+            parts = [part for frame in frames for part in resampler.resample(frame)]
+            if parts and is_started and is_damaged:
+                raise LiteError(f"{str(path)!r} is damaged; fetch or export it again")
+            is_started, is_damaged = is_started or bool(parts), is_damaged and not parts
+            # The last frame of an MP4 is padded; its packet says what is audio.
+            is_exact = len(parts) == 1 and packet.time_base * stream.sample_rate == 1
+            for part in parts:
+                yield part.to_ndarray()[:, : (packet.duration or None) if is_exact else None]

@@ -2,84 +2,32 @@
 
 ::
 
-    blocks -> Analysis -> network -> Wiener filter -> inverse -> Synthesis -> blocks
-               frames      chunks       windows       windows     samples
+    blocks -> STFT -> network -> Wiener filter -> inverse STFT -> blocks
+              windows  chunks    windows          samples
 
-The network runs in a thread of its own, one chunk ahead of the filter, whose windows are computed
-by several threads. Networks that look into the future see ``LOOKAHEAD`` frames after a chunk.
+The network computes the masks of the next windows while several threads filter the last ones.
 """
 
-from __future__ import annotations
-
-import itertools
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 
-from openunmix_lite.audio import Resampler
-from openunmix_lite.fourier import Analysis, Synthesis, inverse_frames, overlap_add
+from openunmix_lite.audio import BLOCK, resampled
+from openunmix_lite.fourier import Complex, Real, normalised, overlap_add, stft_of_blocks
 from openunmix_lite.model import Model, States
-from openunmix_lite.types import Complex, Real
-from openunmix_lite.wiener import FilterOptions, estimate, fit
-from openunmix_lite.wiener import blocks as blocks_of
+from openunmix_lite.wiener import FilterOptions, separate_frames
 
-#: Frames after a chunk that the network sees, 24 s at 44.1 kHz.
-LOOKAHEAD = 1024
-#: Frames of a chunk, and of the first one, for a low latency.
+#: Frames that the network computes at once, 14 s at 44.1 kHz; fewer at first, for a low latency.
 CHUNK, FIRST_CHUNK = 600, 300
+#: Frames after them that it sees if it looks into the future.
+LOOKAHEAD = 1024
 
-# Windows of the filter that are computed at the same time.
-_WINDOWS = 4
-# Frames that are estimated at once: few enough to stay in the cache.
-_FRAMES = 10
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-class Queue:
-    """Arrays in a row along an axis; one thread may push while another takes."""
-
-    def __init__(self, empty: Any, axis: int) -> None:
-        self._parts: deque[Any] = deque()
-        self._empty, self._axis = empty, axis
-        self._pushed = self._taken = 0
-
-    def __len__(self) -> int:
-        return self._pushed - self._taken
-
-    def push(self, array: Any) -> None:
-        """Append an array."""
-        self._parts.append(array)
-        self._pushed += array.shape[self._axis]
-
-    def take(self, length: int) -> Any:
-        """Remove and return the next entries, as many as there are."""
-        taken = [self._empty]
-        while length > 0 and self._parts:
-            part, rest = np.split(self._parts.popleft(), [length], axis=self._axis)
-            if rest.size:
-                self._parts.appendleft(rest)
-            taken.append(part)
-            length -= part.shape[self._axis]
-            self._taken += part.shape[self._axis]
-        return np.concatenate(taken, axis=self._axis)
-
-    def magnitude(self, frames: int) -> Real:
-        """Return the magnitude of the next frames, which stay in the queue."""
-        result = np.empty((min(frames, len(self)), *self._empty.shape[1:]), np.float32)
-        start = 0
-        for part in self._parts:
-            rows = result[start : start + len(part)]
-            np.abs(part[: len(rows)], out=rows)
-            start += len(rows)
-        return result
+#: Masks (targets, frames, channels, bins) and spectra (frames, channels, bins) of a window.
+Window: TypeAlias = tuple[Real, Complex]
 
 
 def separate_blocks(
@@ -87,110 +35,74 @@ def separate_blocks(
 ) -> Iterator[Real]:
     """Separate blocks (channels, samples) at the model's sample rate.
 
-    Yields parts of the estimates (targets, channels, samples), the residual last; together they
-    are as long as the mixture.
+    Yields parts of the estimates (targets, channels, samples), the residual last if there is one;
+    together they are as long as the mixture. A mono network separates each channel by itself.
     """
     options = options or FilterOptions()
-    analysis = Analysis(model.channels, model.n_fft, model.n_hop)
-    synthesis = Synthesis(model.n_fft, model.n_hop)
-    emitted = 0
-    with ThreadPoolExecutor(min(model.threads, _WINDOWS)) as pool:
-        windows = prefetch(_masked_windows(model, analysis, blocks, options.window), 1)
-        separate_window = partial(_numerator, model, options)
-        for numerator in in_order(pool, separate_window, windows, min(model.threads, _WINDOWS)):
-            # A signal shorter than a window was extended.
-            part = synthesis.push(numerator)[..., : analysis.samples - emitted]
-            emitted += part.shape[-1]
-            yield part
-    if analysis.samples:
-        yield synthesis.finish()[..., : analysis.samples - emitted]
+    length = emitted = 0
+
+    def counted() -> Iterator[Real]:
+        nonlocal length
+        for block in blocks:
+            length += block.shape[1]
+            yield block
+
+    spectra = stft_of_blocks(counted(), model.n_fft, model.n_hop, options.window)
+    windows = masked(model, spectra, options.window)
+    signals = in_threads(model.threads, partial(filtered, model, options), windows)
+    for part in normalised(signals, model.n_fft, model.n_hop):
+        estimates = part[..., : length - emitted]  # a signal shorter than a frame was extended
+        emitted += estimates.shape[-1]
+        yield estimates
 
 
-def _masked_windows(
-    model: Model, analysis: Analysis, blocks: Iterable[Real], window: int
-) -> Iterator[tuple[Real, Complex]]:
-    """Yield masks (targets, frames, channels, bins) and spectra of the windows of the filter."""
-    no_frames = np.zeros((0, model.channels, model.n_fft // 2 + 1), np.complex64)
-    frames, states = Queue(no_frames, axis=0), None
+def masked(model: Model, windows: Iterable[Complex], frames: int) -> Iterator[Window]:
+    """Yield windows of so many frames with their masks; the network gets several at once."""
+    waiting: deque[Complex] = deque()
+    states: States | None = None
+    chunk, later = (max(1, round(length / frames)) for length in (FIRST_CHUNK, CHUNK))
     lookahead = 0 if model.is_causal else LOOKAHEAD
-    later = window * max(1, round(CHUNK / window))
-    chunk = window * max(1, round(FIRST_CHUNK / window))
 
-    def run(count: int, states: States | None) -> tuple[Iterator[tuple[Real, Complex]], States]:
-        masks, after = model.masks(frames.magnitude(count + lookahead), count, states)
-        starts = range(0, count, window)
-        parts = ((masks[:, start : start + window], min(window, count - start)) for start in starts)
-        return ((part, frames.take(length)) for part, length in parts), after
+    def run() -> Iterable[Window]:
+        nonlocal states, chunk
+        magnitude = np.concatenate([np.abs(window) for window in waiting])
+        taken = [waiting.popleft() for _ in range(min(chunk, len(waiting)))]
+        count, chunk = sum(map(len, taken)), later
+        masks, states = model.masks(magnitude[: count + lookahead], count, states)
+        return zip(np.split(masks, range(frames, count, frames), axis=1), taken, strict=True)
 
-    for spectra in _spectra(analysis, blocks):
-        frames.push(spectra)
-        while len(frames) >= chunk + lookahead:
-            windows, states = run(chunk, states)
-            yield from windows
-            chunk = later
-    while len(frames):
-        windows, states = run(min(chunk, len(frames)), states)
-        yield from windows
-        chunk = later
+    for window in windows:
+        waiting.append(window)
+        if len(waiting) >= chunk + -(-lookahead // frames):
+            yield from run()
+    while waiting:
+        yield from run()
 
 
-def _spectra(analysis: Analysis, blocks: Iterable[Real]) -> Iterator[Complex]:
-    """Yield spectra of blocks, and of the end of a signal."""
-    for block in blocks:
-        yield analysis.push(block)
-    if analysis.samples:
-        yield analysis.finish()
+def filtered(model: Model, options: FilterOptions, window: Window) -> Real:
+    """Separate a window into (sources, channels, samples), still to be joined to its neighbours."""
+    masks, mixture = (array.swapaxes(-3, -2) for array in window)
+    signals = []
+    for first in range(0, len(mixture), model.channels):
+        channels = slice(first, first + model.channels)
+        sources = separate_frames(masks[:, channels], mixture[channels], options)
+        signals.append(overlap_add(sources, mixture.shape[1], model.n_fft, model.n_hop))
+    return signals[0] if len(signals) == 1 else np.concatenate(signals, axis=1)
 
 
-def _numerator(model: Model, options: FilterOptions, window: tuple[Real, Complex]) -> Real:
-    """Estimates (sources, channels, samples) of a window, to be overlapped and normalised."""
-    masks, mixture = window
-    scale, factors = fit(masks, mixture, options)
-    samples = (len(mixture) - 1) * model.n_hop + model.n_fft
-    total = np.zeros((len(masks) + options.residual, model.channels, samples), np.float32)
-    for rows in blocks_of(len(mixture), _FRAMES):
-        sources = estimate(masks[:, rows], mixture[rows], scale, factors, options)
-        part = overlap_add(inverse_frames(sources, model.n_fft), model.n_hop)
-        total[..., rows.start * model.n_hop :][..., : part.shape[-1]] += part
-    return total
-
-
-def separate_channels(
-    model: Model, blocks: Iterable[Real], channels: int, options: FilterOptions | None = None
+def in_threads(
+    count: int, function: Callable[[Window], Real], windows: Iterable[Window]
 ) -> Iterator[Real]:
-    """Separate blocks whose channels may differ from those of the network.
-
-    A stereo network sees a mono signal on both channels, and the mean of its estimates is the
-    result. A mono network separates the channels one by one.
-    """
-    if channels == model.channels:
-        yield from separate_blocks(model, blocks, options)
-    elif channels == 1:
-        copies = (np.repeat(block, model.channels, axis=0) for block in blocks)
-        for estimates in separate_blocks(model, copies, options):
-            yield estimates.mean(axis=1, keepdims=True)
-    elif model.channels == 1:
-        lock = threading.Lock()  # each channel is read by a thread of its own
-        runs = [
-            separate_blocks(model, _one_channel(copy, channel, lock), options)
-            for channel, copy in enumerate(itertools.tee(blocks, channels))
-        ]
-        for parts in zip(*runs, strict=True):
-            yield np.concatenate(parts, axis=1)
-    else:
-        raise ValueError(f"the signal has {channels} channels, and the network {model.channels}")
-
-
-def _one_channel(
-    blocks: Iterator[Real], channel: int, lock: AbstractContextManager[bool]
-) -> Iterator[Real]:
-    """Yield one channel of blocks: (channels, samples) to (1, samples)."""
-    while True:
-        with lock:
-            block = next(blocks, None)
-        if block is None:
-            return
-        yield block[[channel]]
+    """Apply a function in several threads; yield its results in order, the first at once."""
+    waiting: deque[Future[Real]] = deque()
+    allowed = 0
+    with ThreadPoolExecutor(count) as pool:
+        for window in windows:
+            waiting.append(pool.submit(function, window))
+            if len(waiting) > allowed:
+                yield waiting.popleft().result()
+                allowed = count
+        yield from (future.result() for future in waiting)
 
 
 def separate_stream(
@@ -199,34 +111,45 @@ def separate_stream(
     channels: int,
     sample_rate: int,
     options: FilterOptions | None = None,
-    at_model_rate: bool = False,
 ) -> Iterator[tuple[Real, Real]]:
-    """Separate blocks at any sample rate; yield aligned parts of mixture and estimates."""
-    model_rate = round(model.sample_rate)
-    rate = model_rate if at_model_rate else sample_rate
-    delayed = Queue(np.zeros((channels, 0), np.float32), axis=1)
+    """Separate blocks of one or two channels; yield aligned parts of mixture and estimates.
 
-    def resampled() -> Iterator[Real]:
-        resampler = Resampler(sample_rate, model_rate, channels)
-        for block in itertools.chain(blocks, [None]):
-            block_out = resampler.process(block)
-            if at_model_rate or block is not None:
-                delayed.push(block_out if at_model_rate else block)
-            yield block_out
+    A stereo network sees a mono signal on both channels, and the mean of its estimates is the
+    result.
+    """
+    model_rate, sources = round(model.sample_rate), len(model.targets)
+    is_spread = channels < model.channels
+    mixture: deque[Real] = deque()  # whose estimates are still to come
 
-    sources = len(model.targets)
-    resampler = Resampler(model_rate, rate, sources * channels)
+    def read() -> Iterator[Real]:
+        for block in blocks:
+            mixture.append(block)
+            yield np.repeat(block, model.channels, axis=0) if is_spread else block
 
-    def aligned(estimates: Real) -> tuple[Real, Real]:
-        samples = estimates.shape[-1]
-        return delayed.take(samples), estimates.reshape(sources, channels, samples)
+    def separated() -> Iterator[Real]:
+        for part in separate_blocks(model, resampled(read(), sample_rate, model_rate), options):
+            estimates = part[:sources].mean(axis=1) if is_spread else part[:sources]
+            yield estimates.reshape(sources * channels, -1)
 
-    for estimates in separate_channels(model, resampled(), channels, options):
-        yield aligned(resampler.process(estimates[:sources].reshape(sources * channels, -1)))
-    rest = resampler.process(None)
-    # Converting the rate there and back may gain or lose the last sample.
-    missing = max(len(delayed) - rest.shape[1], 0)
-    yield aligned(np.pad(rest, ((0, 0), (0, missing)))[:, : len(delayed)])
+    for estimates in resampled(separated(), model_rate, sample_rate):
+        samples = min(estimates.shape[1], sum(block.shape[1] for block in mixture))
+        if samples:
+            part = estimates[:, :samples].reshape(sources, channels, samples)
+            yield take(mixture, samples), part
+    for block in mixture:  # a last sample that is lost when the rate is converted there and back
+        yield block, np.zeros((sources, *block.shape), np.float32)
+
+
+def take(blocks: deque[Real], samples: int) -> Real:
+    """Remove and return the first samples of blocks."""
+    taken = []
+    while samples:
+        block = blocks.popleft()
+        taken.append(block[:, :samples])
+        if block.shape[1] > samples:
+            blocks.appendleft(block[:, samples:])
+        samples -= taken[-1].shape[1]
+    return np.concatenate(taken, axis=1)
 
 
 def separate(
@@ -235,62 +158,12 @@ def separate(
     model: Model | None = None,
     options: FilterOptions | None = None,
 ) -> dict[str, Real]:
-    """Separate a waveform in memory, (channels, samples) to the same for each target.
-
-    Parameters
-    ----------
-    waveform : array [shape=(channels, samples)], real
-        One or two channels, full scale at 1.
-    sample_rate : int > 0
-        In Hz; the estimates have it, too.
-    model : Model, optional
-        The bundled one by default.
-    options : FilterOptions, optional
-        Of the Wiener filter.
-
-    Returns
-    -------
-    dict
-        Estimates by target.
-
-    Raises
-    ------
-    ValueError
-        If the waveform has another shape.
-    """
+    """Separate a waveform of one or two channels, (channels, samples), into the same by target."""
     waveform = np.asarray(waveform, np.float32)
-    if waveform.ndim != 2 or not waveform.size:
-        raise ValueError(f"the waveform has shape {waveform.shape}, expected (channels, samples)")
+    if waveform.ndim != 2 or len(waveform) > 2 or not waveform.size:
+        raise ValueError(f"the waveform has shape {waveform.shape}, expected (1 or 2, samples)")
     model = model or Model()
-    blocks = [waveform[:, start : start + 65536] for start in range(0, waveform.shape[1], 65536)]
+    blocks = (waveform[:, start : start + BLOCK] for start in range(0, waveform.shape[1], BLOCK))
     parts = separate_stream(model, blocks, len(waveform), sample_rate, options)
     estimates = np.concatenate([part for _, part in parts], axis=-1)
     return dict(zip(model.targets, estimates, strict=True))
-
-
-def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """Iterate in another thread, up to ``count`` items ahead."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(count))
-        try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(pool.submit(next, items, end))
-                yield item  # type: ignore[misc]
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """Apply a function in several threads; yield its results in order, the first at once."""
-    waiting: deque[Future[Result]] = deque()
-    allowed = 0
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > allowed:
-            yield waiting.popleft().result()
-            allowed = ahead
-    while waiting:
-        yield waiting.popleft().result()

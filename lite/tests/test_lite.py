@@ -20,8 +20,8 @@ from openunmix_lite import (
     separate_blocks,
     separate_file,
 )
-from openunmix_lite.fourier import Analysis, Synthesis, inverse_frames, overlap_add
-from openunmix_lite.wiener import Factors, estimate, fit, power_spectral_density, stereo_mean
+from openunmix_lite.fourier import normalised, overlap_add, stft_of_blocks
+from openunmix_lite.wiener import Factors, power_spectral_density, separate_frames, stereo_mean
 
 VECTORS = Path(__file__).parents[2] / "docs" / "onnx"
 RATE = 44100
@@ -68,8 +68,7 @@ def test_torch_is_not_loaded():
 
 def test_each_step_agrees_with_the_vectors_for_ports(tiny):
     mixture = vector("mixture", 2, -1)
-    analysis = Analysis(2, tiny.n_fft, tiny.n_hop)
-    spectra = np.concatenate([analysis.push(mixture), analysis.finish()])
+    spectra = np.concatenate(list(stft_of_blocks([mixture], tiny.n_fft, tiny.n_hop, 100)))
     expected = vector("stft", -1, 2, 129, 2)
     assert np.abs(spectra - (expected[..., 0] + 1j * expected[..., 1])).max() < 1e-4
     masks, _ = tiny.masks(np.abs(spectra), len(spectra))
@@ -82,15 +81,10 @@ def test_each_step_agrees_with_the_vectors_for_ports(tiny):
 @pytest.mark.parametrize("samples", [1, 100, 128, 129, 5000])
 @pytest.mark.parametrize("hop", [64, 100])
 def test_the_inverse_transform_gives_the_signal_back(rng, samples, hop):
-    signal, analysis, synthesis = noise(rng, 2, samples), Analysis(2, 256, hop), Synthesis(256, hop)
-    spectra = [analysis.push(part) for part in np.array_split(signal, 3, axis=1)]
-    parts = [*spectra, analysis.finish()]
-    found = [
-        synthesis.push(overlap_add(inverse_frames(part, 256), hop)[None])
-        for part in parts
-        if len(part)
-    ]
-    joined = np.concatenate([*found, synthesis.finish()], axis=-1)[0, :, :samples]
+    signal = noise(rng, 2, samples)
+    spectra = stft_of_blocks(np.array_split(signal, 3, axis=1), 256, hop, 10)
+    parts = (overlap_add([part.swapaxes(0, 1)[None]], len(part), 256, hop) for part in spectra)
+    joined = np.concatenate(list(normalised(parts, 256, hop)), axis=-1)[0, :, :samples]
     np.testing.assert_allclose(joined, signal, atol=1e-5)
 
 
@@ -100,7 +94,7 @@ def test_means_of_two_channels_are_those_of_the_matrix_inverse(rng):
     c = rng.standard_normal((3, 1, 5)) + 1j * rng.standard_normal((3, 1, 5))
     psd = rng.random((3, 4, 5))
     x = rng.standard_normal((2, 4, 5)) + 1j * rng.standard_normal((2, 4, 5))
-    found = np.stack(stereo_mean(psd, Factors(p, c, q), list(x)))
+    found = stereo_mean(psd, Factors(p, c, q), x).swapaxes(0, 1)
     covariance = np.array([[p, p * c.conj()], [p * c, p * np.abs(c) ** 2 + q]])
     weighted = np.moveaxis(psd * covariance, (0, 1), (-2, -1))  # (sources, frames, bins, 2, 2)
     total = weighted.sum(axis=0) + 1e-5 * np.eye(2)
@@ -111,17 +105,17 @@ def test_means_of_two_channels_are_those_of_the_matrix_inverse(rng):
 @pytest.mark.parametrize("niter", [1, 2])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sources_with_the_residual_sum_to_the_mixture(rng, niter, channels):
-    shape = (20, channels, 33)
+    shape = (channels, 20, 33)
     mixture = (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
     masks = rng.random((3, *shape)).astype(np.float32)
-    options = FilterOptions(niter=niter, residual=True)
-    sources = estimate(masks, mixture, *fit(masks, mixture, options), options)
+    options = FilterOptions(niter=niter, residual="rest")
+    sources = np.concatenate(list(separate_frames(masks, mixture, options)), axis=2)
     np.testing.assert_allclose(sources.sum(axis=0), mixture, atol=1e-3)
 
 
 def test_the_density_is_the_mean_power_of_the_channels():
-    first, second = np.full((1, 1, 1), 3 + 4j), np.zeros((1, 1, 1), complex)
-    assert power_spectral_density([first, second]) == 12.5
+    source = np.array([3 + 4j, 0]).reshape(1, 2, 1, 1)
+    assert power_spectral_density(source) == 12.5
 
 
 def test_the_result_does_not_depend_on_the_blocks(rng, bundled):
@@ -139,13 +133,13 @@ def test_the_first_part_does_not_wait_for_more(rng, tiny):
     is_out = threading.Event()
 
     def blocks():
-        yield noise(rng, 2, 64 * 1400)  # the first chunk and its lookahead
+        yield noise(rng, 2, 64 * 1600)  # the first chunk, and windows for its lookahead
         assert is_out.wait(10)
 
     parts = separate_blocks(tiny, blocks())
     assert next(parts).shape[-1] > 0
     is_out.set()
-    assert sum(part.shape[-1] for part in parts) > 64 * 1000
+    assert sum(part.shape[-1] for part in parts) > 64 * 1200
 
 
 def test_chunks_with_lookahead_are_the_whole_signal(rng, tiny, monkeypatch):
@@ -207,10 +201,8 @@ def test_sums_of_targets_replace_them(rng):
     assert [path.name for path in Path("song_umxs").iterdir()] == ["band.flac"]
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "opus", "mp3", "m4a"])
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "opus", "mp3"])
 def test_formats_of_outputs(rng, extension):
-    if extension == "m4a":
-        pytest.importorskip("av")
     song = write("song.flac", noise(rng, 2, RATE, level=0.5))
     assert cli.main([str(song), "--ext", extension, "--targets", "drums"]) == 0
     assert Path(f"song_umxs/drums.{extension}").stat().st_size > 1000
@@ -241,34 +233,19 @@ def test_an_excerpt(rng, bundled):
         separate_file(song, "out", bundled, FileOptions(start=5))
 
 
-def test_six_channels_are_mixed_down(rng, bundled):
-    song = write("six.wav", noise(rng, 6, 20000), subtype="FLOAT")
-    result = separate_file(song, "out", bundled)
-    assert soundfile.info(result.outputs["drums"]).channels == 2
-    nine = write("nine.wav", noise(rng, 9, 20000))
-    with pytest.raises(LiteError, match="9 channels; mix them to two"):
-        separate_file(nine, "out", bundled)
-
-
 def test_mp3_is_read(rng, bundled):
     song = write("song.mp3", noise(rng, 2, RATE))
     result = separate_file(song, "out", bundled)
     assert soundfile.info(result.outputs["drums"]).frames == RATE
 
 
-def test_m4a_is_read_with_the_extra(rng, bundled):
-    pytest.importorskip("av")
-    write("song.wav", noise(rng, 2, 2 * RATE))
-    cli.main(["song.wav", "--ext", "m4a", "--targets", "drums"])
-    result = separate_file("song_umxs/drums.m4a", "out", bundled)
-    assert soundfile.info(result.outputs["drums"]).frames == pytest.approx(2 * RATE, abs=2048)
-
-
-def test_without_the_extra_it_is_named(bundled, monkeypatch):
+def test_without_the_extra_it_is_named(rng, bundled, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     Path("song.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(500))
-    with pytest.raises(LiteError, match=r"song.m4a.*openunmix-lite\[formats\]"):
-        separate_file("song.m4a", "out", bundled)
+    write("six.wav", noise(rng, 6, 500))
+    for name in ("song.m4a", "six.wav"):
+        with pytest.raises(LiteError, match=rf"{name}.*openunmix-lite\[formats\]"):
+            separate_file(name, "out", bundled)
 
 
 def test_files_that_cannot_be_separated_leave_nothing_behind(rng, capsys):
@@ -303,6 +280,8 @@ def test_an_input_is_never_overwritten(rng, capsys):
         ["--niter", "-1"],
         ["--wiener-win-len", "0"],
         ["--aggregate", "[1]"],
+        ["--aggregate", '{"a": 1}'],
+        ["--aggregate", '{"a": [["drums"]]}'],
         ["--aggregate", '{"../x": ["drums"]}'],
         ["--residual", "drums"],
         ["--start", "-1"],

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from helpers.models import frozen_separator
 
+from openunmix.audio import AudioWriter, read_audio
 from openunmix.model import Architecture, BandArchitecture
 from openunmix.predict import separate
 from openunmix.predict.export import export_onnx
@@ -21,6 +23,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 import build_model
 import openunmix_lite as lite
+from openunmix_lite.audio import open_audio
 
 ROOT = Path(__file__).parents[2]
 STFT = STFTConfig(256, 64, 8000.0)
@@ -89,6 +92,50 @@ def test_options_of_the_filter(tmp_path, options):
     found = lite.separate(mixture.numpy(), 8000, model, settings)
     for target, estimate in expected.items():
         np.testing.assert_allclose(found[target], estimate[0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 5, 6, 8])
+@pytest.mark.parametrize("extension", [".wav", ".flac"])
+def test_surround_is_mixed_down_alike(tmp_path, channels, extension):
+    path = tmp_path / f"song{extension}"
+    soundfile.write(path, song(channels, 5000).T.numpy(), 44100)
+    expected = read_audio(path, stereo=True).waveform
+    found = np.concatenate(list(open_audio(path).blocks), axis=1)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("extension", [".m4a", ".mp3"])
+def test_what_ffmpeg_decodes_is_read_alike(tmp_path, extension):
+    path = tmp_path / f"song{extension}"
+    with AudioWriter(path, 44100, 2) as writer:
+        writer.write(song(2, 50_000).numpy())
+    expected = read_audio(path).waveform
+    found = np.concatenate(list(open_audio(path).blocks), axis=1)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path):
+    soundfile.write(tmp_path / "nine.wav", song(9, 500).T.numpy(), 44100)
+    _write_adts(tmp_path / "mono.aac", 1)
+    _write_adts(tmp_path / "stereo.aac", 2)
+    parts = [(tmp_path / name).read_bytes() for name in ("mono.aac", "stereo.aac")]
+    (tmp_path / "both.aac").write_bytes(b"".join(parts))
+    model = lite.Model(ROOT / "docs" / "onnx" / "tiny.onnx")
+    for name, message in (("nine.wav", "9 channels"), ("both.aac", "changes its format")):
+        with pytest.raises(lite.LiteError, match=f"{name}.*{message}"):
+            lite.separate_file(tmp_path / name, tmp_path / "out", model)
+
+
+def _write_adts(path, channels):
+    import av
+
+    with av.open(str(path), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=44100, layout=("mono", "stereo")[channels - 1])
+        samples = song(channels, 40_000).numpy()
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=stream.layout.name)
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def test_the_model_that_is_built_without_torch_is_the_exported_one(tmp_path):
