@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -65,7 +66,10 @@ def masked(model: Model, windows: Iterable[Complex], frames: int) -> Iterator[Wi
 
     def run() -> Iterable[Window]:
         nonlocal states, chunk
-        magnitude = np.concatenate([np.abs(window) for window in waiting])
+        ends = list(accumulate(map(len, waiting)))
+        magnitude = np.empty((ends[-1], *waiting[0].shape[1:]), np.float32)
+        for end, window in zip(ends, waiting, strict=True):
+            np.abs(window, out=magnitude[end - len(window) : end])
         taken = [waiting.popleft() for _ in range(min(chunk, len(waiting)))]
         count, chunk = sum(map(len, taken)), later
         masks, states = model.masks(magnitude[: count + lookahead], count, states)
