@@ -4,6 +4,7 @@ Estimates are first stored as float samples, because only at the end is it known
 would clip in an integer format.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -67,8 +68,9 @@ class FileOptions(FilterOptions):
             raise ValueError(f"cannot write {self.ext!r}; choose from {', '.join(FORMATS)}")
         if self.bit_depth and self.bit_depth not in FORMATS[self.ext].subtypes:
             raise ValueError(f"{self.ext} cannot be written with {self.bit_depth} bits")
-        if self.start < 0 or (self.duration is not None and not self.duration > 0):
-            raise ValueError("the start cannot be negative, and the duration must be positive")
+        duration = 1.0 if self.duration is None else self.duration
+        if not 0 <= self.start < math.inf or not 0 < duration < math.inf:
+            raise ValueError("the start must be 0 s or more, and the duration positive and finite")
 
     @property
     def subtype(self) -> str:

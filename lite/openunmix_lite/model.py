@@ -38,6 +38,8 @@ class Model:
         threads: int | None = None,
         targets: Sequence[str] | None = None,
     ) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"there must be 1 thread or more, not {threads}")
         self.path, self.threads = Path(path), threads or usable_cores()
         self.name = self.path.stem
         self._session = _open(self.path, self.threads)

@@ -285,6 +285,9 @@ def test_an_input_is_never_overwritten(rng, capsys):
         ["--aggregate", '{"../x": ["drums"]}'],
         ["--residual", "drums"],
         ["--start", "-1"],
+        ["--start", "nan"],
+        ["--duration", "inf"],
+        ["--threads", "0"],
     ],
 )
 def test_wrong_usage_ends_with_2(rng, arguments, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import openunmix_lite as lite
 from openunmix_lite.audio import open_audio
 
 ROOT = Path(__file__).parents[2]
+LITE = ROOT / "lite"
 STFT = STFTConfig(256, 64, 8000.0)
 SMALL = Architecture(hidden_size=8, nb_layers=2)
 BANDS = BandArchitecture(hidden_size=8, nb_layers=2)
@@ -173,8 +175,29 @@ def test_a_graph_of_another_kind_is_refused(tmp_path):
         lite.Model(tmp_path / "m.onnx")
 
 
+def test_the_package_is_short_enough_to_be_read():
+    """As docs/lite.md says."""
+    files = {path.stem: path.read_text("utf-8") for path in (LITE / "openunmix_lite").glob("*.py")}
+    names = ("fourier", "model", "wiener", "stream")
+    assert sum(len(files[name].splitlines()) for name in names) < 600
+    assert sum(lines_of_code(text) for text in files.values()) < 800
+
+
+def lines_of_code(text):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
+    docstrings = {
+        number
+        for node in nodes
+        if ast.get_docstring(node)
+        for number in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    lines = enumerate(text.splitlines(), 1)
+    return sum(bool(line.strip()) and number not in docstrings for number, line in lines)
+
+
 def test_the_versions_are_one():
     import openunmix
 
-    text = (ROOT / "lite" / "pyproject.toml").read_text("utf-8")
+    text = (LITE / "pyproject.toml").read_text("utf-8")
     assert f'version = "{openunmix.__version__}"' in text
