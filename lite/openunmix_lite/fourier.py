@@ -73,9 +73,9 @@ def overlap_add(blocks: Iterable[Complex], frames: int, n_fft: int, n_hop: int) 
 
     Blocks are (..., frames, bins), with so many frames in all.
     """
-    signal, start = np.zeros(0, np.float32), 0
+    signal, start, window = np.zeros(0, np.float32), 0, hann_window(n_fft)
     for spectra in blocks:
-        windowed = hann_window(n_fft) * np.fft.irfft(spectra, n_fft)
+        windowed = window * np.fft.irfft(spectra, n_fft)
         if start == 0:
             signal = np.zeros((*spectra.shape[:-2], (frames - 1) * n_hop + n_fft), np.float32)
         for frame in range(spectra.shape[-2]):
