@@ -11,11 +11,12 @@ Arrays are float32 or complex64. A waveform is (channels, samples), full scale a
 
 from openunmix_lite.errors import LiteError
 from openunmix_lite.files import FileOptions, separate_file
-from openunmix_lite.model import Model
+from openunmix_lite.model import BUNDLED, Model
 from openunmix_lite.stream import separate, separate_blocks
 from openunmix_lite.wiener import FilterOptions
 
 __all__ = [
+    "BUNDLED",
     "FileOptions",
     "FilterOptions",
     "LiteError",

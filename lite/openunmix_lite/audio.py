@@ -15,6 +15,8 @@ from openunmix_lite.fourier import Real
 
 BLOCK = 65536  # samples
 
+_TOO_LOUD = 1e30  # a sum over a window of larger values would overflow
+
 
 class Audio(NamedTuple):
     """An open audio file of one or two channels."""
@@ -32,8 +34,9 @@ def open_audio(path: Path, start: float = 0.0, duration: float | None = None) ->
     What libsndfile does not know, and more than two channels, need PyAV. It also reads MP3 if it
     is there, as libsndfile stops where a header is wrong.
     """
-    if path.exists() and not path.is_file():
-        raise LiteError(f"{str(path)!r} is no regular file; give an audio file")
+    if not path.is_file():
+        found = "is no regular file" if path.exists() else "does not exist"
+        raise LiteError(f"{str(path)!r} {found}; give an audio file")
     with path.open("rb") as file:
         if not file.read(1):
             raise LiteError(f"{str(path)!r} is empty (0 bytes); fetch or export it again")
@@ -78,8 +81,11 @@ def _excerpt(path: Path, audio: Audio, start: float, duration: float | None) -> 
     for block in audio.blocks:
         wanted = block[:, max(0, first - position) : last - position]
         position += block.shape[1]
-        if not np.isfinite(wanted).all():
-            raise LiteError(f"{str(path)!r} has values that are not finite; export it again")
+        if not (np.abs(wanted) < _TOO_LOUD).all():
+            raise LiteError(
+                f"{str(path)!r} has values that are not finite or too loud to compute with; turn "
+                "it down to values within -1 and 1, or export it again"
+            )
         yield wanted
         if position >= last:
             return
@@ -95,14 +101,12 @@ def _excerpt(path: Path, audio: Audio, start: float, duration: float | None) -> 
 
 def resampled(blocks: Iterable[Real], rate_in: int, rate_out: int) -> Iterator[Real]:
     """Convert the sample rate of blocks (channels, samples), soxr's HQ."""
-    end: Real | None = None
+    if rate_in == rate_out:
+        yield from blocks
+        return
+    stream: soxr.ResampleStream | None = None
     for block in blocks:
-        if rate_in == rate_out:
-            yield block
-            continue
-        if end is None:
-            stream = soxr.ResampleStream(rate_in, rate_out, len(block), dtype="float32")
-            end = np.zeros((0, len(block)), np.float32)
+        stream = stream or soxr.ResampleStream(rate_in, rate_out, len(block), dtype="float32")
         yield stream.resample_chunk(np.ascontiguousarray(block.T)).T
-    if end is not None:
-        yield stream.resample_chunk(end, last=True).T
+    if stream is not None:
+        yield stream.resample_chunk(block.T[:0], last=True).T

@@ -85,7 +85,7 @@ class FileOptions(FilterOptions):
         if self.residual in targets or not isinstance(sums, Mapping):
             raise ValueError("sums have names, and the residual has another one than the targets")
         for name, parts in sums.items():
-            is_known = isinstance(parts, list) and all(part in available for part in parts)
+            is_known = isinstance(parts, list | tuple) and all(part in available for part in parts)
             if not is_file_name(name) or not is_known or not 0 < len(parts) == len(set(parts)):
                 raise ValueError(f"cannot make {name!r} from {parts}: choose from {available}")
         return sums
@@ -123,7 +123,7 @@ def separate_file(
             spools = [Path(work, f"{number}.w64") for number in range(len(outputs))]
             peak = _store(audio, model, options, rate, spools, progress)
             if not np.isfinite(peak):
-                raise LiteError(f"{str(path)!r} is too loud to compute with; turn it down")
+                raise LiteError(f"estimates of {str(path)!r} are not finite; check the model")
             gain = _CEILING / peak if peak > 1 and options.subtype != "FLOAT" else 1.0
             duration = soundfile.info(spools[0]).duration
             encode = partial(_encode, options=options, gain=gain, tags=audio.tags)
@@ -176,7 +176,7 @@ def _store(
             for file, parts in zip(files, sums, strict=True):
                 output = np.sum([available[part] for part in parts], axis=0)
                 file.write(output.T)
-                peak = max(peak, float(np.abs(output).max(initial=0)))
+                peak = float(np.maximum(peak, np.abs(output).max(initial=0)))  # NaN remains
             seconds += mixture.shape[1] / rate
             progress(seconds)
     return peak

@@ -254,12 +254,35 @@ def test_files_that_cannot_be_separated_leave_nothing_behind(rng, capsys):
     Path("text.wav").write_text("no audio at all")
     Path("empty.wav").touch()
     write("nan.wav", np.full((2, 5000), np.nan, np.float32), subtype="FLOAT")
-    names = ["cut.flac", "text.wav", "empty.wav", "nan.wav", "missing.wav"]
+    write("loud.wav", 1e37 * noise(rng, 2, 5000), subtype="FLOAT")
+    names = ["cut.flac", "text.wav", "empty.wav", "nan.wav", "loud.wav", "missing.wav"]
     assert cli.main([*names, "whole.flac", "--outdir", "out", "--quiet"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(names)
     assert all(name in line for name, line in zip(names, lines, strict=True))
     assert [path.name for path in Path("out").iterdir()] == ["whole"]
+
+
+def test_the_largest_values_that_are_allowed_can_be_separated(rng, bundled):
+    found = separate(9e29 * rng.uniform(-1, 1, (2, RATE)).astype(np.float32), RATE, bundled)
+    assert all(np.isfinite(estimate).all() for estimate in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_estimates_that_are_not_finite_are_not_written(rng, bundled, monkeypatch):
+    """`max` of a number and NaN is the number: files full of NaN were written."""
+    song = write("song.wav", noise(rng, 2, 5000))
+    broken = np.full((4, 5, 2, 2049), np.nan, np.float32)
+    monkeypatch.setattr(bundled, "masks", lambda magnitude, frames, states: (broken, states))
+    with pytest.raises(LiteError, match=r"song.wav.* not finite"):
+        separate_file(song, "out", bundled)
+    assert not Path("out").exists()
+
+
+def test_sums_may_be_tuples(rng, bundled):
+    song = write("song.wav", noise(rng, 2, 5000))
+    options = FileOptions(aggregate={"band": ("drums", "bass")})
+    assert list(separate_file(song, "out", bundled, options).outputs) == ["band"]
 
 
 def test_an_input_is_never_overwritten(rng, capsys):
